@@ -1,0 +1,110 @@
+// The catalog: registered databases, backup history in the shape of msdb, and the journal of jobs
+// that makes a backup's commit atomic over several media. Behind an interface, so that a shared one
+// in another database can take the place of the embedded SQLite file.
+//
+// Every change is durable when the call returns. Threads: any.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "server/media/backup_set.h"
+#include "vdi/base/guid.h"
+#include "vdi/base/status.h"
+
+namespace capstan::catalog {
+
+// A registered database.
+struct Database {
+  std::int64_t database_id = 0;  // from 5, as user databases in SQL Server
+  std::string name;              // unique, compared case-sensitively
+  std::string scheme;            // "sqlite"
+  std::string location;          // what the writer needs, for example a path
+  std::int64_t created_unix_s = 0;
+};
+
+// One device of a job, as far as recovery needs to know it.
+struct JobDevice {
+  std::string device_class;  // "DISK", "URL", "TAPE"
+  std::string target;
+  std::string token;  // see RecoverMedia in coordinator.proto
+  std::uint32_t media_family_id = 0;
+  std::uint16_t family_number = 1;
+};
+
+enum class JobState {
+  kRunning,   // media under construction are to be discarded after a crash
+  kPrepared,  // every family is durable and complete: commit them after a crash
+};
+
+struct JobRecord {
+  Guid job_guid;
+  JobState state = JobState::kRunning;
+  std::string statement;
+  std::string database_name;
+  std::vector<JobDevice> devices;
+  // For restores: file being built, to be discarded after a crash.
+  std::string restore_scheme;
+  std::vector<std::string> restore_paths;
+};
+
+struct RestoreRecord {
+  std::string destination_database;
+  std::string user_name;
+  Guid backup_set_guid;
+  char restore_type = 'D';
+  bool replace = false;
+  bool recovery = true;
+  std::int64_t date_unix_s = 0;
+  std::vector<std::string> destination_files;
+};
+
+// The result of a query: text as T-SQL prints it, nullopt = NULL.
+struct Column {
+  std::string name;
+  std::string type;  // T-SQL's, for example "nvarchar(128)"
+};
+struct Table {
+  std::vector<Column> columns;
+  std::vector<std::vector<std::optional<std::string>>> rows;
+};
+
+// A table whose rows exist only now (sys.dm_exec_requests, ...), for one query.
+struct LiveTable {
+  std::string name;  // as SQL names it in the query, for example "sys.dm_exec_requests"
+  Table content;
+};
+
+class Catalog {
+ public:
+  // Opens or creates the file; upgrades older schemas; refuses newer ones.
+  static Result<std::unique_ptr<Catalog>> Open(const std::string& path);
+  virtual ~Catalog() = default;
+
+  // Databases. 1801 if the name is taken, 911 if there is none.
+  virtual Status AddDatabase(Database database) = 0;
+  virtual Status RemoveDatabase(std::string_view name) = 0;
+  virtual Result<Database> FindDatabase(std::string_view name) = 0;
+  virtual Result<std::vector<Database>> ListDatabases() = 0;
+
+  // Journal. Begin before the first medium is touched; Prepare when all are durable (this writes
+  // the history rows, still invisible); Commit when all are visible (this shows them); Forget when
+  // a failed job has been cleaned up.
+  virtual Status BeginJob(const JobRecord& job) = 0;
+  virtual Status PrepareBackup(const Guid& job_guid, const media::MediaHeader& header,
+                               const media::BackupSet& set) = 0;
+  virtual Status CommitBackup(const Guid& job_guid) = 0;
+  virtual Status CommitRestore(const Guid& job_guid, const RestoreRecord& restore) = 0;
+  virtual Status ForgetJob(const Guid& job_guid) = 0;
+  virtual Result<std::vector<JobRecord>> UnfinishedJobs() = 0;
+
+  // Runs one SELECT, already translated to SQLite's dialect by tsql, read-only, over the msdb
+  // tables (named msdb_dbo_backupset, ...) and the live ones (dots in names become underscores).
+  virtual Result<Table> Query(const std::string& select, const std::vector<LiveTable>& live) = 0;
+};
+
+}  // namespace capstan::catalog

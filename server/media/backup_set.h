@@ -1,0 +1,84 @@
+// What a medium says about itself and about the backup sets on it: plain values, as LABELONLY,
+// HEADERONLY and FILELISTONLY show them. No I/O, no Protobuf, no threads.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "vdi/base/guid.h"
+
+namespace capstan::media {
+
+inline constexpr std::uint32_t kFormatLogicalBlock = 1024;  // FLB of everything that we write
+inline constexpr std::uint32_t kPhysicalBlock = 4096;       // soft filemarks, alignment of sets
+inline constexpr std::uint16_t kSoftwareVendorId = 0x4350;  // ours; SQL Server is 0x1200
+
+// The media header (TAPE block) of one family.
+struct MediaHeader {
+  Guid media_set_id;
+  std::uint16_t family_count = 1;
+  std::uint16_t family_number = 1;  // from 1
+  std::uint32_t media_family_id = 0;
+  std::uint16_t media_sequence_number = 1;  // from 1
+  std::uint16_t mirror_count = 1;
+  bool compressed = false;
+  std::string name;         // MEDIANAME, up to 128 characters
+  std::string description;  // MEDIADESCRIPTION, up to 255 characters
+  bool description_is_label = false;
+  std::string software_name = "Capstan";
+  std::uint16_t software_vendor_id = kSoftwareVendorId;
+  std::int64_t date_unix_s = 0;
+};
+
+enum class SetKind : std::uint8_t {
+  kDatabase = 1,
+  kLog = 2,
+  kDifferential = 5
+};  // HEADERONLY BackupType
+
+struct BackupFile {
+  std::uint32_t file_id = 1;
+  std::string logical_name;
+  std::string physical_name;
+  char type = 'D';
+  std::uint64_t size_bytes = 0;  // of the file
+  std::uint32_t page_size = 0;
+  std::uint64_t backup_size_bytes = 0;  // payload bytes in the set, over all families
+  Guid unique_id;
+};
+
+struct BackupSet {
+  Guid backup_set_guid;
+  std::uint16_t position = 1;  // on the medium, from 1
+  std::string name;            // NAME, up to 128 characters
+  std::string description;     // DESCRIPTION, up to 255 characters
+  SetKind kind = SetKind::kDatabase;
+  bool copy_only = false;
+  bool has_checksums = false;  // WITH CHECKSUM
+  bool compressed = false;
+  std::string user_name;
+  std::string server_name;
+  std::string machine_name;
+  std::string database_name;
+  std::string writer;            // "sqlite"
+  std::string database_version;  // of the database software
+  std::string recovery_model;    // "FULL", "SIMPLE"
+  std::uint32_t software_major = 0;
+  std::uint32_t software_minor = 1;
+  std::uint32_t software_build = 0;
+  std::uint64_t first_lsn = 0;
+  std::uint64_t last_lsn = 0;
+  std::uint64_t checkpoint_lsn = 0;
+  std::uint64_t database_backup_lsn = 0;
+  std::int64_t database_created_unix_s = 0;
+  std::int64_t start_unix_s = 0;
+  std::int64_t finish_unix_s = 0;      // 0 in the copy at the beginning of the set
+  std::int64_t expiration_unix_s = 0;  // 0 = none
+  std::int8_t time_zone_quarter_hours = 0;
+  std::uint32_t transfer_size = 0;      // bytes; a frame fills exactly one transfer
+  std::uint64_t backup_size_bytes = 0;  // payload over all families; 0 at the beginning
+  std::vector<BackupFile> files;
+};
+
+}  // namespace capstan::media

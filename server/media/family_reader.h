@@ -1,0 +1,104 @@
+// FamilyReader: takes one media family apart as its bytes arrive in order, from a disk, a tape or a
+// pipe.
+//
+// The medium is untrusted input: every length is checked against what is left before it is used,
+// and no amount of damage makes the reader allocate more than a constant plus the frame index.
+// Errors are SQL Server's: 3241 (malformed; the message that is logged names block and byte), 3242
+// (no MTF), 3243 (other MTF version), 3208/3256 (ends too early), 3254 (empty). Threads: one at a
+// time.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "server/media/backup_set.h"
+#include "server/media/family_writer.h"
+#include "vdi/base/status.h"
+
+namespace capstan::media {
+
+// One frame, still in the buffer that it arrived in.
+struct FrameView {
+  FrameExtent extent;                  // as the frame header says; checked against the file list
+  std::span<const std::byte> payload;  // valid until Consume returns
+  std::uint64_t medium_offset = 0;     // of the frame's first byte
+};
+
+// 65004 (damage on device at byte n) unless the payload's CRC32C is what the header says.
+Status VerifyFrame(const FrameView& frame, std::string_view device_name);
+
+// What the end of a set says.
+struct SetTrailer {
+  BackupSet set;  // final values
+  std::vector<FamilySummary> families;
+};
+
+class FamilyVisitor {
+ public:
+  virtual ~FamilyVisitor() = default;
+  virtual Status OnMediaHeader(const MediaHeader& header) = 0;
+  virtual Status OnSetBegin(const BackupSet& set) = 0;
+  virtual Status OnFrame(const FrameView& frame) = 0;
+  // `seen` is what this family really held; the reader has already checked it against the index.
+  virtual Status OnSetEnd(const SetTrailer& trailer, const FamilySummary& seen) = 0;
+};
+
+class FamilyReader {
+ public:
+  // `device_name` is for messages. Only the set at `position` (from 1) is reported; others are
+  // walked.
+  static std::unique_ptr<FamilyReader> Create(std::string device_name, std::uint16_t position,
+                                              FamilyVisitor* visitor);
+  virtual ~FamilyReader() = default;
+
+  // The next bytes of the medium. A frame that lies within one chunk is handed out in place; one
+  // that straddles two is put together in a private buffer. Chunks of exactly the set's transfer
+  // size that start at data_offset() therefore never copy.
+  virtual Status Consume(std::span<const std::byte> chunk) = 0;
+
+  // How many bytes should be asked for next, so that frames arrive in place: the rest of the
+  // preamble at first, then one transfer size each. Never 0 before done(); a multiple of 4096; at
+  // most `transfer_size_max`.
+  virtual std::uint32_t next_read_size(std::uint32_t transfer_size_max) const = 0;
+
+  // True once the wanted set has been read to its end; what follows need not be read.
+  virtual bool done() const = 0;
+
+  // The medium ended here. OK only if done(); otherwise 3254, 3208, 3256 or 3287.
+  virtual Status Finish() = 0;
+};
+
+// Random access to a medium, for listing it without reading it all.
+class MediumSource {
+ public:
+  virtual ~MediumSource() = default;
+  virtual const std::string& device_name() const = 0;
+  // Bytes, or 0 if the medium can only be read forward.
+  virtual std::uint64_t size_bytes() const = 0;
+  // Fills all of `target` from `offset` unless the medium ends first; returns how much it filled.
+  // Offsets never decrease on a forward-only medium.
+  virtual Result<std::size_t> ReadAt(std::uint64_t offset, std::span<std::byte> target) = 0;
+};
+
+struct SetListing {
+  BackupSet set;
+  bool complete = true;                 // it has its end-of-set block
+  bool foreign = false;                 // not written by Capstan: only the SSET's fields are there
+  std::uint64_t set_offset = 0;         // of its SSET
+  std::vector<FamilySummary> families;  // empty if incomplete
+};
+
+struct MediumListing {
+  MediaHeader header;
+  std::vector<SetListing> sets;
+};
+
+Result<MediaHeader> ReadLabel(MediumSource& source);
+// Header and sets: by the filemarks from the end where the medium allows it, otherwise walking.
+Result<MediumListing> ReadListing(MediumSource& source);
+
+}  // namespace capstan::media

@@ -1,0 +1,86 @@
+// FamilyWriter: composes one media family of a new medium. It makes bytes and does no I/O.
+//
+//   preamble   TAPE filemark SSET VOLB DIRB DIRB          multiple of 4096 bytes
+//   frames     FILE frame header, payload, padding        each exactly one transfer size
+//   trailer    filemark ESET index set-map ESET filemark  multiple of 4096 bytes
+//
+// The caller reads the payload straight into a transfer buffer at geometry().payload_offset, then
+// has SealFrame put the frame around it. Format: server/media/format.md. Threads: one at a time per
+// FamilyWriter.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "server/media/backup_set.h"
+#include "vdi/base/status.h"
+
+namespace capstan::media {
+
+// Which part of the database a frame carries.
+struct FrameExtent {
+  std::uint32_t file_index = 0;   // into BackupSet::files
+  std::uint64_t file_offset = 0;  // bytes
+  std::uint32_t length = 0;       // payload bytes, 1..payload_capacity
+  std::uint64_t sequence = 0;     // unique in the set over all families, from 0
+  std::uint32_t crc32c = 0;       // of the payload, see Crc32c()
+};
+
+struct FrameGeometry {
+  std::uint32_t payload_offset = 0;  // in the transfer buffer
+  std::uint32_t payload_capacity =
+      0;  // a multiple of 65536, or of 4096 when the transfer size is 64 KiB
+};
+
+// What a family knows when its last frame is sealed; every family's goes into every trailer, so
+// that one family can say what the others must hold.
+struct FamilySummary {
+  std::uint16_t family_number = 1;
+  std::uint64_t frame_count = 0;
+  std::uint64_t payload_bytes = 0;
+  std::uint32_t digest =
+      0;  // CRC32C over the frames' (sequence, file, offset, length, crc) in medium order
+};
+
+// CRC32C (Castagnoli) of `data`, continuing from `seed` (0 at the start).
+std::uint32_t Crc32c(std::uint32_t seed, std::span<const std::byte> data);
+
+// Hands out the end of a family piece by piece, since the frame index grows with the database.
+class TrailerStream {
+ public:
+  virtual ~TrailerStream() = default;
+  virtual std::uint64_t size_bytes() const = 0;
+  // Fills up to target.size() bytes (a multiple of 4096); returns how many, 0 at the end.
+  virtual std::size_t Fill(std::span<std::byte> target) = 0;
+};
+
+class FamilyWriter {
+ public:
+  // Error 3244 if the names do not fit a descriptor block. `set.transfer_size` must be set.
+  static Result<std::unique_ptr<FamilyWriter>> Create(const MediaHeader& header,
+                                                      const BackupSet& set);
+  virtual ~FamilyWriter() = default;
+
+  virtual std::span<const std::byte> preamble() const = 0;
+  virtual FrameGeometry geometry() const = 0;
+
+  // Puts header and padding around the payload at buffer[payload_offset, +extent.length), gives the
+  // frame the next place of this family, and returns that place (byte offset in the medium). The
+  // whole buffer, transfer_size bytes, is then ready to be written there.
+  virtual std::uint64_t SealFrame(std::span<std::byte> buffer, const FrameExtent& extent) = 0;
+
+  virtual FamilySummary summary() const = 0;
+  // Byte offset at which the trailer begins.
+  virtual std::uint64_t trailer_offset() const = 0;
+
+  // After the last frame. `final_set` has the finish date and the sizes; `families` is everybody's
+  // summary. The FamilyWriter must outlive the stream.
+  virtual Result<std::unique_ptr<TrailerStream>> Trailer(
+      const BackupSet& final_set, std::span<const FamilySummary> families) = 0;
+};
+
+}  // namespace capstan::media

@@ -1,0 +1,126 @@
+#include "server/messages/messages.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <system_error>
+
+namespace capstan {
+namespace {
+
+// Sorted by number. Keep one line of text a message, as SQL Server's own catalogue does.
+// clang-format off
+constexpr std::array kMessages = {
+    MessageInfo{102, 15, 1, Code::kInvalidArgument, "Incorrect syntax near '{}'."},
+    MessageInfo{105, 15, 1, Code::kInvalidArgument, "Unclosed quotation mark after the character string '{}'."},
+    MessageInfo{113, 15, 1, Code::kInvalidArgument, "Missing end comment mark '*/'."},
+    MessageInfo{155, 15, 1, Code::kInvalidArgument, "'{}' is not a recognized {} option."},
+    MessageInfo{156, 15, 1, Code::kInvalidArgument, "Incorrect syntax near the keyword '{}'."},
+    MessageInfo{208, 16, 1, Code::kNotFound, "Invalid object name '{}'."},
+    MessageInfo{701, 17, 1, Code::kResourceExhausted, "There is insufficient system memory to run this query."},
+    MessageInfo{911, 16, 1, Code::kNotFound, "Database '{}' does not exist. Make sure that the name is entered correctly."},
+    MessageInfo{1801, 16, 3, Code::kAlreadyExists, "Database '{}' already exists. Choose a different database name."},
+    MessageInfo{2812, 16, 62, Code::kNotFound, "Could not find stored procedure '{}'."},
+    MessageInfo{3011, 16, 1, Code::kInvalidArgument, "All backup devices must be of the same general class (for example, DISK and TAPE)."},
+    MessageInfo{3013, 16, 1, Code::kAborted, "{} is terminating abnormally."},
+    MessageInfo{3014, 0, 1, Code::kUnknown, "{} successfully processed {} pages in {}.{:03} seconds ({}.{:03} MB/sec)."},
+    MessageInfo{3023, 16, 2, Code::kUnavailable, "Backup, file manipulation operations (such as ALTER DATABASE ADD FILE) and encryption changes on a database must be serialized. Reissue the statement after the current backup or file manipulation operation is completed."},
+    MessageInfo{3031, 16, 1, Code::kInvalidArgument, "Option '{}' conflicts with option(s) '{}'. Remove the conflicting option and reissue the statement."},
+    MessageInfo{3032, 16, 1, Code::kInvalidArgument, "One or more of the options ({}) are not supported for this statement. Review the documentation for supported options."},
+    MessageInfo{3041, 16, 1, Code::kAborted, "BACKUP failed to complete the command {}. Check the backup application log for detailed messages."},
+    MessageInfo{3044, 16, 1, Code::kInvalidArgument, "Invalid zero-length device name. Reissue the BACKUP statement with a valid device name."},
+    MessageInfo{3101, 16, 1, Code::kFailedPrecondition, "Exclusive access could not be obtained because the database is in use."},
+    MessageInfo{3132, 16, 1, Code::kInvalidArgument, "The media set has {} media families but only {} are provided. All members must be provided."},
+    MessageInfo{3143, 16, 1, Code::kInvalidArgument, "The data set on device '{}' is not a Capstan backup set."},
+    MessageInfo{3154, 16, 4, Code::kFailedPrecondition, "The backup set holds a backup of a database other than the existing '{}' database."},
+    MessageInfo{3156, 16, 1, Code::kFailedPrecondition, "File '{}' cannot be restored to '{}'. Use WITH MOVE to identify a valid location for the file."},
+    MessageInfo{3159, 16, 1, Code::kFailedPrecondition, "The tail of the log for the database \"{}\" has not been backed up. Use BACKUP LOG WITH NORECOVERY to backup the log if it contains work you do not want to lose. Use the WITH REPLACE or WITH STOPAT clause of the RESTORE statement to just overwrite the contents of the log."},
+    MessageInfo{3169, 16, 1, Code::kFailedPrecondition, "The database was backed up on a server running version {}. That version is incompatible with this server, which is running version {}. Either restore the database on a server that supports the backup, or use a backup that is compatible with this server."},
+    MessageInfo{3183, 16, 1, Code::kDataLoss, "RESTORE detected an error on page ({}:{}) in database \"{}\" as read from the backup set."},
+    MessageInfo{3187, 16, 1, Code::kInvalidArgument, "RESTORE WITH CHECKSUM cannot be specified because the backup set does not contain checksum information."},
+    MessageInfo{3189, 16, 1, Code::kDataLoss, "Damage to the backup set was detected."},
+    MessageInfo{3199, 16, 1, Code::kInvalidArgument, "RESTORE requires MAXTRANSFERSIZE={} but {} was specified."},
+    MessageInfo{3201, 16, 1, Code::kUnavailable, "Cannot open backup device '{}'. Operating system error {}."},
+    MessageInfo{3202, 16, 1, Code::kUnavailable, "Write on \"{}\" failed: {}"},
+    MessageInfo{3203, 16, 1, Code::kUnavailable, "Read on \"{}\" failed: {}"},
+    MessageInfo{3204, 16, 1, Code::kCancelled, "The backup or restore was aborted."},
+    MessageInfo{3205, 16, 1, Code::kInvalidArgument, "Too many backup devices specified for backup or restore; only {} are allowed."},
+    MessageInfo{3207, 16, 1, Code::kInvalidArgument, "Backup or restore requires at least one backup device. Rerun your statement specifying a backup device."},
+    MessageInfo{3208, 16, 1, Code::kDataLoss, "Unexpected end of file while reading beginning of backup set. Confirm that the media contains a valid Capstan backup set, and see the console error log for more details."},
+    MessageInfo{3211, 0, 1, Code::kUnknown, "{} percent processed."},
+    MessageInfo{3217, 16, 1, Code::kInvalidArgument, "Invalid value specified for {} parameter."},
+    MessageInfo{3227, 16, 1, Code::kInvalidArgument, "The backup media on \"{}\" is part of media family {} which has already been processed on \"{}\". Ensure that backup devices are correctly specified. For tape devices, ensure that the correct volumes are loaded."},
+    MessageInfo{3231, 16, 1, Code::kInvalidArgument, "The media loaded on \"{}\" is formatted to support {} media families, but {} media families are expected according to the backup device specification."},
+    MessageInfo{3232, 16, 1, Code::kInvalidArgument, "The volume mounted on \"{}\" does not have the expected backup set identity. The volume may be obsolete due to a more recent overwrite of this media family. In that case, locate the correct volume with sequence number {} of media family {}."},
+    MessageInfo{3234, 16, 2, Code::kInvalidArgument, "Logical file '{}' is not part of database '{}'. Use RESTORE FILELISTONLY to list the logical file names."},
+    MessageInfo{3239, 16, 1, Code::kUnimplemented, "The backup set on device '{}' uses a feature of the Microsoft Tape Format not supported by Capstan."},
+    MessageInfo{3241, 16, 1, Code::kDataLoss, "The media family on device '{}' is incorrectly formed. Capstan cannot process this media family."},
+    MessageInfo{3242, 16, 1, Code::kInvalidArgument, "The file on device '{}' is not a valid Microsoft Tape Format backup set."},
+    MessageInfo{3243, 16, 1, Code::kUnimplemented, "The media family on device '{}' was created using Microsoft Tape Format version {}.{}. Capstan supports version {}.{}."},
+    MessageInfo{3244, 16, 1, Code::kInvalidArgument, "Descriptor block size exceeds {} bytes. Use a shorter name and/or description string and retry the operation."},
+    MessageInfo{3250, 16, 1, Code::kInvalidArgument, "The value '{}' is not within range for the {} parameter."},
+    MessageInfo{3253, 16, 1, Code::kInvalidArgument, "The block size parameter must supply a value that is a power of 2."},
+    MessageInfo{3254, 16, 1, Code::kInvalidArgument, "The volume on device '{}' is empty."},
+    MessageInfo{3256, 16, 1, Code::kDataLoss, "The backup set on device '{}' was terminated while it was being created and is incomplete. RESTORE sequence is terminated abnormally."},
+    MessageInfo{3257, 16, 1, Code::kResourceExhausted, "There is insufficient free space on disk volume '{}' to create the database. The database requires {} additional free bytes, while only {} bytes are available."},
+    MessageInfo{3258, 16, 1, Code::kInvalidArgument, "The volume on the device \"{}\" is not part of the media set that is currently being processed. Ensure that the backup devices are loaded with the correct media."},
+    MessageInfo{3261, 16, 1, Code::kUnimplemented, "Capstan cannot use the virtual device configuration."},
+    MessageInfo{3262, 0, 1, Code::kUnknown, "The backup set on file {} is valid."},
+    MessageInfo{3270, 16, 1, Code::kInternal, "An internal consistency error has occurred. This error is similar to an assert. Contact technical support for assistance."},
+    MessageInfo{3271, 16, 1, Code::kUnavailable, "A nonrecoverable I/O error occurred on file \"{}:\" {}."},
+    MessageInfo{3284, 16, 1, Code::kInvalidArgument, "Filemark on device '{}' is not aligned. Re-issue the restore statement with the same blocksize used to create the backupset: '{}' looks like a possible value."},
+    MessageInfo{3287, 16, 1, Code::kNotFound, "The file ID {} on device '{}' is incorrectly formed and can not be read."},
+    MessageInfo{4035, 0, 1, Code::kUnknown, "Processed {} pages for database '{}', file '{}' on file {}."},
+    MessageInfo{4038, 16, 1, Code::kNotFound, "Cannot find file ID {} on device '{}'."},
+    MessageInfo{4208, 16, 1, Code::kFailedPrecondition, "The statement {} is not allowed while the recovery model is SIMPLE. Use BACKUP DATABASE or change the recovery model using ALTER DATABASE."},
+    MessageInfo{6104, 16, 1, Code::kInvalidArgument, "Cannot use KILL to kill your own process."},
+    MessageInfo{6106, 16, 2, Code::kNotFound, "Process ID {} is not an active process ID."},
+    MessageInfo{18210, 16, 1, Code::kUnavailable, "{}: {} failure on backup device '{}'. Operating system error {}."},
+    MessageInfo{65001, 16, 1, Code::kUnavailable, "No agent for {} devices is attached."},
+    MessageInfo{65002, 16, 1, Code::kInvalidArgument, "'{}' cannot be registered as a database: {}."},
+    MessageInfo{65003, 16, 1, Code::kAlreadyExists, "The backup device '{}' already holds data, and neither FORMAT nor INIT was specified."},
+    MessageInfo{65004, 16, 1, Code::kDataLoss, "Damage on device '{}' at byte {}: {}."},
+    MessageInfo{65005, 16, 1, Code::kUnavailable, "The database '{}' cannot be read: {}."},
+    MessageInfo{65006, 16, 1, Code::kUnavailable, "The database '{}' cannot be written: {}."},
+};
+// clang-format on
+
+constexpr bool Sorted() {
+  for (std::size_t i = 1; i < kMessages.size(); ++i) {
+    if (kMessages[i - 1].number >= kMessages[i].number) {
+      return false;
+    }
+  }
+  return true;
+}
+static_assert(Sorted());
+
+}  // namespace
+
+const MessageInfo* FindMessage(int number) {
+  const auto* found =
+      std::lower_bound(kMessages.begin(), kMessages.end(), number,
+                       [](const MessageInfo& info, int wanted) { return info.number < wanted; });
+  return found != kMessages.end() && found->number == number ? found : nullptr;
+}
+
+std::string internal::FormatMessage(int number, fmt::format_args args) {
+  const MessageInfo* info = FindMessage(number);
+  CAPSTAN_CHECK(info != nullptr);
+  return fmt::vformat(info->format, args);
+}
+
+Status internal::MakeError(int number, fmt::format_args args) {
+  const MessageInfo* info = FindMessage(number);
+  CAPSTAN_CHECK(info != nullptr && info->severity > 10);
+  return Status(info->code, fmt::vformat(info->format, args)).WithReason(number);
+}
+
+std::string OsErrorText(int os_error) {
+  if (os_error == EACCES || os_error == EPERM) {
+    return "5(Access is denied.)";  // what SQL Server on Linux prints, and what people search for
+  }
+  return fmt::format("{}({})", os_error, std::generic_category().message(os_error));
+}
+
+}  // namespace capstan

@@ -1,0 +1,27 @@
+// The parser: a batch of T-SQL text becomes statements. A tokenizer and recursive descent.
+//
+// Pure: no I/O, no state. Threads: any. Errors are SQL Server's (102, 105, 113, 155, 156, 3031,
+// 3205, 3011, 3217, 3250, 3253, ...) with the line in the batch.
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+#include "server/tsql/statement.h"
+#include "vdi/base/status.h"
+
+namespace capstan::tsql {
+
+struct ParseError {
+  Status status;
+  int line = 1;  // of the offending token, from 1
+};
+
+// As SQL Server does, the whole batch is checked before any of it runs: either all statements or
+// the first error.
+std::variant<std::vector<Statement>, ParseError> ParseBatch(std::string_view batch);
+
+// Splits a script at lines that hold only GO (and an optional count), as sqlcmd does.
+std::vector<std::string> SplitBatches(std::string_view script);
+
+}  // namespace capstan::tsql

@@ -1,0 +1,103 @@
+// What a batch says, as plain values: the result of the parser, the input of the executor.
+// Names are as written, without quotes and brackets; absent options are nullopt.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace capstan::tsql {
+
+enum class DeviceClass { kDisk, kUrl, kTape, kVirtualDevice };
+
+// "DISK", "URL", "TAPE", "VIRTUAL_DEVICE".
+std::string_view DeviceClassName(DeviceClass device_class);
+
+struct DeviceClause {
+  DeviceClass device_class = DeviceClass::kDisk;
+  std::string name;  // path, URL, drive or virtual device name
+};
+
+// The WITH options that BACKUP and RESTORE share.
+struct TransferOptions {
+  std::optional<std::uint32_t> buffer_count;
+  std::optional<std::uint32_t> max_transfer_size;  // bytes, multiple of 65536, up to 4 MiB
+  std::optional<std::uint32_t> block_size;         // bytes, power of two, 512..65536
+  std::optional<int> stats_percent;                // STATS = 10 when written without a value
+  std::optional<bool> checksum;                    // CHECKSUM / NO_CHECKSUM
+};
+
+struct BackupStatement {
+  std::string database;
+  std::vector<DeviceClause> devices;  // 1..64, all of one class
+  TransferOptions transfer;
+  bool format = false;
+  bool init = false;
+  bool skip = false;
+  bool copy_only = false;
+  std::string name;               // NAME
+  std::string description;        // DESCRIPTION
+  std::string media_name;         // MEDIANAME
+  std::string media_description;  // MEDIADESCRIPTION
+};
+
+struct RestoreStatement {
+  std::string database;
+  std::vector<DeviceClause> devices;
+  TransferOptions transfer;
+  bool replace = false;
+  std::uint16_t file_number = 1;                           // FILE = n
+  std::vector<std::pair<std::string, std::string>> moves;  // MOVE 'logical' TO 'path'
+};
+
+enum class RestoreQuery { kLabelOnly, kHeaderOnly, kFileListOnly, kVerifyOnly };
+
+struct RestoreQueryStatement {
+  RestoreQuery query = RestoreQuery::kLabelOnly;
+  std::vector<DeviceClause> devices;
+  TransferOptions transfer;
+  std::uint16_t file_number = 1;
+};
+
+// EXEC sp_attach_db @dbname = N'sales', @filename1 = N'sqlite:/srv/sales.db'
+struct AttachStatement {
+  std::string database;
+  std::string location;  // "scheme:rest"
+};
+
+// EXEC sp_detach_db 'sales'
+struct DetachStatement {
+  std::string database;
+};
+
+// KILL 51
+struct KillStatement {
+  std::int64_t session_id = 0;
+};
+
+// A SELECT, translated for the catalog: object names have dots and brackets replaced by underscores
+// (msdb.dbo.backupset -> msdb_dbo_backupset), TOP became LIMIT, N'' lost its N, functions were
+// mapped.
+struct SelectStatement {
+  std::string sqlite_text;
+  std::vector<std::string> live_tables;  // the sys.* names it reads, as "sys.dm_exec_requests"
+};
+
+struct PrintStatement {
+  std::string text;
+};
+
+using StatementBody =
+    std::variant<BackupStatement, RestoreStatement, RestoreQueryStatement, AttachStatement,
+                 DetachStatement, KillStatement, SelectStatement, PrintStatement>;
+
+struct Statement {
+  StatementBody body;
+  int line = 1;      // in the batch, from 1
+  std::string text;  // as written, for history and the job journal
+};
+
+}  // namespace capstan::tsql

@@ -1,0 +1,77 @@
+// The client's end of a virtual device set: what an agent, or a vendor's program, holds.
+//
+// The client creates the set by name, waits until the engine has configured it, opens its devices,
+// executes the commands that arrive, and closes. States and return codes follow VDI (client calls
+// by state); the mapping of VDI's VD_E_* numbers onto Code is: TIMEOUT kDeadlineExceeded, ABORT
+// kAborted, INVALID kInvalidArgument, NOTSUPPORTED kUnimplemented, MEMORY kResourceExhausted,
+// UNEXPECTED kInternal, PROTOCOL kFailedPrecondition, OPEN kAlreadyExists, BUSY kUnavailable,
+// SECURITY kPermissionDenied. VD_E_CLOSE is not an error: GetCommand returns nullopt.
+//
+// The engine's death or abort ends every wait with kAborted within a second.
+// Threads: ClientDeviceSet may be used from any thread; one ClientDevice's GetCommand from one
+// thread at a time, its CompleteCommand from any thread.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "vdi/base/clock.h"
+#include "vdi/base/status.h"
+#include "vdi/device_types.h"
+
+namespace capstan::vdi {
+
+// A command as the client sees it. `buffer` is the client's from GetCommand to CompleteCommand.
+struct ClientCommand {
+  std::uint64_t id = 0;  // names the command in CompleteCommand
+  CommandCode code = CommandCode::kRead;
+  std::uint32_t size = 0;     // bytes for kRead and kWrite; a count or a whence for others
+  std::int64_t position = 0;  // bytes from the beginning; only with kRandomAccess, and kSetPosition
+  std::byte* buffer = nullptr;  // data of kRead and kWrite, otherwise null
+};
+
+class ClientDevice {
+ public:
+  virtual ~ClientDevice() = default;
+
+  // The next command in order of sending, or nullopt once the engine closed the device normally.
+  // May be called again before earlier commands are completed.
+  // kDeadlineExceeded, kAborted, kFailedPrecondition (device not open).
+  virtual Result<std::optional<ClientCommand>> GetCommand(Deadline deadline) = 0;
+
+  // Returns the command's buffer to the engine. Never blocks.
+  // `bytes` for kRead and kWrite, `position` for kGetPosition and kSetPosition; otherwise 0.
+  // kInvalidArgument: no such command is outstanding. kAborted, kFailedPrecondition.
+  virtual Status CompleteCommand(std::uint64_t command_id, CompletionCode code, std::uint32_t bytes,
+                                 std::int64_t position) = 0;
+};
+
+class ClientDeviceSet {
+ public:
+  // Registers a new set with the engine that listens at `rendezvous_path`. Does not wait for a
+  // statement to use it. kUnimplemented: the wishes are not supported; kFailedPrecondition: the
+  // name is taken; kUnavailable: nobody listens there (the message says where); kPermissionDenied.
+  static Result<std::unique_ptr<ClientDeviceSet>> Create(const std::string& rendezvous_path,
+                                                         std::string_view name,
+                                                         const DeviceSetConfig& wishes);
+
+  virtual ~ClientDeviceSet() = default;  // closes; a set with open devices is aborted
+
+  // Waits until the engine has configured the set. May be called again, also after a timeout.
+  virtual Result<DeviceSetConfig> GetConfiguration(Deadline deadline) = 0;
+
+  // The device is owned by the set and valid until Close. Names come with the statement: the first
+  // device is called as the set. kAlreadyExists: all are open; kInvalidArgument: no such name.
+  virtual Result<ClientDevice*> OpenDevice(std::string_view name) = 0;
+
+  // Ends the set for both sides, irrevocably. Idempotent; any thread, any time.
+  virtual void SignalAbort() = 0;
+
+  // kAlreadyExists: devices were still open; the set was aborted, and everything released anyway.
+  virtual Status Close() = 0;
+};
+
+}  // namespace capstan::vdi
