@@ -1,0 +1,259 @@
+#include "server/engine/backup_job.h"
+
+#include <algorithm>
+#include <ctime>
+#include <random>
+#include <utility>
+
+#include "server/messages/messages.h"
+#include "vdi/base/crash_point.h"
+#include "vdi/base/log.h"
+
+namespace capstan::engine {
+namespace {
+
+std::string_view RecoveryModelName(writers::RecoveryModel model) {
+  switch (model) {
+    case writers::RecoveryModel::kSimple:
+      return "SIMPLE";
+    case writers::RecoveryModel::kBulkLogged:
+      return "BULK-LOGGED";
+    case writers::RecoveryModel::kFull:
+      return "FULL";
+  }
+  return "SIMPLE";
+}
+
+std::int8_t TimeZoneQuarterHours() {
+  const std::time_t now = std::time(nullptr);
+  std::tm local{};
+  ::localtime_r(&now, &local);
+  return static_cast<std::int8_t>(local.tm_gmtoff / (15 * 60));
+}
+
+}  // namespace
+
+Status BackupJob::Run() {
+  Status status = Prepare();
+  if (status.ok()) status = OpenDevices();
+  if (status.ok()) status = Transfer();
+  if (status.ok()) status = Commit();
+  if (!status.ok()) {
+    Undo();
+    return status;
+  }
+  ReportCompletion();
+  return OkStatus();
+}
+
+Status BackupJob::Prepare() {
+  job_.SetPhase("Preparing");
+  CAPSTAN_ASSIGN_OR_RETURN(database_, parts_.catalog.FindDatabase(request_.database));
+  const auto writer = parts_.writers.find(database_.scheme);
+  if (writer == parts_.writers.end()) {
+    return SqlError(65005, database_.name, fmt::format("no writer knows '{}'", database_.scheme));
+  }
+  writer_ = writer->second;
+  CAPSTAN_ASSIGN_OR_RETURN(const writers::DatabaseDescription description,
+                           writer_->Describe(database_.location, database_.name));
+  for (const auto& file : description.files) {
+    size_estimate_ += file.size_bytes;
+  }
+
+  const TransferRequest& transfer = request_.transfer;
+  CAPSTAN_ASSIGN_OR_RETURN(
+      plan_, PlanBuffers({.buffer_count = transfer.buffer_count,
+                          .max_transfer_size = transfer.max_transfer_size,
+                          .devices = static_cast<std::uint32_t>(transfer.targets.size()),
+                          .volumes = static_cast<std::uint32_t>(description.volumes.size()),
+                          .memory_limit = parts_.settings.buffer_memory_limit}));
+  if (parts_.error_log.TraceFlag(3605) && parts_.error_log.TraceFlag(3213)) {
+    for (const std::string& line : plan_.Describe()) {
+      parts_.error_log.Write(transfer.session_id, line);
+    }
+  }
+
+  media_header_.media_set_id = Guid::Random();
+  media_header_.family_count = static_cast<std::uint16_t>(transfer.targets.size());
+  media_header_.name = request_.media_name;
+  media_header_.description = request_.media_description;
+  media_header_.date_unix_s = std::time(nullptr);
+
+  std::random_device random;
+  journal_.job_guid = job_.guid();
+  journal_.statement = transfer.statement;
+  journal_.database_name = database_.name;
+  for (std::size_t i = 0; i < transfer.targets.size(); ++i) {
+    journal_.devices.push_back({.device_class = transfer.device_class,
+                                .target = transfer.targets[i],
+                                .token = fmt::format("{}-{}", job_.guid().ToString(), i + 1),
+                                .media_family_id = static_cast<std::uint32_t>(random()),
+                                .family_number = static_cast<std::uint16_t>(i + 1)});
+  }
+  CAPSTAN_RETURN_IF_ERROR(parts_.catalog.BeginJob(journal_));
+  journal_begun_ = true;
+  return OkStatus();
+}
+
+Status BackupJob::OpenDevices() {
+  job_.SetPhase("Opening devices");
+  DeviceSetRequest request;
+  request.device_class = request_.transfer.device_class;
+  request.mode = request_.overwrite ? OpenMode::kReplace : OpenMode::kCreate;
+  request.size_estimate = size_estimate_ / journal_.devices.size();
+  request.job_id = request_.transfer.session_id;
+  for (const auto& device : journal_.devices) {
+    request.targets.push_back({.name = device.target, .token = device.token});
+  }
+  OpenSetOptions options;
+  options.block_size = request_.transfer.block_size.value_or(kBlockSizeDefault);
+  options.plan = plan_;
+  options.timeouts = parts_.settings.timeouts;
+  CAPSTAN_ASSIGN_OR_RETURN(set_, OpenSet::Open(parts_.devices, request, options));
+  CAPSTAN_CRASH_POINT("engine.after_open");
+  return OkStatus();
+}
+
+media::BackupSet BackupJob::DescribeSet(const writers::BackupSession& session) const {
+  const writers::DatabaseDescription& description = session.description();
+  media::BackupSet set;
+  set.backup_set_guid = Guid::Random();
+  set.name = request_.name;
+  set.description = request_.description;
+  set.copy_only = request_.copy_only;
+  set.has_checksums = request_.transfer.checksum.value_or(false);
+  set.user_name = request_.transfer.user_name;
+  set.server_name = parts_.settings.server_name;
+  set.machine_name = parts_.settings.machine_name;
+  set.database_name = database_.name;
+  set.writer = description.writer;
+  set.database_version = description.version;
+  set.recovery_model = RecoveryModelName(description.recovery_model);
+  set.first_lsn = session.first_lsn().value;
+  set.last_lsn = session.last_lsn().value;
+  set.checkpoint_lsn = session.checkpoint_lsn().value;
+  set.database_created_unix_s = description.created_unix_s;
+  set.start_unix_s = std::time(nullptr);
+  set.time_zone_quarter_hours = TimeZoneQuarterHours();
+  set.transfer_size = plan_.transfer_size;
+  for (const auto& file : description.files) {
+    set.files.push_back({.file_id = file.file_id,
+                         .logical_name = file.logical_name,
+                         .physical_name = file.physical_name,
+                         .type = file.type,
+                         .size_bytes = file.size_bytes,
+                         .page_size = file.page_size,
+                         .unique_id = Guid::Random()});
+  }
+  return set;
+}
+
+Result<std::vector<std::unique_ptr<media::FamilyWriter>>> BackupJob::MakeFamilies(
+    const media::BackupSet& set) {
+  std::vector<std::unique_ptr<media::FamilyWriter>> families;
+  for (const auto& device : journal_.devices) {
+    media::MediaHeader header = media_header_;
+    header.family_number = device.family_number;
+    header.media_family_id = device.media_family_id;
+    CAPSTAN_ASSIGN_OR_RETURN(auto family, media::FamilyWriter::Create(header, set));
+    families.push_back(std::move(family));
+  }
+  return families;
+}
+
+Status BackupJob::Transfer() {
+  job_.SetPhase("Waiting for the database");
+  writers::BackupOptions options;
+  options.copy_only = request_.copy_only;
+  options.verify_page_checksums = request_.transfer.checksum.value_or(false);
+  options.lock_deadline = Deadline::After(parts_.settings.timeouts.database);
+  CAPSTAN_ASSIGN_OR_RETURN(session_,
+                           writer_->BeginBackup(database_.location, database_.name, options));
+  final_set_ = DescribeSet(*session_);
+  std::uint64_t total = 0;
+  for (const auto& file : final_set_.files) {
+    total += file.size_bytes;
+  }
+  job_.SetTotal(total);
+  CAPSTAN_ASSIGN_OR_RETURN(auto families, MakeFamilies(final_set_));
+  pipeline_ = std::make_unique<BackupPipeline>(
+      BackupPipeline::Parts{job_, observer_, *set_, *session_, parts_.settings.timeouts,
+                            request_.transfer.stats_percent},
+      std::move(families));
+  CAPSTAN_RETURN_IF_ERROR(pipeline_->WriteData());
+  final_set_.finish_unix_s = std::time(nullptr);
+  CAPSTAN_RETURN_IF_ERROR(pipeline_->WriteTrailers(final_set_));
+  CAPSTAN_RETURN_IF_ERROR(parts_.catalog.PrepareBackup(job_.guid(), media_header_, final_set_));
+  prepared_ = true;
+  CAPSTAN_CRASH_POINT("engine.after_prepare");
+  return OkStatus();
+}
+
+Status BackupJob::Commit() {
+  Status completed = pipeline_->Complete();
+  if (!completed.ok()) {
+    if (set_->abort_reason().ok() || request_.transfer.device_class == "VIRTUAL_DEVICE") {
+      prepared_ = false;  // a device refused to commit: the set is not whole
+      return completed;
+    }
+    // The agent is gone, the media are whole: finish them when it is back.
+    const Deadline deadline = Deadline::After(parts_.settings.timeouts.recover);
+    for (const auto& device : journal_.devices) {
+      Status recovered = parts_.devices.Recover(device.device_class,
+                                                {.name = device.target, .token = device.token},
+                                                RecoverAction::kCommit, deadline);
+      if (!recovered.ok()) {
+        return std::move(completed).WithHint(
+            "the backup is complete on its media and will be committed as soon as the agent is "
+            "back");
+      }
+    }
+  } else if (Status closed = set_->Close(); !closed.ok()) {
+    CAPSTAN_LOG(kWarning, "device set of job {} did not close in order: {}", job_.guid().ToString(),
+                closed.message());
+  }
+  CAPSTAN_CRASH_POINT("engine.after_complete");
+  return parts_.catalog.CommitBackup(job_.guid());
+}
+
+void BackupJob::Undo() {
+  pipeline_.reset();
+  session_.reset();
+  if (set_ != nullptr && set_->abort_reason().ok()) {
+    (void)set_->Close();  // drained: the agent sees an end without Complete, and discards
+  }
+  set_.reset();
+  if (!journal_begun_ || prepared_) {
+    return;
+  }
+  const Deadline deadline = Deadline::After(parts_.settings.timeouts.recover);
+  for (const auto& device : journal_.devices) {
+    if (device.device_class == "VIRTUAL_DEVICE") {
+      continue;  // its owner was told by the abort or by the missing Complete
+    }
+    Status discarded =
+        parts_.devices.Recover(device.device_class, {.name = device.target, .token = device.token},
+                               RecoverAction::kDiscard, deadline);
+    if (!discarded.ok()) {
+      CAPSTAN_LOG(kWarning, "what job {} began on '{}' could not be removed yet: {}",
+                  job_.guid().ToString(), device.target, discarded.message());
+      return;  // the journal keeps the job until its agent is back
+    }
+  }
+  if (Status forgotten = parts_.catalog.ForgetJob(job_.guid()); !forgotten.ok()) {
+    CAPSTAN_LOG(kError, "job {} stays in the journal: {}", job_.guid().ToString(),
+                forgotten.message());
+  }
+}
+
+void BackupJob::ReportCompletion() {
+  for (const auto& file : final_set_.files) {
+    observer_.OnMessage(4035, MessageText(4035, PagesOf(file.backup_size_bytes), database_.name,
+                                          file.logical_name, final_set_.position));
+  }
+  const auto elapsed = std::chrono::steady_clock::now() - job_.started();
+  observer_.OnMessage(
+      3014, CompletionMessage("BACKUP DATABASE", PagesOf(final_set_.backup_size_bytes), elapsed));
+}
+
+}  // namespace capstan::engine

@@ -1,0 +1,57 @@
+// BackupJob: one BACKUP DATABASE from request to catalog row. The order of its steps is the commit
+// protocol of the design: nothing is visible before everything is durable, and what has become
+// durable can always be rolled forward.
+//
+// Threads: the statement's.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "server/engine/backup_pipeline.h"
+#include "server/engine/engine.h"
+
+namespace capstan::engine {
+
+class BackupJob {
+ public:
+  BackupJob(const Engine::Parts& parts, const BackupRequest& request, Job& job,
+            JobObserver& observer)
+      : parts_(parts), request_(request), job_(job), observer_(observer) {}
+
+  Status Run();
+
+ private:
+  Status Prepare();  // finds database and writer, plans buffers, begins the journal
+  Status OpenDevices();
+  Status Transfer();  // view, pipeline, until prepared in the catalog
+  Status Commit();
+  // After a failure: nothing of the new media stays, and the journal forgets the job.
+  void Undo();
+
+  media::BackupSet DescribeSet(const writers::BackupSession& session) const;
+  Result<std::vector<std::unique_ptr<media::FamilyWriter>>> MakeFamilies(
+      const media::BackupSet& set);
+  void ReportCompletion();
+
+  const Engine::Parts& parts_;
+  const BackupRequest& request_;
+  Job& job_;
+  JobObserver& observer_;
+
+  catalog::Database database_;
+  writers::DatabaseWriter* writer_ = nullptr;
+  BufferPlan plan_;
+  std::uint64_t size_estimate_ = 0;
+  media::MediaHeader media_header_;
+  catalog::JobRecord journal_;
+  bool journal_begun_ = false;
+  bool prepared_ = false;
+  media::BackupSet final_set_;
+  std::unique_ptr<OpenSet> set_;
+  std::unique_ptr<writers::BackupSession> session_;
+  std::unique_ptr<BackupPipeline> pipeline_;  // uses set_ and session_, so goes first
+};
+
+}  // namespace capstan::engine

@@ -1,0 +1,181 @@
+#include "server/engine/backup_pipeline.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "server/messages/messages.h"
+#include "vdi/base/crash_point.h"
+
+namespace capstan::engine {
+namespace {
+
+// Small enough that what was just read is still in the core's own cache when its CRC is computed.
+constexpr std::uint32_t kReadPiece = 256 << 10;  // bytes
+
+}  // namespace
+
+BackupPipeline::BackupPipeline(Parts parts,
+                               std::vector<std::unique_ptr<media::FamilyWriter>> writers)
+    : parts_(parts),
+      file_bytes_(parts.session.description().files.size()),
+      monitor_({parts.job, parts.observer, parts.set, error_, bytes_done_, parts.timeouts.device,
+                parts.stats_percent}) {
+  CAPSTAN_CHECK(writers.size() == parts.set.device_count());
+  for (std::size_t i = 0; i < writers.size(); ++i) {
+    families_.push_back(std::make_unique<FamilyStream>(parts.set, parts.set.device(i),
+                                                       std::move(writers[i]), error_, bytes_done_));
+  }
+  geometry_ = families_.front()->geometry();
+}
+
+Status BackupPipeline::RunStep(std::vector<std::function<Status()>> steps) {
+  {
+    WorkerGroup workers(error_);
+    for (auto& step : steps) {
+      workers.Start(std::move(step));
+    }
+    monitor_.RunUntil(
+        [&](std::chrono::milliseconds patience) { return workers.WaitAll(patience); });
+  }
+  monitor_.RunUntil(
+      [&](std::chrono::milliseconds patience) { return parts_.set.pool().WaitIdle(patience); });
+  return error_.failed() ? BestError() : OkStatus();
+}
+
+Status BackupPipeline::WriteData() {
+  parts_.job.SetPhase("Writing media headers");
+  std::vector<std::function<Status()>> preambles;
+  for (const auto& family : families_) {
+    preambles.emplace_back([&family] { return family->WritePreamble(); });
+  }
+  CAPSTAN_RETURN_IF_ERROR(RunStep(std::move(preambles)));
+
+  parts_.job.SetPhase("Reading data");
+  const std::uint64_t begin = MonotonicNanos();
+  std::vector<std::function<Status()>> readers;
+  for (std::uint32_t v = 0; v < parts_.session.description().volumes.size(); ++v) {
+    readers.emplace_back([this, v] { return ReadVolume(v); });
+  }
+  CAPSTAN_RETURN_IF_ERROR(RunStep(std::move(readers)));
+  times_.total_ns = MonotonicNanos() - begin;
+  times_.read_ns = read_ns_.load();
+  times_.checksum_ns = checksum_ns_.load();
+  times_.starved_ns = parts_.set.pool().waited_ns();
+  CAPSTAN_RETURN_IF_ERROR(parts_.session.End());
+  CAPSTAN_CRASH_POINT("engine.after_data");
+  return ExecuteOnAll(vdi::CommandCode::kFlush, "Flushing data");
+}
+
+Status BackupPipeline::ReadVolume(std::uint32_t volume) {
+  while (!error_.failed()) {
+    CAPSTAN_ASSIGN_OR_RETURN(const auto extent,
+                             parts_.session.NextExtent(volume, geometry_.payload_capacity));
+    if (!extent) {
+      return OkStatus();
+    }
+    TransferBuffer* buffer = parts_.set.pool().Take();
+    if (buffer == nullptr) {
+      return SqlError(3204);  // the pool was stopped; whoever stopped it has set the cause
+    }
+    media::FrameExtent frame;
+    frame.file_index = extent->file_index;
+    frame.file_offset = extent->offset;
+    frame.length = extent->length;
+    if (Status status = ReadFrame(*extent, buffer, &frame.crc32c); !status.ok()) {
+      parts_.set.pool().Return(buffer);
+      return status;
+    }
+    frame.sequence = sequence_.fetch_add(1, std::memory_order_relaxed);
+    file_bytes_[extent->file_index].fetch_add(extent->length, std::memory_order_relaxed);
+    const auto& family = *std::min_element(
+        families_.begin(), families_.end(),
+        [](const auto& a, const auto& b) { return a->in_flight() < b->in_flight(); });
+    CAPSTAN_RETURN_IF_ERROR(family->WriteFrame(buffer, frame));
+  }
+  return OkStatus();
+}
+
+Status BackupPipeline::ReadFrame(const writers::Extent& extent, TransferBuffer* buffer,
+                                 std::uint32_t* crc32c) {
+  const std::span<std::byte> payload =
+      buffer->data.subspan(geometry_.payload_offset, extent.length);
+  std::uint32_t crc = 0;
+  for (std::uint32_t at = 0; at < extent.length; at += kReadPiece) {
+    const std::uint32_t length = std::min(kReadPiece, extent.length - at);
+    const std::span<std::byte> piece = payload.subspan(at, length);
+    const std::uint64_t begin = MonotonicNanos();
+    CAPSTAN_RETURN_IF_ERROR(parts_.session.ReadExtent(
+        {.file_index = extent.file_index, .offset = extent.offset + at, .length = length}, piece));
+    const std::uint64_t read = MonotonicNanos();
+    crc = media::Crc32c(crc, piece);
+    read_ns_.fetch_add(read - begin, std::memory_order_relaxed);
+    checksum_ns_.fetch_add(MonotonicNanos() - read, std::memory_order_relaxed);
+  }
+  *crc32c = crc;
+  return OkStatus();
+}
+
+Status BackupPipeline::WriteTrailers(media::BackupSet& final_set) {
+  std::vector<media::FamilySummary> summaries;
+  for (const auto& family : families_) {
+    summaries.push_back(family->summary());
+  }
+  final_set.backup_size_bytes = 0;
+  for (std::size_t i = 0; i < final_set.files.size(); ++i) {
+    final_set.files[i].backup_size_bytes = file_bytes(i);
+    final_set.backup_size_bytes += file_bytes(i);
+  }
+  parts_.job.SetPhase("Writing end of set");
+  std::vector<std::function<Status()>> trailers;
+  for (const auto& family : families_) {
+    trailers.emplace_back(
+        [&family, &final_set, &summaries] { return family->WriteTrailer(final_set, summaries); });
+  }
+  CAPSTAN_RETURN_IF_ERROR(RunStep(std::move(trailers)));
+  CAPSTAN_CRASH_POINT("engine.after_trailers");
+  CAPSTAN_RETURN_IF_ERROR(ExecuteOnAll(vdi::CommandCode::kFlush, "Flushing end of set"));
+  monitor_.Report();
+  return OkStatus();
+}
+
+Status BackupPipeline::Complete() {
+  if (!parts_.set.complete_enabled()) {
+    return OkStatus();  // such a client commits at its last Flush
+  }
+  return ExecuteOnAll(vdi::CommandCode::kComplete, "Committing");
+}
+
+Status BackupPipeline::ExecuteOnAll(vdi::CommandCode code, std::string_view phase) {
+  parts_.job.SetPhase(phase);
+  std::vector<std::function<Status()>> steps;
+  for (const auto& family : families_) {
+    steps.emplace_back([this, code, &family]() -> Status {
+      DeviceChannel& channel = family->channel();
+      vdi::ServerCommand command;
+      command.code = code;
+      CAPSTAN_ASSIGN_OR_RETURN(const vdi::ServerCommand done, channel.Execute(command));
+      return done.completion_code == vdi::CompletionCode::kSuccess
+                 ? OkStatus()
+                 : parts_.set.ErrorOf(Direction::kWrite, channel, done.completion_code);
+    });
+  }
+  return RunStep(std::move(steps));
+}
+
+Status BackupPipeline::BestError() {
+  const Status status = error_.status();
+  for (const auto& family : families_) {
+    if (status.reason() == 3202 && family->failure() != vdi::CompletionCode::kSuccess &&
+        family->failure() != vdi::CompletionCode::kOperationAborted) {
+      return parts_.set.ErrorOf(Direction::kWrite, family->channel(), family->failure());
+    }
+  }
+  const Status abort = parts_.set.abort_reason();
+  if (status.reason() == 3202 && !abort.ok()) {
+    return parts_.set.ErrorOf(Direction::kWrite, families_.front()->channel(),
+                              vdi::CompletionCode::kOperationAborted);
+  }
+  return status;
+}
+
+}  // namespace capstan::engine

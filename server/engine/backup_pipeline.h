@@ -1,0 +1,85 @@
+// BackupPipeline: moves a consistent view of a database onto an open device set, up to the point
+// where every family is complete and durable but not yet visible (prepared), then makes it visible.
+//
+// One reader thread per volume (S1-01) reads extents straight into transfer buffers and sends each
+// to the family with the least in flight, so that a fast device gets more than a slow one. Threads:
+// the job's thread.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "server/engine/family_stream.h"
+#include "server/engine/first_error.h"
+#include "server/engine/monitor.h"
+#include "server/engine/open_set.h"
+#include "server/engine/worker_group.h"
+#include "server/media/backup_set.h"
+#include "server/media/family_writer.h"
+#include "server/writers/database_writer.h"
+
+namespace capstan::engine {
+
+// Where the time of a backup went, for the completion report.
+struct PipelineTimes {
+  std::uint64_t read_ns = 0;      // readers in the database's files
+  std::uint64_t checksum_ns = 0;  // readers computing CRC32C
+  std::uint64_t starved_ns = 0;   // readers waiting for a free buffer, so for devices
+  std::uint64_t total_ns = 0;     // from the first read to the last acknowledged write
+};
+
+class BackupPipeline {
+ public:
+  struct Parts {
+    Job& job;
+    JobObserver& observer;
+    OpenSet& set;
+    writers::BackupSession& session;
+    const Timeouts& timeouts;
+    std::optional<int> stats_percent;
+  };
+
+  // One FamilyWriter per device of the set, in order.
+  BackupPipeline(Parts parts, std::vector<std::unique_ptr<media::FamilyWriter>> writers);
+
+  // Preambles, all extents, the end of the view, and a flush: all data is on the media.
+  Status WriteData();
+  // The trailers, and another flush: every family is prepared. `final_set` gets its sizes filled
+  // in.
+  Status WriteTrailers(media::BackupSet& final_set);
+  // Commits every family. From the first call on, the backup can only be rolled forward.
+  Status Complete();
+
+  const PipelineTimes& times() const { return times_; }
+  // Payload bytes of each file of the database.
+  std::uint64_t file_bytes(std::size_t file_index) const {
+    return file_bytes_[file_index].load(std::memory_order_relaxed);
+  }
+
+ private:
+  // Runs the steps in parallel under the monitor; on return nothing of them is in flight.
+  Status RunStep(std::vector<std::function<Status()>> steps);
+  Status ReadVolume(std::uint32_t volume);
+  Status ReadFrame(const writers::Extent& extent, TransferBuffer* buffer, std::uint32_t* crc32c);
+  Status ExecuteOnAll(vdi::CommandCode code, std::string_view phase);
+  // The failure of the job in its best words: cancelled, a device by name and OS error, or as it
+  // came.
+  Status BestError();
+
+  Parts parts_;
+  FirstError error_;
+  std::atomic<std::uint64_t> bytes_done_{0};
+  std::atomic<std::uint64_t> sequence_{0};
+  std::atomic<std::uint64_t> read_ns_{0};
+  std::atomic<std::uint64_t> checksum_ns_{0};
+  std::vector<std::atomic<std::uint64_t>> file_bytes_;
+  std::vector<std::unique_ptr<FamilyStream>> families_;
+  media::FrameGeometry geometry_;
+  Monitor monitor_;
+  PipelineTimes times_;
+};
+
+}  // namespace capstan::engine

@@ -1,0 +1,63 @@
+// DeviceProvider: where the engine gets virtual devices from. The coordinator implements it with
+// agents and vendors' programs; tests implement it in memory. The engine knows nothing of gRPC.
+//
+// Threads: any.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "vdi/base/clock.h"
+#include "vdi/base/status.h"
+#include "vdi/server_device_set.h"
+
+namespace capstan::engine {
+
+enum class OpenMode {
+  kRead,
+  kCreate,   // a new medium; an existing one is kAlreadyExists
+  kReplace,  // a new medium that takes the place of an existing one when it is committed
+};
+
+struct DeviceTarget {
+  std::string name;   // path, URL, drive, or name of a virtual device
+  std::string token;  // names the construction of a new medium for Recover
+};
+
+struct DeviceSetRequest {
+  std::string device_class;  // "DISK", "URL", "TAPE", "VIRTUAL_DEVICE"
+  OpenMode mode = OpenMode::kRead;
+  std::vector<DeviceTarget> targets;
+  std::uint64_t size_estimate = 0;  // bytes per device, 0 = unknown
+  std::int64_t job_id = 0;
+};
+
+// A set in the state Connected, ready to be configured, and the names its devices will have.
+struct ProvidedSet {
+  std::unique_ptr<vdi::ServerDeviceSet> set;
+  std::vector<std::string> device_names;
+  std::string agent;  // empty for a vendor's own virtual device
+};
+
+enum class RecoverAction { kCommit, kDiscard };
+
+class DeviceProvider {
+ public:
+  virtual ~DeviceProvider() = default;
+
+  // The message of a failure is complete (3201, 65001, ...): it names the target and the cause.
+  virtual Result<ProvidedSet> Open(const DeviceSetRequest& request, Deadline deadline) = 0;
+
+  // Finishes or undoes a medium that an interrupted job left. Idempotent.
+  // kUnavailable: no agent for this class of device right now.
+  virtual Status Recover(const std::string& device_class, const DeviceTarget& target,
+                         RecoverAction action, Deadline deadline) = 0;
+
+  // What the agent last said went wrong on a device, with the OS number ("28(No space left on
+  // device)"); empty if it said nothing. May wait briefly for a report that is under way.
+  virtual std::string ErrorDetail(const std::string& set_name, const std::string& device_name) = 0;
+};
+
+}  // namespace capstan::engine

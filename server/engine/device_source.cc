@@ -1,0 +1,96 @@
+#include "server/engine/device_source.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "server/messages/messages.h"
+
+namespace capstan::engine {
+
+Result<std::unique_ptr<DeviceSource>> DeviceSource::Create(OpenSet& set, DeviceChannel& channel) {
+  TransferBuffer* buffer = set.pool().Take();
+  if (buffer == nullptr) {
+    return SqlError(3204);
+  }
+  std::unique_ptr<DeviceSource> source(new DeviceSource(set, channel, buffer));
+  if (set.random_access()) {
+    CAPSTAN_RETURN_IF_ERROR(source->FindSize());
+  }
+  return source;
+}
+
+DeviceSource::~DeviceSource() {
+  set_.pool().Return(buffer_);
+}
+
+Status DeviceSource::FindSize() {
+  vdi::ServerCommand command;
+  command.code = vdi::CommandCode::kSetPosition;
+  command.size = static_cast<std::uint32_t>(vdi::Whence::kEnd);
+  CAPSTAN_ASSIGN_OR_RETURN(const vdi::ServerCommand done, channel_.Execute(command));
+  if (done.completion_code != vdi::CompletionCode::kSuccess || done.out_position < 0) {
+    return set_.ErrorOf(Direction::kRead, channel_, done.completion_code);
+  }
+  size_bytes_ = static_cast<std::uint64_t>(done.out_position);
+  return OkStatus();
+}
+
+Status DeviceSource::ClearError() {
+  vdi::ServerCommand command;
+  command.code = vdi::CommandCode::kClearError;
+  CAPSTAN_ASSIGN_OR_RETURN(const vdi::ServerCommand done, channel_.Execute(command));
+  return done.completion_code == vdi::CompletionCode::kSuccess
+             ? OkStatus()
+             : set_.ErrorOf(Direction::kRead, channel_, done.completion_code);
+}
+
+Status DeviceSource::FillFrom(std::uint64_t offset) {
+  vdi::ServerCommand command;
+  command.code = vdi::CommandCode::kRead;
+  command.buffer = buffer_->data.data();
+  command.size = static_cast<std::uint32_t>(buffer_->data.size());
+  command.position = static_cast<std::int64_t>(offset);
+  CAPSTAN_ASSIGN_OR_RETURN(const vdi::ServerCommand done, channel_.Execute(command));
+  held_offset_ = offset;
+  held_size_ = done.bytes_transferred;
+  next_offset_ = offset + done.bytes_transferred;
+  if (done.completion_code == vdi::CompletionCode::kHandleEof ||
+      done.completion_code == vdi::CompletionCode::kNoDataDetected) {
+    ended_ = true;
+    return ClearError();
+  }
+  return done.completion_code == vdi::CompletionCode::kSuccess
+             ? OkStatus()
+             : set_.ErrorOf(Direction::kRead, channel_, done.completion_code);
+}
+
+Result<std::size_t> DeviceSource::ReadAt(std::uint64_t offset, std::span<std::byte> target) {
+  std::size_t filled = 0;
+  while (filled < target.size()) {
+    const std::uint64_t wanted = offset + filled;
+    if (wanted >= held_offset_ && wanted < held_offset_ + held_size_) {
+      const std::size_t from = static_cast<std::size_t>(wanted - held_offset_);
+      const std::size_t size = std::min<std::size_t>(target.size() - filled, held_size_ - from);
+      std::memcpy(target.data() + filled, buffer_->data.data() + from, size);
+      filled += size;
+      continue;
+    }
+    if (set_.random_access()) {
+      if (wanted >= size_bytes_) {
+        return filled;
+      }
+      CAPSTAN_RETURN_IF_ERROR(FillFrom(wanted / kBlockSizeDefault * kBlockSizeDefault));
+      if (wanted >= held_offset_ + held_size_) {
+        return filled;  // the medium shrank under us
+      }
+    } else {
+      if (ended_) {
+        return filled;
+      }
+      CAPSTAN_RETURN_IF_ERROR(FillFrom(next_offset_));
+    }
+  }
+  return filled;
+}
+
+}  // namespace capstan::engine

@@ -1,0 +1,44 @@
+// DeviceSource: a medium behind an open device, as the media listings read it.
+//
+// Threads: one at a time.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "server/engine/open_set.h"
+#include "server/media/family_reader.h"
+
+namespace capstan::engine {
+
+class DeviceSource final : public media::MediumSource {
+ public:
+  // Takes one buffer of the set's pool for its life; `error` ends the waits when the job ends.
+  static Result<std::unique_ptr<DeviceSource>> Create(OpenSet& set, DeviceChannel& channel);
+  ~DeviceSource() override;
+  DeviceSource(const DeviceSource&) = delete;
+  DeviceSource& operator=(const DeviceSource&) = delete;
+
+  const std::string& device_name() const override { return channel_.target(); }
+  std::uint64_t size_bytes() const override { return size_bytes_; }
+  Result<std::size_t> ReadAt(std::uint64_t offset, std::span<std::byte> target) override;
+
+ private:
+  DeviceSource(OpenSet& set, DeviceChannel& channel, TransferBuffer* buffer)
+      : set_(set), channel_(channel), buffer_(buffer) {}
+  Status FindSize();
+  // Fills the buffer with the medium's bytes from `offset`, a multiple of the block size.
+  Status FillFrom(std::uint64_t offset);
+  Status ClearError();
+
+  OpenSet& set_;
+  DeviceChannel& channel_;
+  TransferBuffer* const buffer_;
+  std::uint64_t size_bytes_ = 0;
+  std::uint64_t held_offset_ = 0;  // what the buffer holds
+  std::uint32_t held_size_ = 0;
+  std::uint64_t next_offset_ = 0;  // of a forward-only medium
+  bool ended_ = false;             // a forward-only medium has no more
+};
+
+}  // namespace capstan::engine

@@ -1,0 +1,227 @@
+#include "server/engine/engine.h"
+
+#include <algorithm>
+
+#include "server/engine/backup_job.h"
+#include "server/engine/device_source.h"
+#include "server/engine/restore_job.h"
+#include "server/engine/restore_pipeline.h"
+#include "server/engine/worker_group.h"
+#include "server/messages/messages.h"
+#include "vdi/base/log.h"
+
+namespace capstan::engine {
+namespace {
+
+constexpr std::uint32_t kListingTransferSize = 64 << 10;  // bytes
+
+// Registers a job for as long as it runs.
+class RunningJob {
+ public:
+  RunningJob(JobRegistry& registry, std::shared_ptr<Job> job)
+      : registry_(registry), job_(std::move(job)) {}
+  ~RunningJob() { registry_.Finish(job_); }
+  RunningJob(const RunningJob&) = delete;
+  RunningJob& operator=(const RunningJob&) = delete;
+  Job& operator*() { return *job_; }
+
+ private:
+  JobRegistry& registry_;
+  const std::shared_ptr<Job> job_;
+};
+
+class SilentObserver final : public JobObserver {
+ public:
+  void OnMessage(int, const std::string&) override {}
+  void OnProgress(const JobSnapshot&) override {}
+};
+
+// Passes messages on and keeps the completion lines for the error log.
+class LoggingObserver final : public JobObserver {
+ public:
+  LoggingObserver(JobObserver& next, ErrorLog& log, int session_id)
+      : next_(next), log_(log), session_id_(session_id) {}
+  void OnMessage(int number, const std::string& text) override {
+    if (number == 3014) {
+      log_.Write(session_id_, text);
+    }
+    next_.OnMessage(number, text);
+  }
+  void OnProgress(const JobSnapshot& snapshot) override { next_.OnProgress(snapshot); }
+
+ private:
+  JobObserver& next_;
+  ErrorLog& log_;
+  const int session_id_;
+};
+
+class VerifySink final : public FrameSink {
+ public:
+  Status OnSet(const media::BackupSet&) override { return OkStatus(); }
+  Status OnFrame(const media::FrameView&) override { return OkStatus(); }
+};
+
+JobIdentity IdentityOf(const TransferRequest& transfer, std::string command, std::string database) {
+  return {.session_id = transfer.session_id,
+          .command = std::move(command),
+          .database = std::move(database),
+          .statement = transfer.statement};
+}
+
+void LogOutcome(ErrorLog& log, int session_id, const std::string& command, const Status& status) {
+  if (!status.ok()) {
+    log.Write(session_id, fmt::format("Error: {}, {}", status.reason(), status.message()));
+    log.Write(session_id, fmt::format("{} failed to complete the command.", command));
+  }
+}
+
+}  // namespace
+
+std::string CompletionMessage(const std::string& command, std::uint64_t pages,
+                              std::chrono::nanoseconds elapsed) {
+  const auto ns = static_cast<std::uint64_t>(std::max<std::int64_t>(1, elapsed.count()));
+  const std::uint64_t elapsed_ms = ns / 1'000'000;
+  const double mb = static_cast<double>(pages) * static_cast<double>(kPageBytes) / (1 << 20);
+  const auto kb_per_second =
+      static_cast<std::uint64_t>(mb * 1000.0 / (static_cast<double>(ns) / 1e9));
+  return MessageText(3014, command, pages, elapsed_ms / 1000, elapsed_ms % 1000,
+                     kb_per_second / 1000, kb_per_second % 1000);
+}
+
+Status Engine::Backup(const BackupRequest& request, JobObserver& observer) {
+  CAPSTAN_ASSIGN_OR_RETURN(
+      auto started,
+      parts_.jobs.Start(IdentityOf(request.transfer, "BACKUP DATABASE", request.database)));
+  RunningJob job(parts_.jobs, std::move(started));
+  LoggingObserver logging(observer, parts_.error_log, request.transfer.session_id);
+  CAPSTAN_LOG(kInfo, "backup begin session={} database={} devices={}", request.transfer.session_id,
+              request.database, request.transfer.targets.size());
+  Status status = BackupJob(parts_, request, *job, logging).Run();
+  LogOutcome(parts_.error_log, request.transfer.session_id, "BACKUP", status);
+  CAPSTAN_LOG(kInfo, "backup end session={} database={} result={}", request.transfer.session_id,
+              request.database, status.ToString());
+  return status;
+}
+
+Status Engine::Restore(const RestoreRequest& request, JobObserver& observer) {
+  CAPSTAN_ASSIGN_OR_RETURN(
+      auto started,
+      parts_.jobs.Start(IdentityOf(request.transfer, "RESTORE DATABASE", request.database)));
+  RunningJob job(parts_.jobs, std::move(started));
+  LoggingObserver logging(observer, parts_.error_log, request.transfer.session_id);
+  CAPSTAN_LOG(kInfo, "restore begin session={} database={} devices={}", request.transfer.session_id,
+              request.database, request.transfer.targets.size());
+  Status status = RestoreJob(parts_, request, *job, logging).Run();
+  LogOutcome(parts_.error_log, request.transfer.session_id, "RESTORE", status);
+  CAPSTAN_LOG(kInfo, "restore end session={} database={} result={}", request.transfer.session_id,
+              request.database, status.ToString());
+  return status;
+}
+
+Status Engine::Verify(const VerifyRequest& request, JobObserver& observer) {
+  CAPSTAN_ASSIGN_OR_RETURN(
+      auto started, parts_.jobs.Start(IdentityOf(request.transfer, "RESTORE VERIFYONLY", "")));
+  RunningJob job(parts_.jobs, std::move(started));
+  CAPSTAN_ASSIGN_OR_RETURN(const auto set, OpenForReading(parts_, request.transfer));
+  VerifySink sink;
+  RestorePipeline pipeline({*job, observer, *set, sink, parts_.settings.timeouts.device,
+                            request.transfer.stats_percent, request.file_number});
+  Status status = pipeline.Run();
+  if (!set->abort_reason().ok()) {
+    return status;
+  }
+  Status closed = set->Close();
+  CAPSTAN_RETURN_IF_ERROR(std::move(status));
+  CAPSTAN_RETURN_IF_ERROR(std::move(closed));
+  if (request.transfer.checksum.value_or(false) && !pipeline.set().has_checksums) {
+    return SqlError(3187);
+  }
+  observer.OnMessage(3262, MessageText(3262, request.file_number));
+  return OkStatus();
+}
+
+Result<media::MediumListing> Engine::List(const TransferRequest& request) {
+  CAPSTAN_ASSIGN_OR_RETURN(auto started,
+                           parts_.jobs.Start(IdentityOf(request, "RESTORE HEADERONLY", "")));
+  RunningJob job(parts_.jobs, std::move(started));
+  TransferRequest first = request;
+  first.targets.resize(1);
+  first.buffer_count = 2;
+  first.max_transfer_size =
+      request.device_class == "VIRTUAL_DEVICE" ? request.max_transfer_size : kListingTransferSize;
+  CAPSTAN_ASSIGN_OR_RETURN(const auto set, OpenForReading(parts_, first));
+
+  FirstError error;
+  media::MediumListing listing;
+  const std::atomic<std::uint64_t> no_progress{0};
+  SilentObserver silent;
+  Monitor monitor({*job, silent, *set, error, no_progress, parts_.settings.timeouts.device, {}});
+  {
+    WorkerGroup worker(error);
+    worker.Start([&]() -> Status {
+      CAPSTAN_ASSIGN_OR_RETURN(const auto source, DeviceSource::Create(*set, set->device(0)));
+      CAPSTAN_ASSIGN_OR_RETURN(listing, media::ReadListing(*source));
+      return OkStatus();
+    });
+    monitor.RunUntil([&](std::chrono::milliseconds patience) { return worker.WaitAll(patience); });
+  }
+  if (error.failed()) {
+    return error.status();
+  }
+  CAPSTAN_RETURN_IF_ERROR(set->Close());
+  return listing;
+}
+
+void Engine::SettleUnfinishedJobs() {
+  MutexLock lock(settle_mutex_);
+  const auto unfinished = parts_.catalog.UnfinishedJobs();
+  if (!unfinished.ok()) {
+    CAPSTAN_LOG(kError, "the job journal cannot be read: {}", unfinished.status().message());
+    return;
+  }
+  for (const catalog::JobRecord& record : *unfinished) {
+    if (!parts_.jobs.IsRunning(record.job_guid)) {
+      SettleJob(record);
+    }
+  }
+}
+
+void Engine::SettleJob(const catalog::JobRecord& record) {
+  // A vendor's own program may have missed its last command: such a set is never called good.
+  const bool all_recoverable =
+      std::none_of(record.devices.begin(), record.devices.end(),
+                   [](const auto& device) { return device.device_class == "VIRTUAL_DEVICE"; });
+  const bool commit = record.state == catalog::JobState::kPrepared && all_recoverable;
+  const Deadline deadline = Deadline::After(parts_.settings.timeouts.recover);
+  for (const auto& device : record.devices) {
+    if (device.device_class == "VIRTUAL_DEVICE") {
+      continue;  // its owner settled it when the connection ended
+    }
+    Status settled =
+        parts_.devices.Recover(device.device_class, {.name = device.target, .token = device.token},
+                               commit ? RecoverAction::kCommit : RecoverAction::kDiscard, deadline);
+    if (!settled.ok()) {
+      CAPSTAN_LOG(kWarning, "interrupted job {} cannot be settled on '{}' yet: {}",
+                  record.job_guid.ToString(), device.target, settled.message());
+      return;
+    }
+  }
+  for (const std::string& path : record.restore_paths) {
+    const auto writer = parts_.writers.find(record.restore_scheme);
+    if (writer == parts_.writers.end()) {
+      continue;
+    }
+    if (Status discarded = writer->second->DiscardRestore(path, record.job_guid.ToString());
+        !discarded.ok()) {
+      CAPSTAN_LOG(kWarning, "interrupted restore {}: {}", record.job_guid.ToString(),
+                  discarded.message());
+      return;
+    }
+  }
+  Status ended = commit ? parts_.catalog.CommitBackup(record.job_guid)
+                        : parts_.catalog.ForgetJob(record.job_guid);
+  CAPSTAN_LOG(kInfo, "interrupted job {} of '{}' was {}: {}", record.job_guid.ToString(),
+              record.database_name, commit ? "finished" : "undone", ended.ToString());
+}
+
+}  // namespace capstan::engine

@@ -1,0 +1,111 @@
+// The engine: carries out BACKUP, RESTORE and the RESTORE queries. It knows writers, media, devices
+// and the catalog by their interfaces, and nothing of gRPC or T-SQL.
+//
+// Errors are SQL Server's messages (Status::reason) with a hint; the caller adds 3013.
+// Threads: any; a statement runs on the thread that calls, plus threads of its own.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "server/catalog/catalog.h"
+#include "server/engine/buffer_plan.h"
+#include "server/engine/device_channel.h"
+#include "server/engine/device_provider.h"
+#include "server/engine/error_log.h"
+#include "server/engine/job.h"
+#include "server/media/family_reader.h"
+#include "server/writers/database_writer.h"
+#include "vdi/base/mutex.h"
+#include "vdi/base/status.h"
+
+namespace capstan::engine {
+
+struct Settings {
+  std::string server_name;  // for headers: SERVERNAME
+  std::string machine_name;
+  std::uint64_t buffer_memory_limit = 1ULL << 30;  // bytes that one job may take for buffers
+  Timeouts timeouts;
+};
+
+// What the options of BACKUP and RESTORE have in common.
+struct TransferRequest {
+  std::string device_class;          // "DISK", ...
+  std::vector<std::string> targets;  // as the statement names them, 1..64
+  std::optional<std::uint32_t> buffer_count;
+  std::optional<std::uint32_t> max_transfer_size;  // bytes
+  std::optional<std::uint32_t> block_size;         // bytes
+  std::optional<int> stats_percent;
+  std::optional<bool> checksum;
+  int session_id = 0;
+  std::string user_name;
+  std::string statement;  // as written
+};
+
+struct BackupRequest {
+  TransferRequest transfer;
+  std::string database;
+  bool overwrite = false;  // FORMAT or INIT
+  bool copy_only = false;
+  std::string name, description, media_name, media_description;
+};
+
+struct RestoreRequest {
+  TransferRequest transfer;
+  std::string database;
+  bool replace = false;
+  std::uint16_t file_number = 1;
+  std::vector<std::pair<std::string, std::string>> moves;  // logical name -> path
+};
+
+struct VerifyRequest {
+  TransferRequest transfer;
+  std::uint16_t file_number = 1;
+};
+
+class Engine {
+ public:
+  struct Parts {
+    catalog::Catalog& catalog;
+    JobRegistry& jobs;
+    DeviceProvider& devices;
+    ErrorLog& error_log;
+    std::map<std::string, writers::DatabaseWriter*> writers;  // by scheme
+    Settings settings;
+  };
+  // All parts must outlive the engine.
+  explicit Engine(Parts parts) : parts_(std::move(parts)) {}
+
+  Status Backup(const BackupRequest& request, JobObserver& observer);
+  Status Restore(const RestoreRequest& request, JobObserver& observer);
+  Status Verify(const VerifyRequest& request, JobObserver& observer);
+  // LABELONLY, HEADERONLY and FILELISTONLY: what the first device's medium says.
+  Result<media::MediumListing> List(const TransferRequest& request);
+
+  // Finishes or undoes what interrupted jobs left, as far as the agents for it are there. Jobs that
+  // cannot be settled yet stay in the journal. Called at start, and whenever an agent attaches.
+  void SettleUnfinishedJobs() CAPSTAN_EXCLUDES(settle_mutex_);
+
+  const Parts& parts() const { return parts_; }
+
+ private:
+  void SettleJob(const catalog::JobRecord& record) CAPSTAN_REQUIRES(settle_mutex_);
+
+  Parts parts_;
+  Mutex settle_mutex_;  // one settling at a time
+};
+
+// What `RESTORE` and `BACKUP` print at the end (3014): pages of 8 KiB, seconds and MB/sec with
+// three decimals, truncated (S0-01).
+std::string CompletionMessage(const std::string& command, std::uint64_t pages,
+                              std::chrono::nanoseconds elapsed);
+inline constexpr std::uint64_t kPageBytes = 8192;  // of the messages' pages
+inline std::uint64_t PagesOf(std::uint64_t bytes) {
+  return (bytes + kPageBytes - 1) / kPageBytes;
+}
+
+}  // namespace capstan::engine

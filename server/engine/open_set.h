@@ -1,0 +1,71 @@
+// OpenSet: a device set from request to close: found or ordered, configured, buffers taken, devices
+// opened. Both pipelines and the listings stand on it.
+//
+// Threads: Abort from any; everything else from the job's thread.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "server/engine/buffer_plan.h"
+#include "server/engine/device_channel.h"
+#include "server/engine/device_provider.h"
+#include "server/engine/transfer_pool.h"
+
+namespace capstan::engine {
+
+struct OpenSetOptions {
+  std::uint32_t block_size = kBlockSizeDefault;  // bytes
+  BufferPlan plan;
+  Timeouts timeouts;
+};
+
+class OpenSet {
+ public:
+  // 701 if the segment does not fit into memory, 3261 if the client's wishes cannot be met,
+  // otherwise what the provider says.
+  static Result<std::unique_ptr<OpenSet>> Open(DeviceProvider& provider,
+                                               const DeviceSetRequest& request,
+                                               const OpenSetOptions& options);
+  ~OpenSet();  // aborts what is still open
+  OpenSet(const OpenSet&) = delete;
+  OpenSet& operator=(const OpenSet&) = delete;
+
+  std::size_t device_count() const { return channels_.size(); }
+  DeviceChannel& device(std::size_t index) { return *channels_[index]; }
+  TransferPool& pool() { return *pool_; }
+  // The client asked for kComplete and gets it.
+  bool complete_enabled() const { return complete_enabled_; }
+  bool random_access() const { return random_access_; }
+
+  // Ends the set for both sides; commands in flight call back. Idempotent.
+  void Abort(Status why) { set_->SignalAbort(std::move(why)); }
+  Status abort_reason() const { return set_->abort_reason(); }
+
+  // Ends every device in good order, then the set. REQUIRES: nothing in flight. Once is enough.
+  Status Close();
+
+  // The error for a failed command, in SQL Server's words, with the best cause there is: why the
+  // set was aborted, what the agent reported, or the completion code.
+  Status ErrorOf(Direction direction, const DeviceChannel& channel, vdi::CompletionCode code);
+
+  std::vector<DeviceSnapshot> Sample();
+
+ private:
+  OpenSet(DeviceProvider& provider, ProvidedSet provided)
+      : provider_(provider), set_(std::move(provided.set)) {}
+  Status Configure(const DeviceSetRequest& request, const OpenSetOptions& options,
+                   const std::vector<std::string>& device_names);
+
+  DeviceProvider& provider_;
+  std::unique_ptr<vdi::ServerDeviceSet> set_;
+  std::unique_ptr<TransferPool> pool_;
+  std::vector<std::unique_ptr<DeviceChannel>> channels_;
+  bool complete_enabled_ = false;
+  bool random_access_ = false;
+  bool closed_ = false;
+};
+
+}  // namespace capstan::engine

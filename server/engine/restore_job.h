@@ -1,0 +1,56 @@
+// RestoreJob: one RESTORE DATABASE. The new database is built beside the old one; only when every
+// frame has been checked and everything is durable does the writer swap them.
+//
+// Threads: the statement's; OnFrame from the pipeline's workers.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "server/engine/engine.h"
+#include "server/engine/restore_pipeline.h"
+
+namespace capstan::engine {
+
+// Opens the media that a RESTORE statement names, for reading.
+Result<std::unique_ptr<OpenSet>> OpenForReading(const Engine::Parts& parts,
+                                                const TransferRequest& transfer);
+
+class RestoreJob final : private FrameSink {
+ public:
+  RestoreJob(const Engine::Parts& parts, const RestoreRequest& request, Job& job,
+             JobObserver& observer)
+      : parts_(parts), request_(request), job_(job), observer_(observer) {}
+
+  Status Run();
+
+ private:
+  Status OnSet(const media::BackupSet& set) override;
+  Status OnFrame(const media::FrameView& frame) override;
+
+  Status Transfer();
+  Status Commit();
+  void Undo();
+  // Where each file of the set goes: MOVE, else where the existing database is, else where it was.
+  Result<std::vector<writers::RestoreTarget>> PlanTargets(const media::BackupSet& set) const;
+  // 3154, 3156, 3159 unless the statement may write there.
+  Status CheckExisting(const media::BackupSet& set) const;
+  Status CheckTarget(const writers::RestoreTarget& target) const;
+
+  const Engine::Parts& parts_;
+  const RestoreRequest& request_;
+  Job& job_;
+  JobObserver& observer_;
+
+  std::optional<catalog::Database> existing_;
+  writers::DatabaseWriter* writer_ = nullptr;
+  std::vector<writers::RestoreTarget> targets_;
+  media::BackupSet final_set_;
+  bool journal_begun_ = false;
+  std::unique_ptr<OpenSet> set_;
+  std::unique_ptr<writers::RestoreSession> session_;
+};
+
+}  // namespace capstan::engine

@@ -1,0 +1,108 @@
+#include "server/engine/restore_pipeline.h"
+
+#include <algorithm>
+#include <functional>
+#include <utility>
+
+#include "server/engine/family_feed.h"
+#include "server/engine/worker_group.h"
+#include "server/messages/messages.h"
+
+namespace capstan::engine {
+
+// What one family's reader finds, on that family's worker.
+class RestorePipeline::Visitor final : public media::FamilyVisitor {
+ public:
+  Visitor(RestorePipeline& pipeline, std::string target)
+      : pipeline_(pipeline), target_(std::move(target)) {}
+
+  Status OnMediaHeader(const media::MediaHeader& header) override {
+    header_ = header;
+    return OkStatus();
+  }
+  Status OnSetBegin(const media::BackupSet& set) override {
+    set_known_ = true;
+    return pipeline_.gate_.Arrive({.target = target_, .header = header_, .set = set});
+  }
+  Status OnFrame(const media::FrameView& frame) override {
+    CAPSTAN_RETURN_IF_ERROR(media::VerifyFrame(frame, target_));
+    CAPSTAN_RETURN_IF_ERROR(pipeline_.parts_.sink.OnFrame(frame));
+    pipeline_.bytes_done_.fetch_add(frame.payload.size(), std::memory_order_relaxed);
+    return OkStatus();
+  }
+  Status OnSetEnd(const media::SetTrailer& trailer, const media::FamilySummary& seen) override {
+    finished_ = {.target = target_, .trailer = trailer, .seen = seen};
+    return OkStatus();
+  }
+
+  bool set_known() const { return set_known_; }
+  FinishedFamily TakeFinished() { return std::move(finished_); }
+
+ private:
+  RestorePipeline& pipeline_;
+  const std::string target_;
+  media::MediaHeader header_;
+  bool set_known_ = false;
+  FinishedFamily finished_;
+};
+
+RestorePipeline::RestorePipeline(Parts parts)
+    : parts_(parts),
+      gate_(parts.set.device_count(),
+            [this](const media::BackupSet& set) {
+              std::uint64_t total = 0;
+              for (const auto& file : set.files) {
+                total += file.size_bytes;
+              }
+              parts_.job.SetTotal(total);
+              parts_.job.SetPhase("Reading data");
+              return parts_.sink.OnSet(set);
+            }),
+      monitor_({parts.job, parts.observer, parts.set, error_, bytes_done_, parts.device_timeout,
+                parts.stats_percent}),
+      finished_(parts.set.device_count()) {}
+
+Status RestorePipeline::ReadFamily(std::size_t index) {
+  DeviceChannel& channel = parts_.set.device(index);
+  Visitor visitor(*this, channel.target());
+  const auto reader = media::FamilyReader::Create(channel.target(), parts_.file_number, &visitor);
+  const auto buffers = static_cast<std::uint32_t>(
+      std::max<std::size_t>(1, parts_.set.pool().size() / parts_.set.device_count()));
+  FamilyFeed feed(parts_.set, channel, error_, buffers);
+  Status status = feed.Run(*reader, [&visitor] { return visitor.set_known(); });
+  if (status.ok() && !reader->done()) {
+    status = error_.failed() ? error_.status() : reader->Finish();
+  }
+  if (!status.ok()) {
+    error_.Set(
+        status);  // before the gate opens: those who wait there must not be the first to fail
+    gate_.Fail(status);
+    return status;
+  }
+  finished_[index] = visitor.TakeFinished();
+  return OkStatus();
+}
+
+Status RestorePipeline::Run() {
+  parts_.job.SetPhase("Reading media headers");
+  {
+    WorkerGroup workers(error_);
+    for (std::size_t i = 0; i < parts_.set.device_count(); ++i) {
+      workers.Start([this, i] { return ReadFamily(i); });
+    }
+    monitor_.RunUntil([&](std::chrono::milliseconds patience) {
+      if (error_.failed()) {
+        gate_.Fail(error_.status());  // also when the monitor itself has ended the job
+      }
+      return workers.WaitAll(patience);
+    });
+  }
+  if (error_.failed()) {
+    return error_.status();
+  }
+  CAPSTAN_RETURN_IF_ERROR(CheckWhole(finished_));
+  monitor_.Report();
+  return OkStatus();
+}
+
+}  // namespace capstan::engine
