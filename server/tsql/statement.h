@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -86,13 +87,19 @@ struct SelectStatement {
   std::vector<std::string> live_tables;  // the sys.* names it reads, as "sys.dm_exec_requests"
 };
 
+// DBCC TRACEON (3605, 3213, -1) and TRACEOFF. Flags are the server's: -1 changes nothing.
+struct TraceStatement {
+  std::vector<int> flags;
+  bool on = true;
+};
+
 struct PrintStatement {
   std::string text;
 };
 
 using StatementBody =
     std::variant<BackupStatement, RestoreStatement, RestoreQueryStatement, AttachStatement,
-                 DetachStatement, KillStatement, SelectStatement, PrintStatement>;
+                 DetachStatement, KillStatement, SelectStatement, TraceStatement, PrintStatement>;
 
 struct Statement {
   StatementBody body;

@@ -1,0 +1,29 @@
+// The result sets of RESTORE LABELONLY, HEADERONLY and FILELISTONLY: SQL Server's columns, in its
+// order, with its types (documentation of the three statements, version 2022). Pure.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "server/catalog/catalog.h"
+#include "server/media/family_reader.h"
+
+namespace capstan::coordinator {
+
+// What a listing needs to know that does not stand on the medium.
+struct ListingContext {
+  int device_type = 2;  // 2 disk, 5 tape, 7 virtual device, 9 URL
+};
+
+catalog::Table LabelOnlyTable(const media::MediaHeader& header);
+catalog::Table HeaderOnlyTable(const media::MediumListing& listing, const ListingContext& context);
+// The files of one set.
+catalog::Table FileListTable(const media::BackupSet& set);
+
+// The number that msdb and HEADERONLY have for "DISK", "URL", "TAPE", "VIRTUAL_DEVICE".
+int DeviceTypeNumber(const std::string& device_class);
+
+// "2026-11-21 08:28:29.000" in local time; nullopt for 0.
+std::optional<std::string> DateTimeText(std::int64_t unix_s);
+
+}  // namespace capstan::coordinator

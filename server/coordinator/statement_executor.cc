@@ -1,0 +1,235 @@
+#include "server/coordinator/statement_executor.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "server/coordinator/listings.h"
+#include "server/messages/messages.h"
+#include "server/tsql/parser.h"
+
+namespace capstan::coordinator {
+namespace {
+
+constexpr int kUserError = 50000;  // SQL Server's number for errors without one of their own
+
+engine::TransferRequest TransferOf(const std::vector<tsql::DeviceClause>& devices,
+                                   const tsql::TransferOptions& options, const Session& session,
+                                   const std::string& text) {
+  engine::TransferRequest request;
+  request.device_class = tsql::DeviceClassName(devices.front().device_class);
+  for (const tsql::DeviceClause& device : devices) {
+    request.targets.push_back(device.name);
+  }
+  request.buffer_count = options.buffer_count;
+  request.max_transfer_size = options.max_transfer_size;
+  request.block_size = options.block_size;
+  request.stats_percent = options.stats_percent;
+  request.checksum = options.checksum;
+  request.session_id = session.session_id;
+  request.user_name = session.login;
+  request.statement = text;
+  return request;
+}
+
+std::string_view QueryName(tsql::RestoreQuery query) {
+  switch (query) {
+    case tsql::RestoreQuery::kLabelOnly:
+      return "RESTORE LABELONLY";
+    case tsql::RestoreQuery::kHeaderOnly:
+      return "RESTORE HEADERONLY";
+    case tsql::RestoreQuery::kFileListOnly:
+      return "RESTORE FILELIST";
+    case tsql::RestoreQuery::kVerifyOnly:
+      return "VERIFY DATABASE";
+  }
+  return "RESTORE";
+}
+
+}  // namespace
+
+// One statement being run: what it says goes to the sink with the statement's line.
+class StatementExecutor::Run final : private engine::JobObserver {
+ public:
+  Run(const Parts& parts, const Session& session, const tsql::Statement& statement,
+      ResponseSink& sink)
+      : parts_(parts), session_(session), statement_(statement), sink_(sink) {}
+
+  bool Execute() {
+    return std::visit([this](const auto& body) { return Body(body); }, statement_.body);
+  }
+
+ private:
+  void OnMessage(int number, const std::string& text) override {
+    sink_.OnMessage({.number = number, .line = statement_.line, .text = text, .hint = ""});
+  }
+  void OnProgress(const engine::JobSnapshot& snapshot) override { sink_.OnProgress(snapshot); }
+
+  // Sends the error; after a failed BACKUP or RESTORE also 3013 with its name.
+  bool Report(const Status& status, std::string_view terminated = "") {
+    if (status.ok()) {
+      return true;
+    }
+    const MessageInfo* info = FindMessage(status.reason());
+    sink_.OnMessage({.number = info ? info->number : kUserError,
+                     .severity = info ? info->severity : 16,
+                     .state = info ? info->state : 1,
+                     .line = statement_.line,
+                     .text = std::string(status.message()),
+                     .hint = std::string(status.hint())});
+    if (!terminated.empty()) {
+      sink_.OnMessage({.number = 3013,
+                       .severity = 16,
+                       .state = 1,
+                       .line = statement_.line,
+                       .text = MessageText(3013, terminated),
+                       .hint = ""});
+    }
+    return false;
+  }
+
+  bool Body(const tsql::BackupStatement& backup) {
+    engine::BackupRequest request;
+    request.transfer = TransferOf(backup.devices, backup.transfer, session_, statement_.text);
+    request.database = backup.database;
+    request.overwrite = backup.format || backup.init;
+    request.copy_only = backup.copy_only;
+    request.name = backup.name;
+    request.description = backup.description;
+    request.media_name = backup.media_name;
+    request.media_description = backup.media_description;
+    return Report(parts_.engine.Backup(request, *this), "BACKUP DATABASE");
+  }
+
+  bool Body(const tsql::RestoreStatement& restore) {
+    engine::RestoreRequest request;
+    request.transfer = TransferOf(restore.devices, restore.transfer, session_, statement_.text);
+    request.database = restore.database;
+    request.replace = restore.replace;
+    request.file_number = restore.file_number;
+    request.moves = restore.moves;
+    return Report(parts_.engine.Restore(request, *this), "RESTORE DATABASE");
+  }
+
+  bool Body(const tsql::RestoreQueryStatement& query) {
+    const auto transfer = TransferOf(query.devices, query.transfer, session_, statement_.text);
+    const std::string_view name = QueryName(query.query);
+    if (query.query == tsql::RestoreQuery::kVerifyOnly) {
+      return Report(parts_.engine.Verify({transfer, query.file_number}, *this), name);
+    }
+    const auto listing = parts_.engine.List(transfer);
+    if (!listing.ok()) {
+      return Report(listing.status(), name);
+    }
+    switch (query.query) {
+      case tsql::RestoreQuery::kLabelOnly:
+        sink_.OnResultSet(LabelOnlyTable(listing->header));
+        return true;
+      case tsql::RestoreQuery::kHeaderOnly:
+        sink_.OnResultSet(
+            HeaderOnlyTable(*listing, {.device_type = DeviceTypeNumber(transfer.device_class)}));
+        return true;
+      default:
+        break;
+    }
+    if (query.file_number == 0 || query.file_number > listing->sets.size()) {
+      return Report(SqlError(3287, query.file_number, transfer.targets.front()), name);
+    }
+    const media::SetListing& set = listing->sets[query.file_number - 1U];
+    if (set.foreign) {
+      return Report(SqlError(3143, transfer.targets.front()), name);
+    }
+    sink_.OnResultSet(FileListTable(set.set));
+    return true;
+  }
+
+  bool Body(const tsql::AttachStatement& attach) {
+    const std::size_t colon = attach.location.find(':');
+    const std::string scheme = attach.location.substr(0, colon);
+    const auto& writers = parts_.engine.parts().writers;
+    const auto writer = writers.find(scheme);
+    if (colon == std::string::npos || writer == writers.end()) {
+      return Report(SqlError(65002, attach.location, "no writer knows this kind of database")
+                        .WithHint("write it as sqlite:/path/to/file"));
+    }
+    const std::string location = attach.location.substr(colon + 1);
+    if (location.empty() || location.front() != '/') {
+      return Report(SqlError(65002, attach.location, "the path is not absolute"));
+    }
+    const auto description = writer->second->Describe(location, attach.database);
+    if (!description.ok()) {
+      return Report(description.status());
+    }
+    catalog::Database database{.name = attach.database, .scheme = scheme, .location = location};
+    database.created_unix_s = description->created_unix_s;
+    return Report(parts_.engine.parts().catalog.AddDatabase(std::move(database)));
+  }
+
+  bool Body(const tsql::DetachStatement& detach) {
+    return Report(parts_.engine.parts().catalog.RemoveDatabase(detach.database));
+  }
+
+  bool Body(const tsql::KillStatement& kill) {
+    if (kill.session_id == session_.session_id) {
+      return Report(SqlError(6104));
+    }
+    return parts_.engine.parts().jobs.Cancel(static_cast<int>(kill.session_id)) ||
+           Report(SqlError(6106, kill.session_id));
+  }
+
+  bool Body(const tsql::SelectStatement& select) {
+    std::vector<catalog::LiveTable> live;
+    for (const std::string& name : select.live_tables) {
+      auto table = parts_.live_tables.Snapshot(name);
+      if (!table.ok()) {
+        return Report(table.status());
+      }
+      live.push_back(std::move(table).value());
+    }
+    const auto rows = parts_.engine.parts().catalog.Query(select.sqlite_text, live);
+    if (!rows.ok()) {
+      return Report(rows.status());
+    }
+    sink_.OnResultSet(*rows);
+    return true;
+  }
+
+  bool Body(const tsql::TraceStatement& trace) {
+    for (const int flag : trace.flags) {
+      parts_.engine.parts().error_log.SetTraceFlag(flag, trace.on);
+    }
+    return true;
+  }
+
+  bool Body(const tsql::PrintStatement& print) {
+    OnMessage(0, print.text);
+    return true;
+  }
+
+  const Parts& parts_;
+  const Session& session_;
+  const tsql::Statement& statement_;
+  ResponseSink& sink_;
+};
+
+bool StatementExecutor::ExecuteBatch(std::string_view batch, const Session& session,
+                                     ResponseSink& sink) {
+  const auto parsed = tsql::ParseBatch(batch);
+  if (const auto* error = std::get_if<tsql::ParseError>(&parsed)) {
+    const MessageInfo* info = FindMessage(error->status.reason());
+    sink.OnMessage({.number = info ? info->number : kUserError,
+                    .severity = info ? info->severity : 15,
+                    .state = info ? info->state : 1,
+                    .line = error->line,
+                    .text = std::string(error->status.message()),
+                    .hint = std::string(error->status.hint())});
+    return false;
+  }
+  for (const tsql::Statement& statement : std::get<0>(parsed)) {
+    if (sink.gone() || !Run(parts_, session, statement, sink).Execute()) {
+      return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace capstan::coordinator
