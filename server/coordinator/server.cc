@@ -1,0 +1,204 @@
+#include "server/coordinator/server.h"
+
+#include <cerrno>
+#include <chrono>
+#include <map>
+#include <stop_token>
+#include <thread>
+#include <utility>
+
+#include <fmt/format.h>
+#include <grpcpp/grpcpp.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "server/catalog/catalog.h"
+#include "server/coordinator/agent_directory.h"
+#include "server/coordinator/agent_supervisor.h"
+#include "server/coordinator/coordinator_service.h"
+#include "server/coordinator/live_tables.h"
+#include "server/coordinator/media_devices.h"
+#include "server/coordinator/requester_service.h"
+#include "server/coordinator/statement_executor.h"
+#include "server/engine/engine.h"
+#include "server/writers/sqlite/sqlite_writer.h"
+#include "vdi/base/log.h"
+#include "vdi/base/mutex.h"
+#include "vdi/rendezvous.h"
+
+namespace capstan::coordinator {
+namespace {
+
+// How long running batches get to say that they were cancelled.
+constexpr std::chrono::seconds kStopGrace{10};
+
+Status MakeDirectory(const std::string& path) {
+  if (::mkdir(path.c_str(), 0750) != 0 && errno != EEXIST) {
+    return OsError(errno, fmt::format("unable to create the directory '{}'", path));
+  }
+  return OkStatus();
+}
+
+engine::Settings SettingsOf(const ServerConfig& config) {
+  engine::Settings settings;
+  settings.server_name = config.server_name;
+  settings.machine_name = config.machine_name;
+  settings.buffer_memory_limit = static_cast<std::uint64_t>(config.buffer_memory_mb) << 20;
+  settings.timeouts.device = std::chrono::seconds(config.device_timeout_s);
+  settings.timeouts.open = std::chrono::seconds(config.open_timeout_s);
+  settings.timeouts.database = std::chrono::seconds(config.database_timeout_s);
+  settings.timeouts.recover = std::chrono::seconds(config.recover_timeout_s);
+  return settings;
+}
+
+class WiredServer final : public Server {
+ public:
+  explicit WiredServer(const ServerConfig& config) : config_(config) {}
+  ~WiredServer() override { Stop(); }
+
+  Status Wire() {
+    CAPSTAN_RETURN_IF_ERROR(MakeDirectory(config_.data_dir));
+    CAPSTAN_RETURN_IF_ERROR(MakeDirectory(config_.data_dir + "/log"));
+    CAPSTAN_ASSIGN_OR_RETURN(catalog_, catalog::Catalog::Open(config_.data_dir + "/catalog.db"));
+    CAPSTAN_ASSIGN_OR_RETURN(error_log_,
+                             engine::ErrorLog::Open(config_.data_dir + "/log/ERRORLOG"));
+    CAPSTAN_ASSIGN_OR_RETURN(rendezvous_, vdi::Rendezvous::Listen({.path = config_.vdi_socket}));
+    agents_ = std::make_unique<AgentDirectory>(AgentDirectoryOptions());
+    devices_ = std::make_unique<MediaDevices>(*agents_, *rendezvous_, MediaDevicesOptions());
+    engine_ = std::make_unique<engine::Engine>(
+        engine::Engine::Parts{.catalog = *catalog_,
+                              .jobs = jobs_,
+                              .devices = *devices_,
+                              .error_log = *error_log_,
+                              .writers = {{std::string(sqlite_.scheme()), &sqlite_}},
+                              .settings = SettingsOf(config_)});
+    live_tables_ = std::make_unique<LiveTables>(
+        LiveTables::Sources{jobs_, *catalog_, *agents_, *rendezvous_, {&sqlite_}});
+    executor_ =
+        std::make_unique<StatementExecutor>(StatementExecutor::Parts{*engine_, *live_tables_});
+    requesters_ = RequesterService::Create(*executor_, jobs_);
+    coordinator_ = CoordinatorService::Create(*agents_, config_.vdi_socket);
+    CAPSTAN_RETURN_IF_ERROR(Listen());
+    settler_ = std::jthread([this](const std::stop_token& stop) noexcept { SettleLoop(stop); });
+    WakeSettler();
+    if (config_.start_agents) {
+      supervisor_ = std::make_unique<AgentSupervisor>(config_);
+      CAPSTAN_RETURN_IF_ERROR(supervisor_->Start());
+    }
+    error_log_->Write(0, fmt::format("Capstan is ready on unix:{}", config_.socket));
+    return OkStatus();
+  }
+
+  void Stop() override {
+    if (std::exchange(stopped_, true)) {
+      return;
+    }
+    if (requesters_) requesters_->Stop();
+    jobs_.CancelAll();
+    if (settler_.joinable()) {
+      settler_.request_stop();
+      WakeSettler();
+    }
+    WaitForJobs();
+    if (supervisor_) supervisor_->Stop();
+    if (coordinator_) coordinator_->Stop();
+    if (grpc_) {
+      grpc_->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(1));
+      grpc_->Wait();
+      ::unlink(config_.socket.c_str());
+    }
+    settler_ = std::jthread();
+    if (error_log_) error_log_->Write(0, "Capstan was stopped");
+  }
+
+ private:
+  // A socket file that nobody listens on is what a killed server left behind.
+  Status Listen() {
+    grpc::ServerBuilder builder;
+    int port = 0;
+    builder.AddListeningPort("unix:" + config_.socket, grpc::InsecureServerCredentials(), &port);
+    builder.RegisterService(&requesters_->service());
+    builder.RegisterService(&coordinator_->service());
+    grpc_ = builder.BuildAndStart();
+    if (grpc_ == nullptr || port == 0) {
+      grpc_.reset();
+      return Error(Code::kUnavailable, "unable to listen on '{}'", config_.socket)
+          .WithHint("the directory must exist and be writable; --socket names another place");
+    }
+    if (::chmod(config_.socket.c_str(), 0660) != 0) {
+      return OsError(errno, fmt::format("unable to set the mode of '{}'", config_.socket));
+    }
+    return OkStatus();
+  }
+
+  void WaitForJobs() {
+    const auto deadline = std::chrono::steady_clock::now() + kStopGrace;
+    while (!jobs_.List().empty() && std::chrono::steady_clock::now() < deadline) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+  }
+
+  void WakeSettler() {
+    MutexLock lock(settle_mutex_);
+    settle_wanted_ = true;
+    settle_.NotifyAll();
+  }
+
+  // Interrupted jobs are settled at the start, and again whenever an agent attaches.
+  void SettleLoop(const std::stop_token& stop) {
+    while (true) {
+      {
+        MutexLock lock(settle_mutex_);
+        while (!settle_wanted_) {
+          settle_.Wait(settle_mutex_);
+        }
+        settle_wanted_ = false;
+      }
+      if (stop.stop_requested()) {
+        return;
+      }
+      engine_->SettleUnfinishedJobs();
+    }
+  }
+
+  AgentDirectory::Options AgentDirectoryOptions() {
+    return {.lease = std::chrono::seconds(config_.agent_lease_s),
+            .on_attached = [this] { WakeSettler(); }};
+  }
+  MediaDevices::Options MediaDevicesOptions() const {
+    return {.virtual_device_wait = std::chrono::seconds(config_.virtual_device_wait_s),
+            .server_address = "unix:" + config_.socket};
+  }
+
+  const ServerConfig config_;
+  engine::JobRegistry jobs_;
+  writers::SqliteWriter sqlite_;
+  std::unique_ptr<catalog::Catalog> catalog_;
+  std::unique_ptr<engine::ErrorLog> error_log_;
+  std::unique_ptr<vdi::Rendezvous> rendezvous_;
+  std::unique_ptr<AgentDirectory> agents_;
+  std::unique_ptr<MediaDevices> devices_;
+  std::unique_ptr<engine::Engine> engine_;
+  std::unique_ptr<LiveTables> live_tables_;
+  std::unique_ptr<StatementExecutor> executor_;
+  std::unique_ptr<RequesterService> requesters_;
+  std::unique_ptr<CoordinatorService> coordinator_;
+  std::unique_ptr<grpc::Server> grpc_;
+  std::unique_ptr<AgentSupervisor> supervisor_;
+  bool stopped_ = false;
+
+  Mutex settle_mutex_;
+  CondVar settle_;
+  bool settle_wanted_ CAPSTAN_GUARDED_BY(settle_mutex_) = false;
+  std::jthread settler_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Server>> Server::Start(const ServerConfig& config) {
+  auto server = std::make_unique<WiredServer>(config);
+  CAPSTAN_RETURN_IF_ERROR(server->Wire());
+  return std::unique_ptr<Server>(std::move(server));
+}
+
+}  // namespace capstan::coordinator
