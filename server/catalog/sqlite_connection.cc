@@ -41,17 +41,36 @@ Code CodeOf(int result, int os_error) {
   }
 }
 
-std::string HintFor(Code code) {
-  switch (code) {
-    case Code::kResourceExhausted:
-      return "free space on the file system that holds the catalog, then run the statement again";
-    case Code::kUnavailable:
+std::string HintFor(int result, Code code) {
+  if (code == Code::kResourceExhausted) {
+    return "free space on the file system that holds the catalog, then run the statement again";
+  }
+  if (code == Code::kPermissionDenied) {
+    return "check owner and mode of the catalog and of its directory";
+  }
+  switch (result & 0xFF) {
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
       return "close other programs that have the catalog open, then run the statement again";
-    case Code::kPermissionDenied:
-      return "check owner and mode of the catalog and of its directory";
+    case SQLITE_IOERR:
+      return "look into the kernel's log for errors of the disk that holds the catalog";
     default:
       return "";
   }
+}
+
+// The errno behind an I/O error. SQLite does not pass on that of a failed COMMIT, but the file that
+// failed remembers it: usually the write-ahead log.
+int OsErrorOf(sqlite3* handle) {
+  int os_error = sqlite3_system_errno(handle);
+  for (const int which : {SQLITE_FCNTL_JOURNAL_POINTER, SQLITE_FCNTL_FILE_POINTER}) {
+    sqlite3_file* file = nullptr;
+    if (os_error == 0 && sqlite3_file_control(handle, "main", which, &file) == SQLITE_OK &&
+        file != nullptr && file->pMethods != nullptr) {
+      file->pMethods->xFileControl(file, SQLITE_FCNTL_LAST_ERRNO, &os_error);
+    }
+  }
+  return os_error;
 }
 
 std::string_view WithoutLeadingZeros(std::string_view digits) {
@@ -107,18 +126,19 @@ Status DamagedError(std::string_view path, std::string_view cause) {
 
 Status SqliteError(sqlite3* handle, int result, std::string_view path) {
   const int primary = result & 0xFF;
-  const int os_error = handle != nullptr ? sqlite3_system_errno(handle) : 0;
-  const std::string_view text = handle != nullptr ? sqlite3_errmsg(handle) : sqlite3_errstr(result);
+  // Copied before anything else asks the connection something.
+  const std::string text = handle != nullptr ? sqlite3_errmsg(handle) : sqlite3_errstr(result);
   if (primary == SQLITE_CORRUPT || primary == SQLITE_NOTADB) {
     return DamagedError(path, text);
   }
-  const bool from_os = os_error != 0 && (primary == SQLITE_IOERR || primary == SQLITE_CANTOPEN ||
-                                         primary == SQLITE_FULL);
-  const Code code = CodeOf(result, from_os ? os_error : 0);
-  Status status = from_os ? Error(code, "catalog '{}': {}: {}", path, text,
-                                  std::generic_category().message(os_error))
-                          : Error(code, "catalog '{}': {}", path, text);
-  return std::move(status).WithOsError(from_os ? os_error : 0).WithHint(HintFor(code));
+  const bool from_os = primary == SQLITE_IOERR || primary == SQLITE_CANTOPEN;
+  const int os_error = from_os && handle != nullptr ? OsErrorOf(handle) : 0;
+  const Code code = CodeOf(result, os_error);
+  const std::string cause =
+      os_error != 0 ? fmt::format("{}: {}", text, std::generic_category().message(os_error)) : text;
+  return Error(code, "catalog '{}': {}", path, cause)
+      .WithOsError(os_error)
+      .WithHint(HintFor(result, code));
 }
 
 void Statement::Finalizer::operator()(sqlite3_stmt* handle) const {
