@@ -71,7 +71,7 @@ def describe(block: Block) -> str:
 
 
 def list_medium(medium: Medium) -> None:
-    """Prints blocks and streams as the walk meets them, so a damaged medium shows how far it is good."""
+    """Prints blocks and streams as the walk meets them: damage shows how far the medium is good."""
     print(f"{medium.path}: {medium.size} bytes")
     for block in medium.blocks():
         print(describe(block))

@@ -40,7 +40,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One compression or encryption frame (section 3.5); `offset` is that of its body in the run."""
+    """A compression or encryption frame (section 3.5); `offset` is that of its body in the run."""
 
     offset: int
     size: int

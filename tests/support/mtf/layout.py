@@ -119,7 +119,7 @@ def decode_date(raw: bytes) -> datetime | None:
 
 
 def decode_text(raw: bytes, string_type: int) -> str:
-    """Decodes by string type (DBLK+48, section 2.1); trailing nulls stay. ValueError if malformed."""
+    """Decodes by string type (section 2.1); trailing nulls stay. ValueError if malformed."""
     if not raw:
         return ""
     if string_type == 1:
@@ -286,10 +286,9 @@ class Medium:
         return bool(self.tape.number("type_attributes") & 1)
 
     def is_pba(self, value: int, offset: int) -> bool:
-        """Whether `value` addresses byte `offset`: SQL Server counts bytes, MTF blocks (1.5)."""
-        if self.is_sql_server:
-            return value == offset
-        return value * self.physical_size == offset
+        """Whether `value` addresses byte `offset` (section 1.5). SQL Server counts bytes, MTF names
+        the physical block that holds the byte."""
+        return value == (offset if self.is_sql_server else offset // (self.physical_size or 1))
 
     def blocks(self) -> Iterator[Block]:
         """All DBLKs in order. FLBs are counted from the end of the last filemark (section 1.3)."""
