@@ -7,8 +7,8 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from mtf.layout import (COMPRESSED, ENCRYPTED, SPARSE, VAR_END, VARIABLE, Block, Medium,
-                        Stream, xor_words)
+from mtf.layout import (COMPRESSED, CONTINUATION, ENCRYPTED, SPARSE, VAR_END, VARIABLE, Block,
+                        Medium, Stream, xor_words)
 
 FRAME_HEADER_SIZE = 24
 
@@ -147,6 +147,8 @@ class Content:
 
 def content_of(medium: Medium, block: Block) -> Content:
     """The content of a FILE; its size is checked against the displayable size (section 2.7)."""
+    if block.attributes & CONTINUATION:
+        raise block.error("its data began on an earlier medium")
     at = next((i for i, s in enumerate(block.streams) if s.id == "STAN"), None)
     if at is None:
         content = Content(block, 0, medium, (), ())

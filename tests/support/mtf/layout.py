@@ -338,6 +338,8 @@ class Medium:
                               f"{fixed}..{self.flb_size}")
         if len(raw) < max(fixed, min(block.event_offset, self.flb_size)):
             raise block.error("the medium ends inside the block")
+        if block.type != "SFMB":
+            block.raw = raw[:block.event_offset]
         return block
 
     def _mark_end(self, block: Block) -> int:

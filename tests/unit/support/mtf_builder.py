@@ -113,6 +113,8 @@ class MediumBuilder:
             self._header(placed, Stream("XFIL", b""), filler)
             self.data += bytes(filler)
         self._header(placed, stream, len(stream.data))
+        if stream.format & 1:  # CONTINUE: the data goes on at the next FLB (section 1.6).
+            self.data += bytes(-(len(self.data) - self.origin) % FLB)
         self.data += stream.data
         self.data += bytes(0 if self.is_flush else -len(self.data) % 4)
 
