@@ -252,6 +252,43 @@ class Structure(MtfTest):
             medium.directory(1, "a\0")
         self.expect("DIRB", 0, "'a' stands before its parent", build)
 
+    def test_directory_before_any_volume(self) -> None:
+        def build(medium: MediumBuilder) -> None:
+            medium.begin_set(1)
+            volume = medium.place("VOLB")
+            del medium.data[volume.offset:]
+            medium.control_id -= 1
+            medium.directory(1, "\0")
+        self.expect("DIRB", 0, "no VOLB stands before it", build)
+
+    def test_directory_that_stands_twice(self) -> None:
+        def build(medium: MediumBuilder) -> None:
+            medium.begin_set(1)
+            medium.directory(1, "\0")
+            medium.directory(2, "\0")
+        self.expect("DIRB", 1, "a second time", build)
+
+    def test_name_stream_that_is_not_the_first(self) -> None:
+        medium = one_file([Stream("STAN", b"data"), Stream("FNAM", b"n\0")], 4)
+        self.expect_failure(medium.data, "FILE", medium.place("FILE").offset, "is not the first")
+
+    def test_corrupt_object_without_its_file(self) -> None:
+        def build(medium: MediumBuilder) -> None:
+            medium.begin_set(1)
+            medium.block("CFIL", bytes(24), {}, [])
+        self.expect("CFIL", 0, "it does not follow a FILE", build)
+
+    def test_end_of_medium_without_a_set_or_a_filemark_behind(self) -> None:
+        medium = MediumBuilder()
+        medium.end_of_medium(0)
+        at = medium.place("EOTM").offset
+        self.expect_failure(medium.data, "EOTM", at, "no ESET stands before it")
+
+        medium = two_sets()
+        medium.end_of_medium(medium.place("ESET", 3).offset)
+        end, at = medium.place("SFMB", 6).offset, medium.place("EOTM").offset
+        self.expect_failure(medium.data[:end], "EOTM", at, "does not end in a filemark")
+
     def test_set_that_begins_inside_another(self) -> None:
         def build(medium: MediumBuilder) -> None:
             medium.begin_set(1)
