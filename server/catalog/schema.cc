@@ -16,7 +16,7 @@ constexpr std::int64_t kApplicationId = 0x43505354;  // "CPST"
 // reports; numeric_text stands for numeric(25,0), see kDecimalCollation. A row of history with
 // visible = 0 belongs to a backup that is prepared and not yet committed.
 //
-// Every view has a condition on a column of its table, even one that always holds: a query that
+// Every view has a condition on a column (not the rowid), even one that always holds: a query that
 // uses no column at all (count(*)) would otherwise look to the authorizer as if it read the table
 // itself.
 constexpr const char* kVersion1 = R"sql(
@@ -257,7 +257,7 @@ CREATE VIEW msdb_dbo_restorehistory AS
 SELECT restore_history_id, restore_date, destination_database_name, user_name, backup_set_id,
        restore_type, replace, recovery, restart, stop_at, device_count, stop_at_mark_name,
        stop_before, backup_set_uuid
-FROM catalog_restore_history WHERE restore_history_id > 0;
+FROM catalog_restore_history WHERE backup_set_uuid <> '';
 
 CREATE VIEW msdb_dbo_restorefile AS
 SELECT restore_history_id, file_number, destination_phys_drive, destination_phys_name
