@@ -15,6 +15,10 @@ constexpr std::int64_t kApplicationId = 0x43505354;  // "CPST"
 // Columns have msdb's names, order, meaning and types, since the declared type is what a query
 // reports; numeric_text stands for numeric(25,0), see kDecimalCollation. A row of history with
 // visible = 0 belongs to a backup that is prepared and not yet committed.
+//
+// Every view has a condition on a column (not the rowid), even one that always holds: a query that
+// uses no column at all (count(*)) would otherwise look to the authorizer as if it read the table
+// itself.
 constexpr const char* kVersion1 = R"sql(
 CREATE TABLE catalog_database (
   database_id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -253,11 +257,11 @@ CREATE VIEW msdb_dbo_restorehistory AS
 SELECT restore_history_id, restore_date, destination_database_name, user_name, backup_set_id,
        restore_type, replace, recovery, restart, stop_at, device_count, stop_at_mark_name,
        stop_before, backup_set_uuid
-FROM catalog_restore_history;
+FROM catalog_restore_history WHERE backup_set_uuid <> '';
 
 CREATE VIEW msdb_dbo_restorefile AS
 SELECT restore_history_id, file_number, destination_phys_drive, destination_phys_name
-FROM catalog_restore_file;
+FROM catalog_restore_file WHERE restore_history_id > 0;
 )sql";
 
 constexpr std::array<const char*, 1> kSteps = {kVersion1};

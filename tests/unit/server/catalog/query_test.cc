@@ -181,6 +181,13 @@ TEST_F(CatalogQuery, AllowsExpressionsOverTheQuerysOwnTables) {
             "45");
 }
 
+TEST_F(CatalogQuery, CountsTheRowsOfEveryPublicTable) {
+  for (const char* table : {"backupset", "backupfile", "backupmediaset", "backupmediafamily",
+                            "restorehistory", "restorefile"}) {
+    EXPECT_EQ(Value(std::string("SELECT count(*) FROM msdb_dbo_") + table), "0");
+  }
+}
+
 TEST_F(CatalogQuery, ChangesNothing) {
   ASSERT_THAT(RecordBackup(*catalog_, SampleHeader(), SampleSet()), IsOk());
 
