@@ -48,10 +48,12 @@ class ExpressionText {
     EndChain();
     pieces_.emplace_back(text);
   }
-  std::string Finish(bool& is_text) {
-    is_text = pieces_.size() > 1 ? chain_is_text_ && !pluses_.empty() : chain_is_text_;
+  // REQUIRES: `last` is the operand added last
+  Sql Finish(const Sql& last) {
+    const bool single = pieces_.size() == 1;
+    const bool is_text = chain_is_text_ && (single || !pluses_.empty());
     EndChain();
-    return fmt::format("{}", fmt::join(pieces_, " "));
+    return Sql{fmt::format("{}", fmt::join(pieces_, " ")), is_text, single && last.is_column};
   }
 
  private:
@@ -89,16 +91,12 @@ std::string_view TakeBinaryOperator(TokenStream& tokens) {
 
 Result<Sql> SelectTranslator::TranslateExpression() {
   ExpressionText text;
-  Sql result;
   while (true) {
-    bool alone = !result.is_column;
     while (tokens_.AtSymbol("-") || tokens_.AtSymbol("+") || tokens_.AtSymbol("~") ||
            tokens_.AtWord("NOT")) {
       text.AddPrefix(ToUpper(tokens_.Next().text));
-      alone = false;
     }
     CAPSTAN_ASSIGN_OR_RETURN(const Sql operand, TranslateOperand());
-    result.is_column = alone && operand.is_column;
     text.AddOperand(operand);
     while (true) {
       CAPSTAN_ASSIGN_OR_RETURN(const std::string predicate, TakePredicate());
@@ -106,7 +104,6 @@ Result<Sql> SelectTranslator::TranslateExpression() {
         break;
       }
       text.AddOperator(predicate);
-      result.is_column = false;
     }
     if (tokens_.TakeWord("COLLATE")) {
       CAPSTAN_RETURN_IF_ERROR(tokens_.ExpectName().status());  // the catalog has one collation
@@ -122,10 +119,8 @@ Result<Sql> SelectTranslator::TranslateExpression() {
     } else if (const std::string_view op = TakeBinaryOperator(tokens_); !op.empty()) {
       text.AddOperator(op);
     } else {
-      result.text = text.Finish(result.is_text);
-      return result;
+      return text.Finish(operand);
     }
-    result.is_column = false;
   }
 }
 
