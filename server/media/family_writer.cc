@@ -164,7 +164,7 @@ Result<std::unique_ptr<FamilyWriter>> FamilyWriter::Create(const MediaHeader& he
       set.transfer_size % kPhysicalBlock != 0) {
     return SqlError(3250, set.transfer_size, "MAXTRANSFERSIZE");
   }
-  if (set.position != 1 || header.family_count == 0 || header.family_count > kFamilyCountMax ||
+  if (set.position == 0 || header.family_count == 0 || header.family_count > kFamilyCountMax ||
       header.family_number == 0 || header.family_number > header.family_count) {
     return Error(Code::kInvalidArgument, "unable to compose set {} of family {} of {}",
                  set.position, header.family_number, header.family_count);
