@@ -11,10 +11,13 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <sqlite3.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -181,21 +184,41 @@ inline Status Restore(writers::DatabaseWriter& writer, const std::string& path,
   return session->Commit();
 }
 
-// Runs `body` in a child; its result is the exit status. The child sees the parent's end of file
-// or signal only through what `body` watches: kill it or give it an end.
-inline pid_t Fork(const std::function<int()>& body) {
-  const pid_t child = ::fork();
-  if (child == 0) {
-    ::_exit(body());
+// Runs `body` in a child process; its result is the exit status. Killed when this object goes, or
+// the parent.
+class ChildProcess {
+ public:
+  explicit ChildProcess(const std::function<int()>& body) : pid_(::fork()) {
+    if (pid_ == 0) {
+      ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+      ::_exit(body());
+    }
   }
-  return child;
-}
+  ~ChildProcess() {
+    if (pid_ > 0) {
+      (void)Kill();
+    }
+  }
+  ChildProcess(const ChildProcess&) = delete;
+  ChildProcess& operator=(const ChildProcess&) = delete;
 
-// Exit status, or 1000 + signal.
-inline int WaitFor(pid_t child) {
-  int status = 0;
-  ::waitpid(child, &status, 0);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+  // Exit status, or 1000 + signal.
+  int Wait() {
+    int status = 0;
+    ::waitpid(std::exchange(pid_, -1), &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+  }
+  int Kill() {
+    ::kill(pid_, SIGKILL);
+    return Wait();
+  }
+
+ private:
+  pid_t pid_;
+};
+
+inline int RunInChild(const std::function<int()>& body) {
+  return ChildProcess(body).Wait();
 }
 
 }  // namespace capstan::test
