@@ -1,6 +1,5 @@
 // Label and sets of a medium, without reading its frames.
 #include <algorithm>
-#include <cstring>
 #include <limits>
 #include <optional>
 
@@ -39,7 +38,7 @@ class MemorySource final : public MediumSource {
     }
     const std::size_t start = std::min<std::uint64_t>(offset, bytes_.size());
     const std::size_t size = std::min(target.size(), bytes_.size() - start);
-    std::memcpy(target.data(), bytes_.data() + start, size);
+    std::copy_n(bytes_.begin() + static_cast<std::ptrdiff_t>(start), size, target.begin());
     position_ = start + size;
     bytes_read += size;
     return size;
