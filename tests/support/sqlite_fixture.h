@@ -18,6 +18,7 @@
 #include <signal.h>
 #include <sqlite3.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -220,5 +221,46 @@ class ChildProcess {
 inline int RunInChild(const std::function<int()>& body) {
   return ChildProcess(body).Wait();
 }
+
+// Another process with connections of its own. Made before this process opens the database: SQLite
+// keeps its locks in a table of the process, and a child forked later would inherit that table and
+// take our locks for its own.
+class OtherProcess {
+ public:
+  explicit OtherProcess(const std::string& path) {
+    if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets_) != 0) {
+      std::abort();
+    }
+    child_ = std::make_unique<ChildProcess>([this, path] {
+      std::string sql(1000, '\0');
+      while (true) {
+        const ssize_t length = ::read(sockets_[1], sql.data(), sql.size());
+        if (length <= 0) {
+          return 0;
+        }
+        const int code = Application(path, 0).TryRun(sql.substr(0, static_cast<size_t>(length)));
+        (void)!::write(sockets_[1], &code, sizeof code);
+      }
+    });
+  }
+  ~OtherProcess() {
+    ::close(sockets_[0]);
+    ::close(sockets_[1]);
+  }
+  OtherProcess(const OtherProcess&) = delete;
+  OtherProcess& operator=(const OtherProcess&) = delete;
+
+  // SQLite's primary result code of `sql` on a new connection that does not wait.
+  int TryRun(const std::string& sql) {
+    int code = -1;
+    (void)!::write(sockets_[0], sql.data(), sql.size());
+    (void)!::read(sockets_[0], &code, sizeof code);
+    return code;
+  }
+
+ private:
+  int sockets_[2] = {-1, -1};
+  std::unique_ptr<ChildProcess> child_;
+};
 
 }  // namespace capstan::test
