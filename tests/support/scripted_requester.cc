@@ -93,8 +93,8 @@ class ScriptedRequester::Service final : public v1::Requester::Service {
         return rule;
       }
     }
-    return {"", {ErrorMessage(102, "No rule of the script fits: " + request.batch())},
-            Ending::kFailed};
+    return {
+        "", {ErrorMessage(102, "No rule of the script fits: " + request.batch())}, Ending::kFailed};
   }
 
   grpc::Status Hang(const grpc::ServerContext& context) {

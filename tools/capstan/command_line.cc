@@ -355,6 +355,8 @@ void AddStatus(CLI::App& app, Commands& commands) {
 
 void AddAll(CLI::App& app, Commands& commands) {
   app.require_subcommand(1);
+  app.get_formatter()->label("SUBCOMMAND", "COMMAND");
+  app.get_formatter()->label("Subcommands", "Commands");
   app.fallthrough();  // --server may also stand behind the command; commands inherit this
   app.set_version_flag("--version", "capstan " CAPSTAN_VERSION);
   app.set_help_flag("-h,--help", "Print this help and leave");

@@ -157,6 +157,13 @@ int ProbeUnixSocket(const std::string& path) {
   return result == 0 || errno == EAGAIN ? 0 : errno;
 }
 
+// gRPC lists what it tried in front of the cause: "failed to connect to all addresses; last error:
+// UNKNOWN: ipv4:127.0.0.1:1: Failed to connect to remote host: Connection refused".
+std::string LastPart(const std::string& message) {
+  const std::size_t separator = message.rfind(": ");
+  return separator == std::string::npos ? message : message.substr(separator + 2);
+}
+
 Status Unreachable(const Endpoint& endpoint, std::string cause) {
   const int os_error = endpoint.unix_path.empty() ? 0 : ProbeUnixSocket(endpoint.unix_path);
   if (os_error != 0) {
@@ -284,7 +291,7 @@ Result<Outcome> RequesterClient::Execute(std::string_view batch, const ExecuteOp
       return Error(Code::kInternal, "the server ended the stream without saying how");
     case grpc::StatusCode::UNAVAILABLE:
       return connected || any_part ? Lost(endpoint_, end.error_message())
-                                   : Unreachable(endpoint_, end.error_message());
+                                   : Unreachable(endpoint_, LastPart(end.error_message()));
     case grpc::StatusCode::UNIMPLEMENTED:
       return Unreachable(endpoint_, "something else than capstand answers there");
     default:

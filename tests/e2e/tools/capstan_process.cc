@@ -94,8 +94,7 @@ Process::Process(const std::string& program, std::vector<std::string> arguments,
     : started_(std::chrono::steady_clock::now()) {
   const bool terminal = options.terminal_columns > 0;
   Pipe in = MakePipe();
-  Pipe out =
-      terminal ? MakeTerminal(options.terminal_columns, options.terminal_lines) : MakePipe();
+  Pipe out = terminal ? MakeTerminal(options.terminal_columns, options.terminal_lines) : MakePipe();
   Pipe error = terminal ? Pipe{} : MakePipe();
 
   posix_spawn_file_actions_t actions;
@@ -109,8 +108,8 @@ Process::Process(const std::string& program, std::vector<std::string> arguments,
   }
   arguments.insert(arguments.begin(), program);
   std::vector<std::string> environment = EnvironmentWith(options.environment);
-  CAPSTAN_CHECK(::posix_spawn(&pid_, program.c_str(), &actions, nullptr,
-                              Pointers(arguments).data(), Pointers(environment).data()) == 0);
+  CAPSTAN_CHECK(::posix_spawn(&pid_, program.c_str(), &actions, nullptr, Pointers(arguments).data(),
+                              Pointers(environment).data()) == 0);
   ::posix_spawn_file_actions_destroy(&actions);
   // Inputs of the tests are short, so that they fit the pipe.
   CAPSTAN_CHECK(options.standard_input.size() <= 65536);

@@ -20,8 +20,8 @@ struct ProcessResult {
 };
 
 struct ProcessOptions {
-  std::string standard_input;
-  std::vector<std::pair<std::string, std::string>> environment;  // on top of our own
+  std::string standard_input = {};
+  std::vector<std::pair<std::string, std::string>> environment = {};  // on top of our own
   // Standard output and standard error are one terminal of this size; all output is in `out`.
   int terminal_columns = 0;
   int terminal_lines = 0;
@@ -47,7 +47,7 @@ class Process {
   pid_t pid_ = -1;
   UniqueFd out_;
   std::string out_text_;  // what WaitForOutput has read
-  UniqueFd error_;  // invalid with a terminal
+  UniqueFd error_;        // invalid with a terminal
   std::chrono::steady_clock::time_point started_;
 };
 

@@ -45,9 +45,8 @@ TEST(SplitScript, RepeatsABatchByTheCount) {
 }
 
 TEST(SplitScript, LeavesGoInsideTextsAndCommentsAlone) {
-  for (const char* const script :
-       {"PRINT 'a\nGO\nb'\n", "/* a\nGO\n/* b */\nGO\n*/ PRINT 1", "SELECT [a\nGO\n]",
-        "SELECT \"a\nGO\n\""}) {
+  for (const char* const script : {"PRINT 'a\nGO\nb'\n", "/* a\nGO\n/* b */\nGO\n*/ PRINT 1",
+                                   "SELECT [a\nGO\n]", "SELECT \"a\nGO\n\""}) {
     EXPECT_EQ(Texts(script), Strings({script}));
   }
 }

@@ -7,13 +7,13 @@ namespace {
 
 TEST(DisplayWidth, CountsCellsNotBytes) {
   EXPECT_EQ(DisplayWidth("abc"), 3);
-  EXPECT_EQ(DisplayWidth("gr\xC3\xBC\xC3\x9F"), 4);                // u with dots, sharp s
-  EXPECT_EQ(DisplayWidth("\xE6\x97\xA5\xE6\x9C\xAC"), 4);          // two Han characters
-  EXPECT_EQ(DisplayWidth("\xED\x95\x9C"), 2);                      // Hangul
-  EXPECT_EQ(DisplayWidth("e\xCC\x81"), 1);                         // e and a combining accent
-  EXPECT_EQ(DisplayWidth("\xF0\x9F\x98\x80"), 2);                  // an emoji
-  EXPECT_EQ(DisplayWidth("\xEF\xBD\xB1\xEF\xBC\xA1"), 3);          // halfwidth, fullwidth
-  EXPECT_EQ(DisplayWidth("\xFF\xC3"), 2);                          // invalid bytes
+  EXPECT_EQ(DisplayWidth("gr\xC3\xBC\xC3\x9F"), 4);        // u with dots, sharp s
+  EXPECT_EQ(DisplayWidth("\xE6\x97\xA5\xE6\x9C\xAC"), 4);  // two Han characters
+  EXPECT_EQ(DisplayWidth("\xED\x95\x9C"), 2);              // Hangul
+  EXPECT_EQ(DisplayWidth("e\xCC\x81"), 1);                 // e and a combining accent
+  EXPECT_EQ(DisplayWidth("\xF0\x9F\x98\x80"), 2);          // an emoji
+  EXPECT_EQ(DisplayWidth("\xEF\xBD\xB1\xEF\xBC\xA1"), 3);  // halfwidth, fullwidth
+  EXPECT_EQ(DisplayWidth("\xFF\xC3"), 2);                  // invalid bytes
 }
 
 TEST(Printable, TakesTheTeethOutOfControlCharacters) {

@@ -37,8 +37,9 @@ TEST(ParseDateTime, TakesTheServersFormsOnly) {
   EXPECT_EQ(ParseDateTime("1970-01-02 00:00:01"), 86401000);
   EXPECT_EQ(ParseDateTime("1970-01-01T00:00:00.5"), 500);
   EXPECT_EQ(ParseDateTime("1970-01-01 00:00:00.1234567"), 123);
-  for (const char* const text : {"", "1970-01-01", "1970-13-01 00:00:00", "1970-02-30 00:00:00",
-                                 "1970-01-01 24:00:00", "1970-01-01x00:00:00", "01.01.1970 00:00"}) {
+  for (const char* const text :
+       {"", "1970-01-01", "1970-13-01 00:00:00", "1970-02-30 00:00:00", "1970-01-01 24:00:00",
+        "1970-01-01x00:00:00", "01.01.1970 00:00"}) {
     EXPECT_EQ(ParseDateTime(text), std::nullopt) << text;
   }
 }
@@ -112,8 +113,7 @@ TEST(Laid, PicksColumnsAndFormatsFigures) {
   const ResultSet laid = Laid(set, kViews);
 
   EXPECT_EQ(laid.columns[1].name, "B");
-  EXPECT_THAT(laid.rows[0],
-              ElementsAre("x", "2.0 KiB", "2.0 KiB/s", "52.3 %", "1.500 s", "-"));
+  EXPECT_THAT(laid.rows[0], ElementsAre("x", "2.0 KiB", "2.0 KiB/s", "52.3 %", "1.500 s", "-"));
   EXPECT_THAT(laid.rows[1], ElementsAre("-", "-", "-", "-", "soon", "-"));
 }
 
