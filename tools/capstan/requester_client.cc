@@ -187,6 +187,30 @@ Status Lost(const Endpoint& endpoint, const std::string& cause) {
           "behind. When the server is back, 'capstan history' and 'capstan list jobs' tell");
 }
 
+// Why a stream ended without `done`. `reached`: the server is known to have been there.
+Status EndedEarly(const Endpoint& endpoint, const grpc::Status& end, bool reached) {
+  switch (end.error_code()) {
+    case grpc::StatusCode::OK:
+      return Error(Code::kInternal, "the server ended the stream without saying how");
+    case grpc::StatusCode::UNAVAILABLE:
+      return reached ? Lost(endpoint, end.error_message())
+                     : Unreachable(endpoint, LastPart(end.error_message()));
+    case grpc::StatusCode::UNIMPLEMENTED:
+      return Unreachable(endpoint, "something else than capstand answers there");
+    default:
+      return Status(static_cast<Code>(end.error_code()), end.error_message());
+  }
+}
+
+// One call, and how it ended.
+struct Call {
+  std::string_view batch;
+  std::chrono::milliseconds progress_interval{0};
+  PartReader& parts;
+  bool any_part = false;
+  grpc::Status end = grpc::Status::CANCELLED;
+};
+
 }  // namespace
 
 struct RequesterClient::Impl {
@@ -195,6 +219,9 @@ struct RequesterClient::Impl {
 
   // True when the channel is up, false when it failed or nothing answered in time.
   bool Connect();
+  // Reads the stream to its end. A failure is the server's breach of the protocol.
+  Status Run(Call& call) CAPSTAN_EXCLUDES(mutex);
+  // False if Cancel was called before.
   bool Begin(grpc::ClientContext* context) CAPSTAN_EXCLUDES(mutex);
   void End() CAPSTAN_EXCLUDES(mutex);
   bool IsCancelled() CAPSTAN_EXCLUDES(mutex);
@@ -221,6 +248,28 @@ bool RequesterClient::Impl::Connect() {
     state = channel->GetState(true);
   }
   return state == GRPC_CHANNEL_READY;
+}
+
+Status RequesterClient::Impl::Run(Call& call) {
+  v1::ExecuteRequest request;
+  request.set_batch(std::string(call.batch));
+  request.set_progress_interval_ms(static_cast<std::uint32_t>(call.progress_interval.count()));
+  grpc::ClientContext context;
+  Status breach;
+  if (Begin(&context)) {
+    const auto reader = stub->Execute(&context, request);
+    v1::ExecuteResponse response;
+    while (breach.ok() && reader->Read(&response)) {
+      call.any_part = true;
+      breach = call.parts.Take(response);
+    }
+    if (!breach.ok()) {
+      context.TryCancel();
+    }
+    call.end = reader->Finish();
+  }
+  End();
+  return breach;
 }
 
 bool RequesterClient::Impl::Begin(grpc::ClientContext* context) {
@@ -255,48 +304,16 @@ Result<Outcome> RequesterClient::Execute(std::string_view batch, const ExecuteOp
     return Unreachable(
         endpoint_, fmt::format("no answer within {} s", kConnectTimeout / std::chrono::seconds(1)));
   }
-  v1::ExecuteRequest request;
-  request.set_batch(std::string(batch));
-  request.set_progress_interval_ms(static_cast<std::uint32_t>(options.progress_interval.count()));
-  grpc::ClientContext context;
-  const bool may_run = impl_->Begin(&context);
   PartReader parts(sink);
-  Status broken;
-  grpc::Status end(grpc::StatusCode::CANCELLED, "");
-  bool any_part = false;
-  if (may_run) {
-    const auto reader = impl_->stub->Execute(&context, request);
-    v1::ExecuteResponse response;
-    while (broken.ok() && reader->Read(&response)) {
-      any_part = true;
-      broken = parts.Take(response);
-    }
-    if (!broken.ok()) {
-      context.TryCancel();
-    }
-    end = reader->Finish();
-  }
-  impl_->End();
-  if (!broken.ok()) {
-    return broken;
-  }
+  Call call{.batch = batch, .progress_interval = options.progress_interval, .parts = parts};
+  CAPSTAN_RETURN_IF_ERROR(impl_->Run(call));
   if (parts.done()) {
     return parts.outcome();
   }
   if (impl_->IsCancelled()) {
     return Error(Code::kCancelled, "cancelled");
   }
-  switch (end.error_code()) {
-    case grpc::StatusCode::OK:
-      return Error(Code::kInternal, "the server ended the stream without saying how");
-    case grpc::StatusCode::UNAVAILABLE:
-      return connected || any_part ? Lost(endpoint_, end.error_message())
-                                   : Unreachable(endpoint_, LastPart(end.error_message()));
-    case grpc::StatusCode::UNIMPLEMENTED:
-      return Unreachable(endpoint_, "something else than capstand answers there");
-    default:
-      return Status(static_cast<Code>(end.error_code()), end.error_message());
-  }
+  return EndedEarly(endpoint_, call.end, connected || call.any_part);
 }
 
 void RequesterClient::Cancel() {

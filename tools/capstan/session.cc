@@ -54,9 +54,11 @@ class Collector final : public ResponseSink {
 }  // namespace
 
 ExitStatus ReportFailure(Console& console, const Status& status) {
-  std::string text =
-      fmt::format("capstan: {}\n", status.code() == Code::kCancelled ? "the statement was cancelled"
-                                                                     : status.message());
+  const bool cancelled = status.code() == Code::kCancelled;
+  // Below the ^C that the terminal has shown.
+  std::string text = cancelled && console.error_is_terminal() ? "\n" : "";
+  text +=
+      fmt::format("capstan: {}\n", cancelled ? "the statement was cancelled" : status.message());
   if (!status.hint().empty()) {
     text += fmt::format("HINT: {}\n", status.hint());
   }
