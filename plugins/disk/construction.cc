@@ -138,7 +138,8 @@ Failure Construction::CreatePartial() {
 
 Failure Construction::LockPartial() {
   // Another writer of this target may be probing our lock at this very moment; that takes it
-  // microseconds. A file system without locks leaves us without this protection, not without backup.
+  // microseconds. A file system without locks leaves us without this protection, not without
+  // backup.
   for (int tries = 0; tries < 50; ++tries) {
     if (::flock(file_.get(), LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) {
       return Failure::None();
@@ -153,8 +154,8 @@ Failure Construction::CheckNoOtherWriter() const {
   const std::unique_ptr<DIR, int (*)(DIR*)> list(list_fd < 0 ? nullptr : ::fdopendir(list_fd),
                                                  &::closedir);
   if (!list) {
-    return Failure::Of(errno, "unable to list directory '" + path_.directory + "' of medium '" +
-                                  path_.path + "'");
+    return Failure::Of(
+        errno, "unable to list directory '" + path_.directory + "' of medium '" + path_.path + "'");
   }
   while (const dirent* entry = ::readdir(list.get())) {
     if (entry->d_name == partial_ || !IsPartialOf(entry->d_name, path_.leaf)) {
@@ -172,10 +173,9 @@ Failure Construction::CheckNoOtherWriter() const {
 Failure Construction::CheckPresence() const {
   struct stat held {};
   struct stat named {};
-  if (::fstat(directory_.get(), &held) != 0 ||
-      ::stat(path_.directory.c_str(), &named) != 0) {
-    return Failure::Of(errno, "directory '" + path_.directory + "' of medium '" + path_.path +
-                                  "' is gone");
+  if (::fstat(directory_.get(), &held) != 0 || ::stat(path_.directory.c_str(), &named) != 0) {
+    return Failure::Of(
+        errno, "directory '" + path_.directory + "' of medium '" + path_.path + "' is gone");
   }
   if (!SameFile(held, named)) {
     return Failure::Of(ESTALE, "directory '" + path_.directory + "' of medium '" + path_.path +
@@ -205,6 +205,7 @@ Failure Construction::Publish() {
     return failure;
   }
   published_ = true;
+  ::flock(file_.get(), LOCK_UN);  // nobody writes it any more: readers are welcome
   return SyncDirectory();
 }
 
@@ -212,8 +213,8 @@ Failure Construction::Rename() {
   int os_error = 0;
   if (name_taken_ == NameTaken::kRefuse) {
     os_error = RenameToFreeName(directory_.get(), partial_, path_.leaf);
-  } else if (::renameat(directory_.get(), partial_.c_str(), directory_.get(),
-                        path_.leaf.c_str()) != 0) {
+  } else if (::renameat(directory_.get(), partial_.c_str(), directory_.get(), path_.leaf.c_str()) !=
+             0) {
     os_error = errno;
   }
   return os_error == 0 ? Failure::None()
@@ -258,8 +259,8 @@ Failure Construction::OpenLeftOver() {
   if (errno != ENOENT) {
     return Failure::Unable(errno, "recover", path_.path);
   }
-  file_ = Descriptor(
-      ::openat(directory_.get(), path_.leaf.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  file_ =
+      Descriptor(::openat(directory_.get(), path_.leaf.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
   published_ = file_.valid();
   return file_.valid() || errno == ENOENT ? Failure::None()
                                           : Failure::Unable(errno, "recover", path_.path);
@@ -277,14 +278,14 @@ Failure Construction::RecoverCommit(const MediumPath& path, const std::string& t
   if (left_over.published_) {
     // Without attributes (Owner::kUnknown) the name is all there is to go by.
     return OwnerOf(left_over.fd(), token) == Owner::kSomeoneElse
-               ? Failure::Of(ESTALE, "medium '" + path.path + "' is not the one of token '" +
-                                         token + "'")
+               ? Failure::Of(ESTALE,
+                             "medium '" + path.path + "' is not the one of token '" + token + "'")
                : left_over.SyncDirectory();
   }
   struct stat status {};
   // Truncating to the same size releases what was allocated ahead.
-  if (::fstat(left_over.fd(), &status) != 0 ||
-      ::ftruncate(left_over.fd(), status.st_size) != 0 || ::fsync(left_over.fd()) != 0) {
+  if (::fstat(left_over.fd(), &status) != 0 || ::ftruncate(left_over.fd(), status.st_size) != 0 ||
+      ::fsync(left_over.fd()) != 0) {
     return Failure::Unable(errno, "make durable", path.path);
   }
   if (left_over.FinalIsOurs()) {

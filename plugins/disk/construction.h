@@ -1,8 +1,8 @@
 // Construction: a new medium while it is being written, from its hidden partial file to its name.
 //
-// The bytes go to ".<leaf>.<token>.capstan-partial" beside the target; a medium of the target's name
-// stays untouched until Publish. The partial is locked (flock) for as long as the object lives, which
-// is how a second writer of the same target is recognised. The token is also noted in the extended
+// The bytes go to ".<leaf>.<token>.capstan-partial" beside the target; a medium of the target's
+// name stays untouched until Publish. The partial is locked (flock) until it is published, which is
+// how a second writer of the same target is recognised. The token is also noted in the extended
 // attribute "user.capstan.token", so that recovery can tell our medium from somebody else's.
 // Threads: one at a time. Failure: whatever Begin created is gone again when it fails.
 #pragma once

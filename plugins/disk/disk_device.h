@@ -2,7 +2,8 @@
 //
 // Invariants
 //  1. The medium gets its name only in COMPLETE, and only if no write and no flush failed since the
-//     last CLEAR_ERROR; a failed flush is never forgiven, as the kernel drops what it could not write.
+//     last CLEAR_ERROR; a failed flush is never forgiven, as the kernel drops what it could not
+//     write.
 //  2. Everything below "queue thread" is touched by the queue's one thread (or, without a queue, by
 //     the thread that submits) and needs no lock.
 //  3. A medium that is read, and a device such as /dev/null, never has a construction.

@@ -73,11 +73,11 @@ Failure MediumPath::Resolve(const std::string& target, MediumPath* result) {
       return Failure::Of(EISDIR, "the path of medium '" + target + "' names a directory");
     }
     const std::string parent = slash == 0 ? "/" : path.substr(0, slash);
-    const std::unique_ptr<char, decltype(&std::free)> canonical(
-        ::realpath(parent.c_str(), nullptr), &std::free);
+    const std::unique_ptr<char, decltype(&std::free)> canonical(::realpath(parent.c_str(), nullptr),
+                                                                &std::free);
     if (!canonical) {
-      return Failure::Of(errno, "unable to reach directory '" + parent + "' of medium '" + target +
-                                    "'");
+      return Failure::Of(errno,
+                         "unable to reach directory '" + parent + "' of medium '" + target + "'");
     }
     *result = {canonical.get(), leaf, Join(canonical.get(), leaf)};
 

@@ -1,4 +1,5 @@
-// MediumPath: where a medium lies, with symbolic links followed, and what its construction is called.
+// MediumPath: where a medium lies, with symbolic links followed, and what its construction is
+// called.
 //
 // A link is followed before anything is created, so that a backup through it replaces the file that
 // it points to and leaves the link alone. No I/O but lookups; no ownership.

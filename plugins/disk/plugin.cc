@@ -1,4 +1,6 @@
 // The C edge of the disk plugin: checks what comes in, and lets no exception out.
+#include "capstan/plugin.h"
+
 #include <algorithm>
 #include <cerrno>
 #include <climits>
@@ -13,7 +15,6 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#include "capstan/plugin.h"
 #include "plugins/disk/construction.h"
 #include "plugins/disk/disk_device.h"
 
@@ -152,8 +153,7 @@ constexpr capstan_plugin kPlugin = {
     .vendor = "Capstan",
     .device_class = "DISK",
     .schemes = "",
-    .capabilities =
-        CAPSTAN_CAN_READ | CAPSTAN_CAN_WRITE | CAPSTAN_CAN_RECOVER | CAPSTAN_CAN_REMOVE,
+    .capabilities = CAPSTAN_CAN_READ | CAPSTAN_CAN_WRITE | CAPSTAN_CAN_RECOVER | CAPSTAN_CAN_REMOVE,
     .device_features = kRandomAccess,
     .alignment = kAlignment,
     .open = Open,

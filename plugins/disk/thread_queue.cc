@@ -6,8 +6,7 @@
 
 namespace capstan::disk {
 
-ThreadQueue::ThreadQueue(RequestHandler& handler)
-    : handler_(handler), worker_([this] { Run(); }) {}
+ThreadQueue::ThreadQueue(RequestHandler& handler) : handler_(handler), worker_([this] { Run(); }) {}
 
 ThreadQueue::~ThreadQueue() {
   const std::lock_guard lock(mutex_);

@@ -23,7 +23,8 @@ std::unique_ptr<UringQueue> UringQueue::Create(RequestHandler& handler, std::uin
   if (io_uring_queue_init_params(depth + 2, &ring, &params) != 0) {
     return nullptr;
   }
-  // Without EXT_ARG a wait with a time limit would use the submission side, which is not ours there.
+  // Without EXT_ARG a wait with a time limit would use the submission side, which is not ours
+  // there.
   if ((params.features & IORING_FEAT_EXT_ARG) == 0) {
     io_uring_queue_exit(&ring);
     return nullptr;

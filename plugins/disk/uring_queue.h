@@ -21,8 +21,8 @@ namespace capstan::disk {
 
 class UringQueue final : public IoQueue {
  public:
-  // Null where the kernel refuses io_uring (absent, switched off, filtered, no memory) or lacks what
-  // we use of it (before Linux 5.11). `handler` outlives the queue.
+  // Null where the kernel refuses io_uring (absent, switched off, filtered, no memory) or lacks
+  // what we use of it (before Linux 5.11). `handler` outlives the queue.
   static std::unique_ptr<UringQueue> Create(RequestHandler& handler, std::uint32_t depth);
   ~UringQueue() override;
 
@@ -53,8 +53,8 @@ class UringQueue final : public IoQueue {
   std::mutex mutex_;
   // Guarded by mutex_.
   std::condition_variable idle_;
-  std::vector<Transfer> transfers_;     // as many as may be in flight; never resized
-  std::vector<Transfer*> free_;         // of transfers_
+  std::vector<Transfer> transfers_;  // as many as may be in flight; never resized
+  std::vector<Transfer*> free_;      // of transfers_
   std::deque<capstan_request*> waiting_;
   capstan_request* control_ = nullptr;  // runs, or is about to, on the reaper
 
