@@ -44,8 +44,8 @@ Status Agent::CheckMayOpen(const std::string& set_name) {
 
 OrderOutcome Agent::OpenDeviceSet(const DeviceSetOrder& order) {
   Forget();
-  DeviceSetRunner::Environment environment{.plugin = plugin_, .create_set = create_set_,
-                                           .rendezvous_path = {}};
+  DeviceSetRunner::Environment environment{
+      .plugin = plugin_, .create_set = create_set_, .rendezvous_path = {}};
   {
     const MutexLock lock(mutex_);
     if (Status status = CheckMayOpen(order.set_name); !status.ok()) {
@@ -55,8 +55,7 @@ OrderOutcome Agent::OpenDeviceSet(const DeviceSetOrder& order) {
     environment.rendezvous_path = rendezvous_path_;
   }
   OrderOutcome outcome;
-  std::shared_ptr<DeviceSetRunner> runner =
-      DeviceSetRunner::Start(order, environment, &outcome);
+  std::shared_ptr<DeviceSetRunner> runner = DeviceSetRunner::Start(order, environment, &outcome);
   // The engine may be done with a set an instant before our end of it is closed.
   if (!runner && outcome.status.os_error() == EBUSY && WaitForOwnHolder(outcome.target)) {
     runner = DeviceSetRunner::Start(order, environment, &outcome);

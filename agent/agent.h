@@ -1,7 +1,7 @@
 // Agent: carries out the engine's orders with one plugin. Knows nothing of gRPC.
 //
-// Threads: any method from any thread; orders may run at the same time, each on its caller's thread.
-// Owns a DeviceSetRunner per set that is open.
+// Threads: any method from any thread; orders may run at the same time, each on its caller's
+// thread. Owns a DeviceSetRunner per set that is open.
 #pragma once
 
 #include <memory>

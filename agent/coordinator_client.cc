@@ -8,6 +8,7 @@
 #include <utility>
 
 #include <grpcpp/grpcpp.h>
+#include <unistd.h>
 
 #include "capstan/v1/coordinator.grpc.pb.h"
 
@@ -15,8 +16,6 @@
 #include "vdi/base/clock.h"
 #include "vdi/base/log.h"
 #include "vdi/base/mutex.h"
-
-#include <unistd.h>
 
 namespace capstan::agent {
 namespace {
@@ -37,8 +36,7 @@ OrderOutcome RecoverMedium(MediaPlugin& plugin, const v1::RecoverMedia& message)
   return {std::move(status), message.target()};
 }
 
-v1::OrderResult StatMedium(MediaPlugin& plugin, std::uint64_t order_id,
-                           const std::string& target) {
+v1::OrderResult StatMedium(MediaPlugin& plugin, std::uint64_t order_id, const std::string& target) {
   const auto stat = plugin.Stat(target);
   v1::OrderResult result = OrderResultOf(order_id, {stat.status(), target});
   if (stat.ok()) {
@@ -68,8 +66,8 @@ v1::OrderResult CarryOut(Agent& agent, const v1::Order& order) {
       return OrderResultOf(id, {agent.plugin().Remove(order.remove_media().target()),
                                 order.remove_media().target()});
     default:
-      return OrderResultOf(
-          id, {Error(Code::kUnimplemented, "this agent does not know order {}", id)});
+      return OrderResultOf(id,
+                           {Error(Code::kUnimplemented, "this agent does not know order {}", id)});
   }
 }
 
@@ -137,8 +135,7 @@ class Attachment {
 
   static void LogFailure(const v1::OrderResult& result) {
     if (result.code() != 0) {
-      CAPSTAN_LOG(kWarning, "order failed order={} reason={}", result.order_id(),
-                  result.message());
+      CAPSTAN_LOG(kWarning, "order failed order={} reason={}", result.order_id(), result.message());
     }
   }
 

@@ -1,9 +1,9 @@
-// CoordinatorClient: the agent's end of the stream to the server (proto/capstan/v1/coordinator.proto).
+// CoordinatorClient: the agent's end of the stream to the server
+// (proto/capstan/v1/coordinator.proto).
 //
-// Attaches, says Hello, hands each Order to the Agent on a thread of its own, sends the results and a
-// report every second, and comes back with a growing, jittered delay when the stream breaks. The one
-// file of the agent that knows gRPC.
-// Threads: Run on one, Stop from any.
+// Attaches, says Hello, hands each Order to the Agent on a thread of its own, sends the results and
+// a report every second, and comes back with a growing, jittered delay when the stream breaks. The
+// one file of the agent that knows gRPC. Threads: Run on one, Stop from any.
 #pragma once
 
 #include <chrono>

@@ -95,7 +95,8 @@ DeviceRunner::~DeviceRunner() = default;
 DeviceRunner::Ending DeviceRunner::Run(vdi::ClientDevice& device) {
   device_ = &device;
   while (true) {
-    // Never: the engine's close, its abort and its death all end this wait, and so does our own abort.
+    // Never: the engine's close, its abort and its death all end this wait, and so does our own
+    // abort.
     auto command = device.GetCommand(Deadline::Never());
     if (!command.ok()) {
       CAPSTAN_LOG(kDebug, "device ended set={} device={} reason={}", set_name_, device_name_,

@@ -1,8 +1,8 @@
 // DeviceRunner: serves one virtual device with one medium.
 //
-// Takes commands from the engine in order, submits them to the plugin at once, several in flight, and
-// gives each back when the plugin completes it, in whatever order that is. No byte is touched here.
-// Threads: Run on one; Load from any; completions arrive on the plugin's threads.
+// Takes commands from the engine in order, submits them to the plugin at once, several in flight,
+// and gives each back when the plugin completes it, in whatever order that is. No byte is touched
+// here. Threads: Run on one; Load from any; completions arrive on the plugin's threads.
 #pragma once
 
 #include <atomic>

@@ -162,8 +162,8 @@ capstan_outcome DeviceSetRunner::DecideOutcome() {
 void DeviceSetRunner::CloseMedia(capstan_outcome outcome) {
   for (const auto& device : devices_) {
     if (const Status status = device->CloseMedium(outcome); !status.ok()) {
-      CAPSTAN_LOG(kWarning, "medium did not close well set={} target={} reason={}",
-                  order_.set_name, device->target(), status.message());
+      CAPSTAN_LOG(kWarning, "medium did not close well set={} target={} reason={}", order_.set_name,
+                  device->target(), status.message());
     }
   }
 }
@@ -181,8 +181,8 @@ void DeviceSetRunner::Abort(const std::string& why) {
     }
     if (abort_reason_.empty()) {
       abort_reason_ = why;
-      CAPSTAN_LOG(kInfo, "device set abort set={} job={} reason={}", order_.set_name,
-                  order_.job_id, why);
+      CAPSTAN_LOG(kInfo, "device set abort set={} job={} reason={}", order_.set_name, order_.job_id,
+                  why);
     }
     changed_.NotifyAll();
   }

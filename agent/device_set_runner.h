@@ -1,14 +1,15 @@
 // DeviceSetRunner: one device set from the engine's order to its end.
 //
 //   Start: open every medium --> create the set --> (reply to the engine) --> thread:
-//   wait for the configuration --> a thread per device --> all ended --> close media --> close the set
+//   wait for the configuration --> a thread per device --> all ended --> close media --> close the
+//   set
 //
 // How the media end follows from how the set ended:
 //   read                                              DONE
 //   closed by the engine, every device completed      DONE
-//   closed by the engine, some device not completed   DISCARD, all of them: a set is whole or nothing
-//   aborted, the engine lives                         DISCARD
-//   the engine is gone                                KEEP: its journal decides when it is back
+//   closed by the engine, some device not completed   DISCARD, all of them: a set is whole or
+//   nothing aborted, the engine lives                         DISCARD the engine is gone KEEP: its
+//   journal decides when it is back
 // Threads: Start and the destructor on one; the rest from any. Owns one thread for the set and one
 // per device.
 #pragma once

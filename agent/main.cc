@@ -1,7 +1,7 @@
 // capstan-agent: one plugin, attached to one server.
 //
-// Exit status: 0 after SIGTERM or SIGINT, 1 for a plugin or an option that is wrong, 2 if the server
-// refuses this agent for good.
+// Exit status: 0 after SIGTERM or SIGINT, 1 for a plugin or an option that is wrong, 2 if the
+// server refuses this agent for good.
 #include <csignal>
 #include <cstdlib>
 #include <string>
@@ -46,11 +46,11 @@ int ParseCommandLine(int argc, char** argv, Settings* settings) {
       ->required();
   app.add_option("--name", settings->name, "Name at the server; by default the plugin's");
   app.add_option("--log-level", settings->log_level, "debug, info, warning or error")
-      ->transform(CLI::CheckedTransformer(std::map<std::string, LogLevel>{
-          {"debug", LogLevel::kDebug},
-          {"info", LogLevel::kInfo},
-          {"warning", LogLevel::kWarning},
-          {"error", LogLevel::kError}}));
+      ->transform(
+          CLI::CheckedTransformer(std::map<std::string, LogLevel>{{"debug", LogLevel::kDebug},
+                                                                  {"info", LogLevel::kInfo},
+                                                                  {"warning", LogLevel::kWarning},
+                                                                  {"error", LogLevel::kError}}));
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -236,7 +236,7 @@ void DiskDevice::FinishTransfer(Transfer& transfer, std::uint32_t code, const Fa
   request.bytes_transferred = transfer.done;
   cursor_ = request.position + transfer.done;
   if (request.op == CAPSTAN_OP_WRITE) {
-    data_end_ = std::max(data_end_, cursor_);
+    data_end_ = transfer.done > 0 ? std::max(data_end_, cursor_) : data_end_;
     if (failure.failed() && !write_failure_.failed()) {
       write_failure_ = failure;
     }
