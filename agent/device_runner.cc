@@ -101,7 +101,7 @@ DeviceRunner::Ending DeviceRunner::Run(vdi::ClientDevice& device) {
     if (!command.ok()) {
       CAPSTAN_LOG(kDebug, "device ended set={} device={} reason={}", set_name_, device_name_,
                   command.status().message());
-      return command.status().code() == Code::kUnavailable ? Ending::kEngineGone : Ending::kAborted;
+      return Ending::kAborted;
     }
     if (!command->has_value()) {
       return Ending::kClosed;

@@ -35,10 +35,9 @@ struct DeviceLoad {
 class DeviceRunner {
  public:
   enum class Ending {
-    kNone,        // the engine never opened the device
-    kClosed,      // in good order, which does not say that the job went well
-    kAborted,     // by the engine, by us, or because somebody died: who, is for the set to find out
-    kEngineGone,  // the engine is certainly dead
+    kNone,     // the device was never opened
+    kClosed,   // in good order, which does not say that the job went well
+    kAborted,  // by the engine, by us, or because somebody died: the set knows
   };
 
   DeviceRunner(std::string set_name, std::string device_name, std::string target,

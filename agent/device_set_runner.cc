@@ -114,12 +114,7 @@ void DeviceSetRunner::Run() {
 // Opens the devices and runs each on a thread of its own until all have ended.
 Status DeviceSetRunner::Serve() {
   // Never: the statement may wait for others; abort and the engine's death end the wait.
-  if (const auto configuration = set_->GetConfiguration(Deadline::Never()); !configuration.ok()) {
-    if (configuration.status().code() == Code::kUnavailable) {
-      endings_[0] = DeviceRunner::Ending::kEngineGone;
-    }
-    return configuration.status();
-  }
+  CAPSTAN_RETURN_IF_ERROR(set_->GetConfiguration(Deadline::Never()).status());
   std::vector<std::jthread> threads;
   for (std::size_t index = 0; index < devices_.size(); ++index) {
     auto device = set_->OpenDevice(devices_[index]->device_name());
@@ -148,15 +143,9 @@ capstan_outcome DeviceSetRunner::DecideOutcome() {
                                    [](const auto& device) { return device->completed(); });
     return whole ? CAPSTAN_OUTCOME_DONE : CAPSTAN_OUTCOME_DISCARD;
   }
-  if (std::count(endings_.begin(), endings_.end(), Ending::kEngineGone) > 0) {
-    return CAPSTAN_OUTCOME_KEEP;
-  }
-  const Deadline deadline = Deadline::After(environment_.death_notice_max);
+  const bool engine_died = set_->abort_reason().code() == Code::kUnavailable;
   const MutexLock lock(mutex_);
-  while (!engine_vanished_ && abort_reason_.empty() &&
-         changed_.WaitUntil(mutex_, deadline.when())) {
-  }
-  return engine_vanished_ ? CAPSTAN_OUTCOME_KEEP : CAPSTAN_OUTCOME_DISCARD;
+  return engine_died || engine_vanished_ ? CAPSTAN_OUTCOME_KEEP : CAPSTAN_OUTCOME_DISCARD;
 }
 
 void DeviceSetRunner::CloseMedia(capstan_outcome outcome) {

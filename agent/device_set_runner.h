@@ -62,9 +62,6 @@ class DeviceSetRunner {
     MediaPlugin& plugin;  // outlives the runner
     CreateDeviceSet create_set;
     std::string rendezvous_path;
-    // After an abort: how long the news of the engine's death may take to arrive by another way
-    // before the engine counts as alive.
-    std::chrono::milliseconds death_notice_max{1000};
   };
 
   // Null if the order failed; then nothing is left of it, and *outcome says why.

@@ -24,7 +24,7 @@ class ScriptedDevice final : public vdi::ClientDevice {
     const MutexLock lock(engine_.mutex_);
     while (true) {
       auto& state = engine_.devices_[index_];
-      if (engine_.aborted_) {
+      if (!engine_.abort_reason_.ok()) {
         return Aborted();
       }
       if (!state.commands.empty()) {
@@ -44,7 +44,7 @@ class ScriptedDevice final : public vdi::ClientDevice {
   Status CompleteCommand(std::uint64_t command_id, vdi::CompletionCode code, std::uint32_t bytes,
                          std::int64_t position) override {
     const MutexLock lock(engine_.mutex_);
-    if (engine_.aborted_) {
+    if (!engine_.abort_reason_.ok()) {
       return Aborted();
     }
     engine_.completions_[command_id] = {code, bytes, position};
@@ -63,12 +63,12 @@ class ScriptedSet final : public vdi::ClientDeviceSet {
 
   Result<vdi::DeviceSetConfig> GetConfiguration(Deadline deadline) override {
     const MutexLock lock(engine_.mutex_);
-    while (!engine_.configured_ && !engine_.aborted_) {
+    while (!engine_.configured_ && engine_.abort_reason_.ok()) {
       if (!engine_.changed_.WaitUntil(engine_.mutex_, deadline.when())) {
         return Error(Code::kDeadlineExceeded, "not configured");
       }
     }
-    if (engine_.aborted_) {
+    if (!engine_.abort_reason_.ok()) {
       return Aborted();
     }
     return engine_.wishes_;
@@ -83,6 +83,10 @@ class ScriptedSet final : public vdi::ClientDeviceSet {
   }
 
   void SignalAbort() override { engine_.Abort(); }
+  Status abort_reason() const override {
+    const MutexLock lock(engine_.mutex_);
+    return engine_.abort_reason_;
+  }
 
   Status Close() override {
     const MutexLock lock(engine_.mutex_);
@@ -165,8 +169,18 @@ void ScriptedEngine::CloseDevices() {
 }
 
 void ScriptedEngine::Abort() {
+  End(Error(Code::kAborted, "the engine aborted"));
+}
+
+void ScriptedEngine::Die() {
+  End(Error(Code::kUnavailable, "the engine is gone"));
+}
+
+void ScriptedEngine::End(Status why) {
   const MutexLock lock(mutex_);
-  aborted_ = true;
+  if (abort_reason_.ok()) {
+    abort_reason_ = std::move(why);
+  }
   changed_.NotifyAll();
 }
 
@@ -193,7 +207,7 @@ std::string ScriptedEngine::rendezvous_path() {
 
 bool ScriptedEngine::aborted() {
   const MutexLock lock(mutex_);
-  return aborted_;
+  return !abort_reason_.ok();
 }
 
 }  // namespace capstan::test

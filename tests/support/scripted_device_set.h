@@ -48,6 +48,7 @@ class ScriptedEngine {
   void CloseDevice(std::size_t device);
   void CloseDevices();
   void Abort();
+  void Die();
   // Waits for the set to be closed by the client; false after ten seconds.
   bool WaitForClose();
 
@@ -64,13 +65,15 @@ class ScriptedEngine {
     bool closed = false;
   };
 
+  void End(Status why) CAPSTAN_EXCLUDES(mutex_);
+
   Mutex mutex_;
   CondVar changed_;
   Status create_failure_ CAPSTAN_GUARDED_BY(mutex_);
   vdi::DeviceSetConfig wishes_ CAPSTAN_GUARDED_BY(mutex_);
   std::string rendezvous_path_ CAPSTAN_GUARDED_BY(mutex_);
   bool configured_ CAPSTAN_GUARDED_BY(mutex_) = false;
-  bool aborted_ CAPSTAN_GUARDED_BY(mutex_) = false;
+  Status abort_reason_ CAPSTAN_GUARDED_BY(mutex_);
   bool closed_ CAPSTAN_GUARDED_BY(mutex_) = false;
   std::deque<DeviceState> devices_ CAPSTAN_GUARDED_BY(mutex_);  // in the order of opening
   std::uint64_t last_id_ CAPSTAN_GUARDED_BY(mutex_) = 0;

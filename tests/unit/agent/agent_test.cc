@@ -241,14 +241,14 @@ TEST_F(AgentTest, VanishedEngineLeavesTheConstructionForRecovery) {
   EXPECT_TRUE(test::MemoryMediumExists(kTarget));
 }
 
-// The device set may hear of the engine's death a little before the stream does.
-TEST_F(AgentTest, AbortFollowedByTheNewsOfDeathKeeps) {
+// The device set hears of the engine's death on its own connection.
+TEST_F(AgentTest, DeathOfTheEngineLeavesTheConstructionForRecovery) {
   OpenForWriting();
   Write();
 
-  engine_.Abort();
-  agent_->EngineVanished();
+  engine_.Die();
 
+  ASSERT_TRUE(engine_.WaitForClose());
   EXPECT_EQ(test::MemoryConstructionCount(), 1U);
 }
 
