@@ -19,10 +19,10 @@
 namespace capstan::agent {
 namespace {
 
+using std::chrono::milliseconds;
 using test::HasCode;
 using test::IsOk;
 using test::MessageHas;
-using std::chrono::milliseconds;
 
 class CoordinatorClientTest : public testing::Test {
  protected:
