@@ -1,0 +1,94 @@
+// ClientDeviceEnd: the client's end of one virtual device.
+//
+// Threads: one in GetCommand at a time, any in CompleteCommand; see client_device_set.h. Commands
+// are copied out of the segment before anything in them is looked at.
+// IO-ERROR is kept here as well as in the engine: after a failed command the engine may have sent
+// more before it knew. Those were never delivered, so GetCommand completes them with 1117 itself
+// and goes on to ClearError, which is the next thing the engine can send.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <string>
+
+#include "vdi/base/mutex.h"
+#include "vdi/base/status.h"
+#include "vdi/client_device_set.h"
+#include "vdi/segment_layout.h"
+#include "vdi/spsc_ring.h"
+#include "vdi/wake.h"
+
+namespace capstan::vdi {
+
+// What a device asks of its set.
+class ClientDeviceOwner {
+ public:
+  virtual ~ClientDeviceOwner() = default;
+  virtual bool aborted() const = 0;  // sequentially consistent
+  virtual Status AbortedError() const = 0;
+  virtual void AbortSet(Status why) = 0;
+};
+
+// The buffer area as it is mapped here.
+struct ClientBuffers {
+  std::byte* data = nullptr;
+  std::uint64_t size = 0;
+};
+
+class ClientDeviceEnd final : public ClientDevice {
+ public:
+  // The references must outlive the device; `area`, `engine_sleep` and `buffers` until Retire.
+  ClientDeviceEnd(ClientDeviceOwner& owner, DeviceArea& area, SleepWord& engine_sleep,
+                  ClientBuffers buffers, std::string name);
+
+  Result<std::optional<ClientCommand>> GetCommand(Deadline deadline) override;
+  Status CompleteCommand(std::uint64_t command_id, CompletionCode code, std::uint32_t bytes,
+                         std::int64_t position) override;
+
+  const std::string& name() const { return name_; }
+  // Tells the engine. Once.
+  void Open();
+  bool closed_by_engine() const { return closed_.load(std::memory_order_acquire); }
+  // Makes a GetCommand that waits look at aborted().
+  void Wake() { WakeIfAsleep(area_.client_sleep); }
+  // The segment is about to vanish. REQUIRES: aborted, or closed by the engine.
+  void Retire();
+
+ private:
+  struct Outstanding {
+    std::uint64_t id = 0;  // 0: free
+    CommandCode code = CommandCode::kRead;
+    std::uint32_t size = 0;
+  };
+
+  Status CheckUsable() const CAPSTAN_REQUIRES(take_mutex_);
+  // Takes one record; nullopt if it was none to deliver (refused with 1117, or the close record).
+  Result<std::optional<ClientCommand>> TakeOne() CAPSTAN_REQUIRES(take_mutex_);
+  Result<ClientCommand> Deliver(const CommandRecord& record) CAPSTAN_EXCLUDES(complete_mutex_);
+  Result<ClientCommand> Decode(const CommandRecord& record) const;
+  bool RefuseInIoError(const CommandRecord& record) CAPSTAN_EXCLUDES(complete_mutex_);
+  Status Broken(std::string_view what) const;
+
+  ClientDeviceOwner& owner_;
+  DeviceArea& area_;
+  SleepWord& engine_sleep_;
+  const ClientBuffers buffers_;
+  const std::string name_;
+  std::atomic<bool> closed_{false};  // by the engine, in good order
+
+  // Held through GetCommand, the wait included.
+  Mutex take_mutex_;
+  RingConsumer<CommandRecord> commands_ CAPSTAN_GUARDED_BY(take_mutex_);
+  SpinBudget spin_ CAPSTAN_GUARDED_BY(take_mutex_);
+  bool retired_ CAPSTAN_GUARDED_BY(take_mutex_) = false;
+
+  // Taken after take_mutex_ where both are.
+  Mutex complete_mutex_;
+  RingProducer<CompletionRecord> completions_ CAPSTAN_GUARDED_BY(complete_mutex_);
+  std::array<Outstanding, kRingCapacity> outstanding_ CAPSTAN_GUARDED_BY(complete_mutex_);
+  bool io_error_ CAPSTAN_GUARDED_BY(complete_mutex_) = false;
+  bool mute_ CAPSTAN_GUARDED_BY(complete_mutex_) = false;  // retired, seen from CompleteCommand
+};
+
+}  // namespace capstan::vdi

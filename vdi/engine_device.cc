@@ -1,0 +1,290 @@
+#include "vdi/engine_device.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "vdi/base/clock.h"
+#include "vdi/base/crash_point.h"
+#include "vdi/wake.h"
+
+namespace capstan::vdi {
+namespace {
+
+// How many completions one pass takes from one device before the others get their turn.
+constexpr int kHarvestMax = 64;
+
+// Win32 error numbers of the system end well below this; a client may use any of them.
+constexpr std::uint32_t kCompletionCodeMax = 0xFFFF;
+
+bool IsTransfer(CommandCode code) {
+  return code == CommandCode::kRead || code == CommandCode::kWrite;
+}
+
+bool ReportsPosition(CommandCode code) {
+  return code == CommandCode::kGetPosition || code == CommandCode::kSetPosition;
+}
+
+// An id is a serial number, never 0, above the command's place in the table.
+constexpr std::uint64_t kFlightMask = kRingCapacity - 1;
+constexpr int kFlightBits = 8;
+static_assert(1U << kFlightBits == kRingCapacity);
+
+}  // namespace
+
+EngineDevice::EngineDevice(EngineDeviceOwner& owner, EngineActivity& activity, DeviceArea& area,
+                           std::string name)
+    : owner_(owner),
+      activity_(activity),
+      area_(area),
+      name_(std::move(name)),
+      commands_(area.commands),
+      completions_(area.completions) {}
+
+Status EngineDevice::SendCommand(ServerCommand* command) {
+  const SendOutcome outcome = TrySend(command);
+  // From here on a sent command may already be called back and gone.
+  return outcome == SendOutcome::kSent ? OkStatus() : ErrorOf(outcome, *command);
+}
+
+EngineDevice::SendOutcome EngineDevice::MaySend(const ServerCommand& command,
+                                                std::uint64_t& buffer_offset) const {
+  if (activity_.aborted.load(std::memory_order_acquire)) {
+    return SendOutcome::kAborted;
+  }
+  if (state() != State::kOpen) {
+    return SendOutcome::kNotOpen;
+  }
+  if (io_error_.load(std::memory_order_acquire) && command.code != CommandCode::kClearError) {
+    return SendOutcome::kIoError;
+  }
+  if (IsTransfer(command.code)) {
+    if (activity_.buffers == nullptr) {
+      return SendOutcome::kBadBuffer;
+    }
+    const std::uint32_t size = command.size;
+    if (size == 0 || size > activity_.buffers->buffer_size() || size % activity_.block_size != 0) {
+      return SendOutcome::kBadSize;
+    }
+    const auto offset = activity_.buffers->OffsetOf(command.buffer);
+    if (!offset) {
+      return SendOutcome::kBadBuffer;
+    }
+    buffer_offset = *offset;
+  } else if (in_flight() != 0) {
+    return SendOutcome::kNotAlone;
+  }
+  return in_flight() < kRingCapacity ? SendOutcome::kSent : SendOutcome::kFull;
+}
+
+EngineDevice::SendOutcome EngineDevice::TrySend(ServerCommand* command) {
+  MutexLock lock(send_mutex_);
+  std::uint64_t buffer_offset = 0;
+  const SendOutcome verdict = MaySend(*command, buffer_offset);
+  if (verdict != SendOutcome::kSent) {
+    return verdict;
+  }
+  command->sent_ns = MonotonicNanos();
+  if (activity_.in_flight.fetch_add(1, std::memory_order_relaxed) == 0) {
+    activity_.progress_ns.store(command->sent_ns, std::memory_order_relaxed);
+  }
+  in_flight_.fetch_add(1, std::memory_order_relaxed);
+  CommandRecord record{.id = 0,
+                       .position = command->position,
+                       .buffer_offset = buffer_offset,
+                       .size = command->size,
+                       .code = static_cast<std::int32_t>(command->code),
+                       .reserved = {}};
+  Flight& flight = ClaimFlight(command, record.id);
+  const RingResult posted = commands_.Post(record);
+  if (posted == RingResult::kDone) {
+    WakeIfAsleep(area_.client_sleep);
+    CAPSTAN_CRASH_POINT("vdi.server.after_send_command");
+    return SendOutcome::kSent;
+  }
+  // Only a client that moves its count wrongly brings us here: there were fewer commands in flight
+  // than slots. If it guessed the id and completed the command before it was sent, then the
+  // routine has run, and the command counts as sent.
+  if (!flight.id.compare_exchange_strong(record.id, 0, std::memory_order_acq_rel)) {
+    return SendOutcome::kSent;
+  }
+  in_flight_.fetch_sub(1, std::memory_order_release);
+  activity_.in_flight.fetch_sub(1, std::memory_order_relaxed);
+  return posted == RingResult::kNothing ? SendOutcome::kFull : SendOutcome::kCorrupt;
+}
+
+EngineDevice::Flight& EngineDevice::ClaimFlight(ServerCommand* command, std::uint64_t& id) {
+  // SYNC(flight-free), acquire half: fewer commands than entries are in flight, so one is free;
+  // with completions in order it is the first one looked at.
+  while (flights_[next_flight_].id.load(std::memory_order_acquire) != 0) {
+    next_flight_ = (next_flight_ + 1) & kFlightMask;
+  }
+  Flight& flight = flights_[next_flight_];
+  id = ++serial_ << kFlightBits | next_flight_;
+  next_flight_ = (next_flight_ + 1) & kFlightMask;
+  flight.command = command;
+  // SYNC(flight-filled), release half; the acquire half is Settle.
+  flight.id.store(id, std::memory_order_release);
+  return flight;
+}
+
+Status EngineDevice::ErrorOf(SendOutcome outcome, const ServerCommand& command) {
+  const std::string_view what = CommandName(command.code);
+  switch (outcome) {
+    case SendOutcome::kSent:
+      return OkStatus();
+    case SendOutcome::kFull:
+      return Error(Code::kResourceExhausted, "the command queue of device '{}' is full ({})", name_,
+                   kRingCapacity);
+    case SendOutcome::kCorrupt:
+      owner_.AbortSet(Error(Code::kDataLoss,
+                            "the client broke the protocol on device '{}': impossible count of "
+                            "commands taken",
+                            name_));
+      return owner_.AbortedError();
+    case SendOutcome::kAborted:
+      return owner_.AbortedError();
+    case SendOutcome::kNotOpen:
+      return Error(Code::kFailedPrecondition, "unable to send {} to device '{}': it is not open",
+                   what, name_);
+    case SendOutcome::kIoError:
+      return Error(Code::kFailedPrecondition,
+                   "unable to send {} to device '{}': it is in IO-ERROR until ClearError", what,
+                   name_);
+    case SendOutcome::kNotAlone:
+      return Error(Code::kFailedPrecondition,
+                   "unable to send {} to device '{}': other commands are in flight", what, name_);
+    case SendOutcome::kBadBuffer:
+      return Error(Code::kInvalidArgument,
+                   "unable to send {} to device '{}': its buffer is not of the device set", what,
+                   name_);
+    case SendOutcome::kBadSize:
+      return Error(
+          Code::kInvalidArgument,
+          "unable to send {} to device '{}': {} bytes are not a multiple of the block size {} "
+          "that fits a buffer",
+          what, name_, command.size, activity_.block_size);
+  }
+  return Error(Code::kInternal, "unknown outcome of a send");
+}
+
+bool EngineDevice::HasWork() const {
+  return completions_.Ready() ||
+         (!client_opened() && area_.client_state.load(std::memory_order_seq_cst) != kClientClosed);
+}
+
+Status EngineDevice::Harvest(bool& progressed) {
+  if (!client_opened()) {
+    const std::uint32_t client_state = area_.client_state.load(std::memory_order_acquire);
+    if (client_state == kClientOpen) {
+      client_opened_.store(true, std::memory_order_release);
+      progressed = true;
+    } else if (client_state != kClientClosed) {
+      return Error(Code::kDataLoss, "the client broke the protocol on device '{}': state {}", name_,
+                   client_state);
+    }
+  }
+  CompletionRecord record{};
+  for (int i = 0; i < kHarvestMax && !activity_.aborted.load(std::memory_order_relaxed); ++i) {
+    switch (completions_.Take(record)) {
+      case RingResult::kDone:
+        progressed = true;
+        CAPSTAN_RETURN_IF_ERROR(Settle(record));
+        break;
+      case RingResult::kNothing:
+        return OkStatus();
+      case RingResult::kCorrupt:
+        return Error(
+            Code::kDataLoss,
+            "the client broke the protocol on device '{}': impossible count of completions", name_);
+    }
+  }
+  return OkStatus();
+}
+
+Status EngineDevice::Settle(const CompletionRecord& record) {
+  Flight& flight = flights_[record.id & kFlightMask];
+  // SYNC(flight-filled), acquire half: `command` was written before this id.
+  if (record.id == 0 || flight.id.load(std::memory_order_acquire) != record.id) {
+    return Error(Code::kDataLoss,
+                 "the client broke the protocol on device '{}': no command {} is in flight", name_,
+                 record.id);
+  }
+  ServerCommand* const command = flight.command;
+  const bool transfer = IsTransfer(command->code);
+  if (record.code > kCompletionCodeMax || (transfer && record.bytes > command->size)) {
+    return Error(Code::kDataLoss,
+                 "the client broke the protocol on device '{}': {} of {} bytes completed with code "
+                 "{} and {} bytes",
+                 name_, CommandName(command->code), command->size, record.code, record.bytes);
+  }
+  std::uint64_t expected = record.id;
+  // SYNC(flight-free), release half; the acquire half is ClaimFlight.
+  if (!flight.id.compare_exchange_strong(expected, 0, std::memory_order_acq_rel)) {
+    return OkStatus();  // taken back by TrySend, which reports it
+  }
+  command->completion_code = static_cast<CompletionCode>(record.code);
+  command->bytes_transferred = transfer ? record.bytes : 0;
+  command->out_position = ReportsPosition(command->code) ? record.position : 0;
+  // A success of what was delivered before the failure does not end IO-ERROR; ClearError's does.
+  if (record.code != 0 || command->code == CommandCode::kClearError) {
+    io_error_.store(record.code != 0, std::memory_order_release);
+  }
+  CAPSTAN_CRASH_POINT("vdi.server.before_callback");
+  Land(command, MonotonicNanos());
+  return OkStatus();
+}
+
+void EngineDevice::Land(ServerCommand* command, std::uint64_t now_ns) {
+  command->completed_ns = now_ns;
+  activity_.progress_ns.store(now_ns, std::memory_order_relaxed);
+  activity_.in_flight.fetch_sub(1, std::memory_order_relaxed);
+  // Before the routine runs, so that it may send what must be sent alone.
+  in_flight_.fetch_sub(1, std::memory_order_release);
+  command->completion_routine(command);
+}
+
+void EngineDevice::AbortInFlight() {
+  {
+    // Whoever is sending right now finishes first; whoever comes later sees `aborted`.
+    MutexLock lock(send_mutex_);
+  }
+  std::vector<std::pair<std::uint64_t, ServerCommand*>> stranded;
+  for (Flight& flight : flights_) {
+    if (const std::uint64_t id = flight.id.load(std::memory_order_acquire); id != 0) {
+      stranded.emplace_back(id, flight.command);
+      flight.id.store(0, std::memory_order_release);
+    }
+  }
+  std::sort(stranded.begin(), stranded.end());  // ids rise in order of sending
+  for (const auto& [id, command] : stranded) {
+    command->completion_code = CompletionCode::kOperationAborted;
+    command->bytes_transferred = 0;
+    command->out_position = 0;
+    Land(command, MonotonicNanos());
+  }
+}
+
+Status EngineDevice::PostClose() {
+  MutexLock lock(send_mutex_);
+  if (in_flight() != 0) {
+    return Error(Code::kFailedPrecondition,
+                 "unable to close device '{}': {} commands are in flight", name_, in_flight());
+  }
+  CommandRecord record{};
+  record.code = kCloseRecord;
+  if (commands_.Post(record) != RingResult::kDone) {
+    return Error(Code::kDataLoss,
+                 "the client broke the protocol on device '{}': it takes no commands", name_);
+  }
+  state_.store(State::kDone, std::memory_order_release);
+  WakeIfAsleep(area_.client_sleep);
+  return OkStatus();
+}
+
+void EngineDevice::Retire() {
+  MutexLock lock(send_mutex_);
+  state_.store(State::kDone, std::memory_order_release);
+}
+
+}  // namespace capstan::vdi

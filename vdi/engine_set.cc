@@ -1,0 +1,430 @@
+#include "vdi/engine_set.h"
+
+#include <algorithm>
+#include <limits>
+#include <new>
+
+#include "vdi/base/crash_point.h"
+#include "vdi/base/log.h"
+#include "vdi/configuration.h"
+#include "vdi/wake.h"
+
+namespace capstan::vdi {
+namespace {
+
+constexpr std::size_t kPageSize = 4096;
+
+// The kernel has zeroed the memory; this starts the life of the objects in it and signs it.
+void DrawControlArea(std::byte* base, std::uint32_t device_count) {
+  auto* header = new (base) ControlHeader{};
+  header->version = kSegmentVersion;
+  header->header_size = sizeof(ControlHeader);
+  header->device_area_size = kDeviceAreaSize;
+  header->device_count = device_count;
+  header->ring_capacity = kRingCapacity;
+  for (std::uint32_t i = 0; i < device_count; ++i) {
+    new (base + sizeof(ControlHeader) + i * kDeviceAreaSize) DeviceArea{};
+  }
+  header->magic = kSegmentMagic;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<EngineSet>> EngineSet::Create(Origin origin) {
+  const std::size_t size = ControlAreaSize(origin.wishes.device_count);
+  CAPSTAN_ASSIGN_OR_RETURN(SharedMemory control,
+                           SharedMemory::Create("capstan-control", size, kPageSize));
+  DrawControlArea(control.data(), origin.wishes.device_count);
+  std::unique_ptr<EngineSet> set(new EngineSet(std::move(origin), std::move(control)));
+  set->origin_.link->Attach(set.get());
+  return set;
+}
+
+EngineSet::EngineSet(Origin origin, SharedMemory control)
+    : origin_(std::move(origin)), control_(std::move(control)), config_(origin_.wishes) {}
+
+EngineSet::~EngineSet() {
+  [[maybe_unused]] const Status closed = Close();
+}
+
+void EngineSet::Connect() {
+  MutexLock lock(mutex_);
+  if (state_ == State::kCreated) {
+    state_ = State::kConnected;
+  }
+}
+
+DeviceSetConfig EngineSet::GetConfiguration() const {
+  MutexLock lock(mutex_);
+  return config_;
+}
+
+Status EngineSet::BeginConfiguration(const EngineConfiguration& configuration) {
+  MutexLock lock(mutex_);
+  if (state_ != State::kConnected) {
+    return WrongState("BeginConfiguration");
+  }
+  CAPSTAN_ASSIGN_OR_RETURN(config_, MergeConfiguration(origin_.wishes, configuration));
+  requested_ = {.size = 0,
+                .count = 0,
+                .prefix_zone_size = config_.prefix_zone_size,
+                .alignment = config_.alignment};
+  state_ = State::kConfigurable;
+  return OkStatus();
+}
+
+Status EngineSet::RequestBuffers(std::uint32_t size, std::uint32_t count) {
+  MutexLock lock(mutex_);
+  if (state_ != State::kConfigurable) {
+    return WrongState("RequestBuffers");
+  }
+  if (size == 0 || count == 0 || size > config_.max_transfer_size ||
+      size % config_.block_size != 0) {
+    return Error(Code::kInvalidArgument,
+                 "unable to request {} buffers of {} bytes: sizes are multiples of {} up to {}",
+                 count, size, config_.block_size, config_.max_transfer_size);
+  }
+  if (requested_.count != 0 && requested_.size != size) {
+    return Error(Code::kInvalidArgument,
+                 "unable to request buffers of {} bytes: those of set '{}' have {}", size, name(),
+                 requested_.size);
+  }
+  if (count > std::numeric_limits<std::uint32_t>::max() - requested_.count) {
+    return Error(Code::kResourceExhausted, "unable to request {} more buffers", count);
+  }
+  requested_.size = size;
+  requested_.count += count;
+  return OkStatus();
+}
+
+Status EngineSet::EndConfiguration(std::span<const std::string> device_names) {
+  MutexLock lock(mutex_);
+  if (state_ != State::kConfigurable) {
+    return WrongState("EndConfiguration");
+  }
+  CAPSTAN_RETURN_IF_ERROR(CheckDeviceNames(name(), config_.device_count, device_names));
+  if (Status reserved = ReserveBuffers(); !reserved.ok()) {
+    requested_.size = 0;
+    requested_.count = 0;
+    return Annotate(std::move(reserved), fmt::format("configuration of device set '{}'", name()));
+  }
+  activity_.block_size = config_.block_size;
+  activity_.buffers = buffers_.get();
+  for (std::size_t i = 0; i < device_names.size(); ++i) {
+    devices_.push_back(
+        std::make_unique<EngineDevice>(*this, activity_, device_area(i), device_names[i]));
+  }
+  state_ = State::kInitializing;
+  completion_thread_ = std::jthread([this] { RunCompletions(); });
+  if (const Status published = Publish(device_names); !published.ok()) {
+    Abort(Error(Code::kUnavailable, "unable to tell the client (pid {}) the configuration: {}",
+                client_pid(), published.message()));
+    return AbortedErrorLocked();
+  }
+  CAPSTAN_CRASH_POINT("vdi.server.after_end_configuration");
+  return OkStatus();
+}
+
+Status EngineSet::ReserveBuffers() {
+  if (requested_.count == 0) {
+    return OkStatus();
+  }
+  const std::uint64_t size = requested_.area_size();
+  const std::uint64_t size_max = std::min<std::uint64_t>(
+      origin_.segment_bytes_max, std::numeric_limits<decltype(config_.buffer_area_size)>::max());
+  if (size > size_max) {
+    return Error(Code::kResourceExhausted, "{} buffers of {} bytes need {} bytes; {} are allowed",
+                 requested_.count, requested_.size, size, size_max)
+        .WithHint("lower BUFFERCOUNT or MAXTRANSFERSIZE");
+  }
+  CAPSTAN_ASSIGN_OR_RETURN(buffers_, BufferArea::Create(requested_));
+  config_.buffer_area_size = static_cast<std::uint32_t>(size);
+  return OkStatus();
+}
+
+Status EngineSet::Publish(std::span<const std::string> device_names) {
+  auto message = NewMessage<ConfiguredMessage>();
+  message.config = config_;
+  message.buffer_area_size = buffers_ ? buffers_->memory().size() : 0;
+  for (std::size_t i = 0; i < device_names.size(); ++i) {
+    message.names[i].Set(device_names[i]);
+  }
+  return origin_.link->Send(message, buffers_ ? buffers_->memory().fd() : -1);
+}
+
+Result<std::byte*> EngineSet::AllocateBuffer() {
+  MutexLock lock(mutex_);
+  if (state_ != State::kInitializing && state_ != State::kActive) {
+    return WrongState("AllocateBuffer");
+  }
+  if (!buffers_) {
+    return Error(Code::kResourceExhausted, "device set '{}' was configured without buffers",
+                 name());
+  }
+  return buffers_->Allocate();
+}
+
+Status EngineSet::FreeBuffer(std::byte* buffer) {
+  // In every state that has buffers: what was taken can always be given back.
+  MutexLock lock(mutex_);
+  if (!buffers_) {
+    return Error(Code::kFailedPrecondition, "device set '{}' has no buffers", name());
+  }
+  return buffers_->Free(buffer);
+}
+
+Result<ServerDevice*> EngineSet::OpenDevice(std::string_view device_name, Deadline deadline) {
+  MutexLock lock(mutex_);
+  CAPSTAN_ASSIGN_OR_RETURN(EngineDevice * device, FindUnopened(device_name));
+  while (!device->client_opened()) {
+    const bool in_time = !deadline.passed() && changed_.WaitUntil(mutex_, deadline.when());
+    if (state_ != State::kInitializing && state_ != State::kActive) {
+      return WrongState("OpenDevice");
+    }
+    if (!in_time && !device->client_opened()) {
+      return Error(Code::kDeadlineExceeded,
+                   "client (pid {}) has not opened device '{}' of set '{}' in time", client_pid(),
+                   device_name, name());
+    }
+  }
+  if (device->state() != EngineDevice::State::kClosed) {
+    return Error(Code::kFailedPrecondition, "device '{}' is open already", device_name);
+  }
+  device->Open();
+  ++opened_count_;
+  state_ = State::kActive;
+  return device;
+}
+
+Result<EngineDevice*> EngineSet::FindUnopened(std::string_view device_name) {
+  if (state_ != State::kInitializing && state_ != State::kActive) {
+    return WrongState("OpenDevice");
+  }
+  if (opened_count_ == devices_.size()) {
+    return Error(Code::kAlreadyExists, "all {} devices of set '{}' are open", devices_.size(),
+                 name());
+  }
+  for (const auto& device : devices_) {
+    if (device->name() == device_name) {
+      if (device->state() != EngineDevice::State::kClosed) {
+        return Error(Code::kFailedPrecondition, "device '{}' is open already", device_name);
+      }
+      return device.get();
+    }
+  }
+  return Error(Code::kInvalidArgument, "device set '{}' has no device '{}'", name(), device_name);
+}
+
+Status EngineSet::CloseDevice(EngineDevice& device) {
+  MutexLock lock(mutex_);
+  if (state_ == State::kAbort) {
+    return AbortedErrorLocked();
+  }
+  if (state_ != State::kActive || device.state() != EngineDevice::State::kOpen) {
+    return Error(Code::kFailedPrecondition, "unable to close device '{}': it is not open",
+                 device.name());
+  }
+  if (Status posted = device.PostClose(); !posted.ok()) {
+    if (posted.code() == Code::kDataLoss) {
+      Abort(std::move(posted));
+      return AbortedErrorLocked();
+    }
+    return posted;
+  }
+  // In the same critical section: a client that closes because of the record must find the set
+  // terminated, not active.
+  if (++closed_count_ == devices_.size()) {
+    state_ = State::kNormallyTerminated;
+    changed_.NotifyAll();
+  }
+  return OkStatus();
+}
+
+void EngineSet::SignalAbort(Status why) {
+  MutexLock lock(mutex_);
+  Abort(std::move(why));
+}
+
+Status EngineSet::abort_reason() const {
+  MutexLock lock(mutex_);
+  return abort_reason_;
+}
+
+Status EngineSet::Close() {
+  bool devices_open = false;
+  {
+    MutexLock lock(mutex_);
+    if (state_ == State::kClosed) {
+      return OkStatus();
+    }
+    devices_open = state_ == State::kActive;
+    if (state_ == State::kNormallyTerminated) {
+      [[maybe_unused]] const Status told = origin_.link->Send(NewMessage<CloseMessage>());
+    } else {
+      Abort(Error(Code::kAborted, "the engine closed device set '{}'", name()));
+    }
+  }
+  origin_.link->Detach();
+  origin_.link->Shutdown();
+  stopping_.store(true, std::memory_order_seq_cst);
+  WakeIfAsleep(header().engine_sleep);
+  if (completion_thread_.joinable()) {
+    completion_thread_.join();
+  }
+  MutexLock lock(mutex_);
+  for (const auto& device : devices_) {
+    device->Retire();
+  }
+  buffers_.reset();
+  control_.reset();
+  state_ = State::kClosed;
+  changed_.NotifyAll();
+  if (devices_open) {
+    return Error(Code::kFailedPrecondition, "device set '{}' was closed with devices open", name());
+  }
+  return OkStatus();
+}
+
+void EngineSet::Abort(Status why) {
+  if (state_ == State::kAbort || state_ == State::kClosed) {
+    return;
+  }
+  abort_reason_ = why.ok() ? Error(Code::kAborted, "no reason was given") : std::move(why);
+  CAPSTAN_LOG(kInfo, "device set abort name='{}' state={} client_pid={} reason='{}'", name(),
+              NameOf(state_), client_pid(), abort_reason_.ToString());
+  state_ = State::kAbort;
+  activity_.aborted.store(true, std::memory_order_seq_cst);
+  // If the client cannot be told, then end-of-file tells it, here or when it dies.
+  if (const Status told = origin_.link->Send(NewAbortMessage(abort_reason_)); !told.ok()) {
+    origin_.link->Shutdown();
+  }
+  WakeIfAsleep(header().engine_sleep);
+  changed_.NotifyAll();
+}
+
+void EngineSet::OnClientEnd(const Status& why) {
+  MutexLock lock(mutex_);
+  // After the last CloseDevice the client may go as it likes.
+  if (state_ != State::kNormallyTerminated) {
+    Abort(why);
+  }
+}
+
+Status EngineSet::AbortedError() const {
+  MutexLock lock(mutex_);
+  return AbortedErrorLocked();
+}
+
+Status EngineSet::AbortedErrorLocked() const {
+  return Error(Code::kAborted, "device set '{}' was aborted: {}", name(), abort_reason_.message());
+}
+
+Status EngineSet::WrongState(std::string_view call) const {
+  if (state_ == State::kAbort) {
+    return AbortedErrorLocked();
+  }
+  return Error(Code::kFailedPrecondition, "{} is not possible: device set '{}' is {}", call, name(),
+               NameOf(state_));
+}
+
+std::string_view EngineSet::StateName() const {
+  MutexLock lock(mutex_);
+  return NameOf(state_);
+}
+
+std::string_view EngineSet::NameOf(State state) {
+  switch (state) {
+    case State::kCreated:
+      return "Created";
+    case State::kConnected:
+      return "Connected";
+    case State::kConfigurable:
+      return "Configurable";
+    case State::kInitializing:
+      return "Initializing";
+    case State::kActive:
+      return "Active";
+    case State::kNormallyTerminated:
+      return "NormallyTerminated";
+    case State::kAbort:
+      return "Abort";
+    case State::kClosed:
+      return "Closed";
+  }
+  return "unknown";
+}
+
+ControlHeader& EngineSet::header() const {
+  return *std::launder(reinterpret_cast<ControlHeader*>(control_->data()));
+}
+
+DeviceArea& EngineSet::device_area(std::size_t index) const {
+  return *std::launder(reinterpret_cast<DeviceArea*>(control_->data() + sizeof(ControlHeader) +
+                                                     index * kDeviceAreaSize));
+}
+
+void EngineSet::RunCompletions() {
+  SpinBudget spin;
+  for (;;) {
+    bool progressed = false;
+    if (!HarvestAll(progressed)) {
+      return;
+    }
+    if (!progressed) {
+      AbortIfSilent();
+      WaitForWork(header().engine_sleep, spin, SilenceDeadline(), [this] { return HasWork(); });
+    }
+  }
+}
+
+bool EngineSet::HarvestAll(bool& progressed) {
+  bool opened = false;
+  for (const auto& device : devices_) {
+    const bool was_open = device->client_opened();
+    if (Status harvested = device->Harvest(progressed); !harvested.ok()) {
+      SignalAbort(std::move(harvested));
+    }
+    opened |= device->client_opened() != was_open;
+  }
+  if (opened) {
+    MutexLock lock(mutex_);
+    changed_.NotifyAll();
+  }
+  if (activity_.aborted.load(std::memory_order_acquire)) {
+    for (const auto& device : devices_) {
+      device->AbortInFlight();
+    }
+    return false;
+  }
+  return !stopping_.load(std::memory_order_acquire);
+}
+
+bool EngineSet::HasWork() const {
+  return activity_.aborted.load(std::memory_order_seq_cst) ||
+         stopping_.load(std::memory_order_seq_cst) ||
+         std::any_of(devices_.begin(), devices_.end(),
+                     [](const auto& device) { return device->HasWork(); });
+}
+
+Deadline EngineSet::SilenceDeadline() const {
+  const std::uint64_t interval_ms = origin_.wishes.server_timeout_ms;
+  if (interval_ms == 0 || activity_.in_flight.load(std::memory_order_relaxed) == 0) {
+    return Deadline::Never();  // the wait ends by itself after kNapMax
+  }
+  const std::uint64_t silent_ns =
+      MonotonicNanos() - activity_.progress_ns.load(std::memory_order_relaxed);
+  const std::uint64_t patience_ns = 2 * interval_ms * 1'000'000;
+  return Deadline::After(
+      std::chrono::nanoseconds(silent_ns >= patience_ns ? 0 : patience_ns - silent_ns));
+}
+
+void EngineSet::AbortIfSilent() {
+  if (SilenceDeadline().passed()) {
+    SignalAbort(Error(Code::kDeadlineExceeded,
+                      "client (pid {}) completed none of {} commands in two intervals of {} ms",
+                      client_pid(), activity_.in_flight.load(std::memory_order_relaxed),
+                      origin_.wishes.server_timeout_ms));
+  }
+}
+
+}  // namespace capstan::vdi
