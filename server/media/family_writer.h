@@ -31,9 +31,8 @@ struct FrameExtent {
 };
 
 struct FrameGeometry {
-  std::uint32_t payload_offset = 0;  // in the transfer buffer
-  std::uint32_t payload_capacity =
-      0;  // a multiple of 65536, or of 4096 when the transfer size is 64 KiB
+  std::uint32_t payload_offset = 0;    // in the transfer buffer
+  std::uint32_t payload_capacity = 0;  // the largest multiple of 4096 that fits
 };
 
 // What a family knows when its last frame is sealed; every family's goes into every trailer, so
@@ -42,8 +41,10 @@ struct FamilySummary {
   std::uint16_t family_number = 1;
   std::uint64_t frame_count = 0;
   std::uint64_t payload_bytes = 0;
-  std::uint32_t digest =
-      0;  // CRC32C over the frames' (sequence, file, offset, length, crc) in medium order
+  std::uint32_t digest = 0;  // CRC32C over the frame index, that is over every frame's sequence,
+                             // file, offset, length and payload CRC32C in the order of the medium
+
+  friend bool operator==(const FamilySummary&, const FamilySummary&) = default;
 };
 
 // CRC32C (Castagnoli) of `data`, continuing from `seed` (0 at the start).
@@ -60,7 +61,8 @@ class TrailerStream {
 
 class FamilyWriter {
  public:
-  // Error 3244 if the names do not fit a descriptor block. `set.transfer_size` must be set.
+  // Error 3244 if the names do not fit a descriptor block, 3250 for a transfer size that is not a
+  // multiple of 4096 from 65536 to 16773120. Composes the first set of a new medium.
   static Result<std::unique_ptr<FamilyWriter>> Create(const MediaHeader& header,
                                                       const BackupSet& set);
   virtual ~FamilyWriter() = default;
@@ -70,7 +72,9 @@ class FamilyWriter {
 
   // Puts header and padding around the payload at buffer[payload_offset, +extent.length), gives the
   // frame the next place of this family, and returns that place (byte offset in the medium). The
-  // whole buffer, transfer_size bytes, is then ready to be written there.
+  // whole buffer, transfer_size bytes, is then ready to be written there. REQUIRES: 1 <=
+  // extent.length <= payload_capacity; extent.file_index names a file of the set. Allocates once
+  // in some thousand frames, for the index (24 bytes per frame).
   virtual std::uint64_t SealFrame(std::span<std::byte> buffer, const FrameExtent& extent) = 0;
 
   virtual FamilySummary summary() const = 0;
@@ -78,7 +82,8 @@ class FamilyWriter {
   virtual std::uint64_t trailer_offset() const = 0;
 
   // After the last frame. `final_set` has the finish date and the sizes; `families` is everybody's
-  // summary. The FamilyWriter must outlive the stream.
+  // summary, this family's own among them. kOutOfRange beyond 16 TiB, which is as far as MTF's
+  // 32-bit filemark entries reach. The FamilyWriter must outlive the stream.
   virtual Result<std::unique_ptr<TrailerStream>> Trailer(
       const BackupSet& final_set, std::span<const FamilySummary> families) = 0;
 };

@@ -1,0 +1,244 @@
+#include "server/media/block_walker.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "server/media/family_writer.h"
+#include "server/messages/messages.h"
+
+namespace capstan::media {
+namespace {
+
+constexpr std::string_view kCompressedContainer = "MSSQLBAK";
+
+bool StartsCoverage(BlockType type) {
+  return type == BlockType::kTape || type == BlockType::kSet || type == BlockType::kFile ||
+         type == BlockType::kEndOfSet;
+}
+
+bool StartsWith(Bytes bytes, std::string_view text) {
+  return bytes.size() >= text.size() && std::memcmp(bytes.data(), text.data(), text.size()) == 0;
+}
+
+}  // namespace
+
+BlockWalker::BlockWalker(std::string device_name, BlockSink* sink)
+    : device_name_(std::move(device_name)), sink_(sink) {}
+
+Status BlockWalker::Damaged(std::uint64_t at, std::string_view what) const {
+  return SqlError(3241, device_name_).WithHint(MessageText(65004, device_name_, at, what));
+}
+
+Status BlockWalker::Consume(Bytes chunk) {
+  while (!stopped_) {
+    if (pending_.size() + chunk.size() < need_) {
+      AppendBytes(&pending_, chunk);
+      return OkStatus();
+    }
+    taken_ = 0;
+    if (pending_.empty()) {
+      CAPSTAN_RETURN_IF_ERROR(Step(chunk));
+      chunk = chunk.subspan(taken_);
+      continue;
+    }
+    if (pending_.size() < need_) {
+      const std::size_t missing = need_ - pending_.size();
+      AppendBytes(&pending_, chunk.first(missing));
+      chunk = chunk.subspan(missing);
+    }
+    CAPSTAN_RETURN_IF_ERROR(Step(pending_));
+    pending_.erase(pending_.begin(), pending_.begin() + static_cast<std::ptrdiff_t>(taken_));
+  }
+  return OkStatus();
+}
+
+bool BlockWalker::CheckSeal(Bytes last_bytes) {
+  constexpr std::size_t kCrcSize = sizeof(StreamSeal::crc32c);
+  if (last_bytes.size() < sizeof(StreamSeal)) {
+    return false;
+  }
+  seal_checked_ = true;
+  const auto seal = LoadStruct<StreamSeal>(last_bytes.last(sizeof(StreamSeal)));
+  const Bytes before_crc = last_bytes.first(last_bytes.size() - kCrcSize);
+  return seal.covered == covered_size_ + before_crc.size() &&
+         seal.crc32c == Crc32c(covered_crc_, before_crc);
+}
+
+Status BlockWalker::Step(Bytes available) {
+  switch (state_) {
+    case State::kBlockHeader:
+      return StepBlockHeader(available);
+    case State::kBlockBody:
+      return StepBlockBody(available);
+    case State::kStreamHeader:
+      return StepStreamHeader(available);
+    case State::kStreamData:
+      return StepStreamData(available);
+  }
+  return OkStatus();
+}
+
+Status BlockWalker::NotMtf(Bytes start) const {
+  if (StartsWith(start, kCompressedContainer)) {
+    return SqlError(3239, device_name_).WithHint("it is a compressed backup of SQL Server");
+  }
+  if (StartsWith(start, "TAPE")) {
+    return Damaged(0, "TAPE block header");
+  }
+  return SqlError(3242, device_name_);
+}
+
+Status BlockWalker::StepBlockHeader(Bytes available) {
+  block_ = LoadStruct<BlockHeader>(available);
+  const bool sound = HeaderIsSound(block_);
+  if (offset_ == 0 && (!sound || block_.type != BlockType::kTape)) {
+    return NotMtf(available);
+  }
+  if (!sound) {
+    return Damaged(offset_, "block header");
+  }
+  if (StartsCoverage(block_.type)) {
+    covered_crc_ = 0;
+    covered_size_ = 0;
+  }
+  if (frame_size_ != 0 && block_.type == BlockType::kFile) {
+    if (available.size() < frame_size_) {
+      need_ = frame_size_;
+      return OkStatus();
+    }
+    CAPSTAN_RETURN_IF_ERROR(sink_->OnFrame(available.first(frame_size_)));
+    taken_ = frame_size_;
+    offset_ += frame_size_;
+    need_ = sizeof(BlockHeader);
+    return OkStatus();
+  }
+  const std::size_t size = block_.first_event_offset;
+  const bool filemark = block_.type == BlockType::kSoftFilemark;
+  if (size < sizeof(BlockHeader) || (filemark ? size % 512 != 0 : size > kFormatLogicalBlock)) {
+    return Damaged(offset_, "block size");
+  }
+  need_ = size;
+  state_ = State::kBlockBody;
+  return OkStatus();
+}
+
+Status BlockWalker::StepBlockBody(Bytes available) {
+  const Bytes block = available.first(need_);
+  CAPSTAN_RETURN_IF_ERROR(sink_->OnBlock(block_, block));
+  Advance(block);
+  if (block_.type == BlockType::kSoftFilemark) {
+    ExpectBlock();
+    return OkStatus();
+  }
+  ExpectStreamHeader();
+  return OkStatus();
+}
+
+Status BlockWalker::StepStreamHeader(Bytes available) {
+  const std::size_t fill = StreamFill();
+  stream_ = LoadStruct<StreamHeader>(available.subspan(fill));
+  if (!HeaderIsSound(stream_)) {
+    return Damaged(offset_ + fill, "stream header");
+  }
+  if (!AllZero(available.first(fill))) {
+    return Damaged(offset_, "fill in front of a stream header");
+  }
+  Advance(available.first(fill + sizeof(StreamHeader)));
+  return BeginStreamData();
+}
+
+Status BlockWalker::BeginStreamData() {
+  if (stream_.type == StreamType::kPad) {
+    use_ = StreamUse::kZeros;
+    if (stream_.length > kTransferSizeMax ||
+        (offset_ + stream_.length) % kFormatLogicalBlock != 0) {
+      return Damaged(offset_ - sizeof(StreamHeader), "padding size");
+    }
+  } else {
+    CAPSTAN_ASSIGN_OR_RETURN(use_, sink_->OnStream(stream_));
+  }
+  state_ = State::kStreamData;
+  stream_remaining_ = stream_.length;
+  collected_.clear();
+  if (stream_remaining_ == 0) {
+    return EndStream();
+  }
+  ExpectStreamData();
+  return OkStatus();
+}
+
+Status BlockWalker::StepStreamData(Bytes available) {
+  Bytes piece = available.first(
+      static_cast<std::size_t>(std::min<std::uint64_t>(available.size(), stream_remaining_)));
+  if (use_ == StreamUse::kCollect) {
+    AppendBytes(&collected_, piece);
+    taken_ = piece.size();
+    offset_ += piece.size();
+    stream_remaining_ -= piece.size();
+    return stream_remaining_ == 0 ? EndStream() : OkStatus();
+  }
+  if (use_ == StreamUse::kZeros && !AllZero(piece)) {
+    return Damaged(offset_, "padding");
+  }
+  if (use_ == StreamUse::kRecords) {
+    if (piece.size() < need_) {
+      return Damaged(offset_, "stream length");
+    }
+    piece = piece.first(static_cast<std::size_t>(
+        std::min<std::uint64_t>(piece.size() / need_ * need_, sink_->next_records().size_bytes)));
+    CAPSTAN_RETURN_IF_ERROR(sink_->OnStreamData(stream_, piece));
+  }
+  Advance(piece);
+  stream_remaining_ -= piece.size();
+  if (stream_remaining_ == 0) {
+    return EndStream();
+  }
+  ExpectStreamData();
+  return OkStatus();
+}
+
+Status BlockWalker::EndStream() {
+  if (use_ == StreamUse::kCollect) {
+    // Positions in messages and coverage count from the stream's data.
+    offset_ -= collected_.size();
+    CAPSTAN_RETURN_IF_ERROR(sink_->OnStreamData(stream_, collected_));
+    const std::size_t taken = std::exchange(taken_, 0);
+    Advance(collected_);
+    taken_ = taken;
+  }
+  if (stream_.type != StreamType::kPad) {
+    ExpectStreamHeader();
+    return OkStatus();
+  }
+  ExpectBlock();
+  return sink_->OnBlockEnd();
+}
+
+// The coverage ends with the bytes that held a seal.
+void BlockWalker::Advance(Bytes taken) {
+  taken_ += taken.size();
+  offset_ += taken.size();
+  if (std::exchange(seal_checked_, false)) {
+    covered_crc_ = 0;
+    covered_size_ = 0;
+    return;
+  }
+  covered_crc_ = Crc32c(covered_crc_, taken);
+  covered_size_ += taken.size();
+}
+
+void BlockWalker::ExpectBlock() {
+  state_ = State::kBlockHeader;
+  need_ = sizeof(BlockHeader);
+}
+
+void BlockWalker::ExpectStreamData() {
+  need_ = use_ == StreamUse::kRecords ? sink_->next_records().record_size : 1;
+}
+
+void BlockWalker::ExpectStreamHeader() {
+  state_ = State::kStreamHeader;
+  need_ = StreamFill() + sizeof(StreamHeader);
+}
+
+}  // namespace capstan::media

@@ -1,0 +1,125 @@
+// The bytes of Capstan's own vendor streams: what they hold and how they are sealed. The page that
+// explains them is format.md.
+//
+// Every stream begins with its own version and ends in a StreamSeal. A reader refuses a version
+// that it does not know. DO NOT CHANGE a field that exists.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "server/media/mtf_layout.h"
+
+namespace capstan::media {
+
+inline constexpr std::uint16_t kStreamVersion = 1;
+
+#pragma pack(push, 1)
+
+// The last bytes of every stream of ours. `covered` counts the bytes directly before `crc32c`, this
+// field included; they begin with the nearest TAPE, SSET, FILE or ESET block or behind the seal
+// before this one, whichever is later. Thus names, dates and private fields, which MTF's own
+// checksums leave out, are protected as well.
+struct StreamSeal {
+  std::uint64_t covered = 0;
+  std::uint32_t crc32c = 0;
+};
+static_assert(sizeof(StreamSeal) == 12);
+
+// CPMS, on TAPE: the media set.
+struct MediaSetStream {
+  std::uint16_t version = kStreamVersion;
+  std::uint16_t compressed = 0;
+  std::array<std::uint8_t, 16> media_set_id{};
+  std::uint16_t family_count = 0;
+  std::uint16_t family_number = 0;
+  std::uint16_t mirror_count = 0;
+  std::uint16_t reserved = 0;
+  std::int64_t date_unix_s = 0;
+  StreamSeal seal{};
+};
+static_assert(sizeof(MediaSetStream) == 48);
+
+// CPBD, on VOLB (as known at the beginning) and on the first ESET (final): `length` bytes of
+// Protobuf follow, then zeros, then the seal.
+struct DescriptorStream {
+  std::uint16_t version = kStreamVersion;
+  std::uint16_t is_final = 0;
+  std::uint32_t length = 0;
+};
+static_assert(sizeof(DescriptorStream) == 8);
+
+// CPSB, on the last DIRB: the frames begin behind this block's SPAD.
+struct SetBeginStream {
+  std::uint16_t version = kStreamVersion;
+  std::uint16_t reserved = 0;
+  std::uint32_t transfer_size = 0;
+  StreamSeal seal{};
+};
+static_assert(sizeof(SetBeginStream) == 20);
+
+// CPFR, on FILE: what the STAN stream behind it carries.
+struct FrameStream {
+  std::uint16_t version = kStreamVersion;
+  std::uint8_t codec = 0;  // 0 = as it is
+  std::uint8_t reserved = 0;
+  std::uint32_t file_index = 0;
+  std::uint64_t sequence = 0;
+  std::uint64_t file_offset = 0;
+  std::uint32_t payload_length = 0;   // as stored
+  std::uint32_t original_length = 0;  // before the codec
+  std::uint32_t payload_crc32c = 0;   // as stored
+  std::array<std::uint8_t, 16> backup_set_guid{};
+  StreamSeal seal{};
+};
+static_assert(sizeof(FrameStream) == 64);
+
+// CPFS, on the first ESET: `count` FamilyEntry follow, then the seal.
+struct FamiliesStream {
+  std::uint16_t version = kStreamVersion;
+  std::uint16_t count = 0;
+};
+struct FamilyEntry {
+  std::uint16_t family_number = 0;
+  std::uint16_t reserved = 0;
+  std::uint32_t digest = 0;
+  std::uint64_t frame_count = 0;
+  std::uint64_t payload_bytes = 0;
+};
+static_assert(sizeof(FamilyEntry) == 24);
+
+// CPIX, on the first ESET: one IndexEntry per frame of this family in the order of the medium, then
+// the seal. Frame i stands transfer_size x i behind the first one.
+struct FrameIndexStream {
+  std::uint16_t version = kStreamVersion;
+  std::uint16_t entry_size = 24;
+  std::uint32_t reserved = 0;
+  std::uint64_t count = 0;
+};
+static_assert(sizeof(FrameIndexStream) == 16);
+struct IndexEntry {
+  std::uint64_t file_offset = 0;
+  std::uint64_t sequence_and_length = 0;  // sequence << 24 | length
+  std::uint32_t file_index = 0;
+  std::uint32_t crc32c = 0;
+};
+static_assert(sizeof(IndexEntry) == 24);
+
+// CPSE, on the second ESET: nothing but the seal over it.
+struct SetEndStream {
+  std::uint16_t version = kStreamVersion;
+  std::uint16_t reserved = 0;
+  StreamSeal seal{};
+};
+static_assert(sizeof(SetEndStream) == 16);
+
+#pragma pack(pop)
+
+inline constexpr std::uint32_t kTransferSizeMin = 65536;
+inline constexpr std::uint32_t kTransferSizeMax = (1U << 24) - kPhysicalBlock;  // length: 24 bits
+inline constexpr std::uint64_t kSequenceMax = (std::uint64_t{1} << 40) - 1;
+inline constexpr std::uint64_t kDescriptorSizeMax = 32U << 20;
+inline constexpr std::uint16_t kFamilyCountMax = 64;  // as many devices as one statement may name
+
+}  // namespace capstan::media

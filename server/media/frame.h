@@ -1,0 +1,92 @@
+// One frame: a FILE block, our frame header, the payload as a STAN stream, padding; exactly one
+// transfer size. The composer and the parser of its bytes, side by side.
+//
+// Internal to server/media. Threads: one at a time per FrameComposer; parsing is stateless.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "server/media/capstan_layout.h"
+#include "server/media/family_writer.h"
+#include "server/media/mtf_values.h"
+
+namespace capstan::media {
+
+// Where a frame stands in its family.
+struct FramePlace {
+  std::uint64_t fla = 0;
+  std::uint32_t control_block_id = 0;
+  std::uint32_t file_id = 0;
+};
+
+class FrameComposer {
+ public:
+  // Error 3244 if a file's name does not fit a block.
+  static Result<FrameComposer> Create(const BackupSet& set);
+
+  FrameGeometry geometry() const { return geometry_; }
+
+  // REQUIRES: buffer.size() is the transfer size; 1 <= extent.length <= payload_capacity;
+  // extent.file_index names a file of the set. Allocates nothing.
+  void Seal(std::span<std::byte> buffer, const FrameExtent& extent, const FramePlace& place);
+
+ private:
+  // Everything in front of the payload, for one file; only numbers differ from frame to frame.
+  struct Template {
+    std::optional<std::uint32_t> file_index;
+    FileBlock block;
+    FrameStream stream;
+    std::size_t number_offset = 0;  // of the digits in the file's name
+    std::array<std::byte, kFormatLogicalBlock> bytes{};
+  };
+
+  FrameComposer() = default;
+  Template& TemplateFor(std::uint32_t file_index);
+
+  // Constant after construction.
+  std::vector<std::u16string> leaf_names_;
+  Guid backup_set_guid_;
+  MtfDate date_;
+  std::uint32_t transfer_size_ = 0;
+  std::size_t stream_offset_ = 0;  // of the frame header's stream header
+  FrameGeometry geometry_;
+
+  std::array<Template, 16> templates_;  // by file_index modulo the size
+};
+
+// What is wrong with a piece of a medium, and where, counted from the piece's first byte.
+struct Damage {
+  std::size_t offset = 0;
+  std::string_view what;
+  bool unsupported = false;  // sound, but of a version or codec that we do not know
+};
+
+struct ParsedFrame {
+  FrameExtent extent;
+  std::size_t payload_offset = 0;
+};
+
+struct FrameExpectation {
+  Guid backup_set_guid;
+  std::uint64_t fla = 0;
+  std::uint32_t control_block_id = 0;
+  std::uint32_t file_count = 0;
+};
+
+// Takes a whole frame apart and checks every byte of it but the payload's.
+std::optional<Damage> ParseFrame(Bytes frame, const FrameExpectation& expected,
+                                 ParsedFrame* parsed);
+
+// The part of a FILE block of ours up to the payload; `head` may be cut off behind that.
+std::optional<Damage> ParseFrameHead(Bytes head, ParsedFrame* parsed, FrameStream* stream);
+
+IndexEntry MakeIndexEntry(const FrameExtent& extent);
+
+}  // namespace capstan::media

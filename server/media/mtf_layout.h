@@ -1,0 +1,278 @@
+// The bytes of Microsoft Tape Format 1.00a, as far as we write or read them: packed structures,
+// constants, nothing that runs. Names and sections follow MTF 1.00a; numbers are little endian.
+//
+// DO NOT CHANGE a field that exists: media outlive servers.
+#pragma once
+
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+
+#include "server/media/backup_set.h"
+
+namespace capstan::media {
+
+static_assert(std::endian::native == std::endian::little, "the structures are copied as they are");
+
+constexpr std::uint32_t FourCc(const char (&text)[5]) {
+  return static_cast<std::uint32_t>(static_cast<unsigned char>(text[0])) |
+         static_cast<std::uint32_t>(static_cast<unsigned char>(text[1])) << 8 |
+         static_cast<std::uint32_t>(static_cast<unsigned char>(text[2])) << 16 |
+         static_cast<std::uint32_t>(static_cast<unsigned char>(text[3])) << 24;
+}
+
+enum class BlockType : std::uint32_t {
+  kTape = FourCc("TAPE"),
+  kSet = FourCc("SSET"),
+  kVolume = FourCc("VOLB"),
+  kDirectory = FourCc("DIRB"),
+  kFile = FourCc("FILE"),
+  kEndOfSet = FourCc("ESET"),
+  kSoftFilemark = FourCc("SFMB"),
+};
+static_assert(static_cast<std::uint32_t>(BlockType::kTape) == 0x45504154);
+
+enum class StreamType : std::uint32_t {
+  kStandard = FourCc("STAN"),
+  kPad = FourCc("SPAD"),
+  kSetMap = FourCc("TSMP"),
+  // Ours, see capstan_layout.h.
+  kMediaSet = FourCc("CPMS"),
+  kDescriptor = FourCc("CPBD"),
+  kSetBegin = FourCc("CPSB"),
+  kFrame = FourCc("CPFR"),
+  kFamilies = FourCc("CPFS"),
+  kFrameIndex = FourCc("CPIX"),
+  kSetEnd = FourCc("CPSE"),
+};
+
+inline constexpr std::uint8_t kOsNt = 14;
+inline constexpr std::uint8_t kOsNtVersion = 1;
+inline constexpr std::uint8_t kStringUtf16 = 2;
+inline constexpr std::uint8_t kMtfMajor = 1;
+inline constexpr std::uint8_t kMtfMinor = 0;
+inline constexpr std::uint8_t kCatalogType1Version = 2;  // in SSET
+inline constexpr std::uint16_t kCatalogType1 = 1;        // in TAPE
+inline constexpr std::int8_t kTimeZoneUnset = 127;
+
+inline constexpr std::uint32_t kTapeHasSetMap = 1U << 16;  // block attribute
+inline constexpr std::uint32_t kTapeSoftFilemarks = 1;     // TAPE attributes
+inline constexpr std::uint32_t kTapeDescriptionIsLabel = 2;
+inline constexpr std::uint32_t kSetCopy = 2;  // SSET and ESET attributes
+inline constexpr std::uint32_t kSetNormal = 4;
+inline constexpr std::uint32_t kSetDifferential = 8;
+inline constexpr std::uint32_t kVolumeIsDriveLetter = 4;
+inline constexpr std::uint32_t kFilemarkSqlLayout = 1U << 31;  // block attribute of SFMB
+
+#pragma pack(push, 1)
+
+// Where in a block a string or a field of variable size stands; {0, 0} if it is absent.
+struct TapeAddress {
+  std::uint16_t size = 0;  // bytes
+  std::uint16_t offset = 0;
+};
+
+struct MtfDate {
+  std::array<std::uint8_t, 5> bytes{};  // all zero = unknown
+};
+
+struct BlockHeader {
+  BlockType type{};
+  std::uint32_t attributes = 0;
+  std::uint16_t first_event_offset = 0;  // of the first stream header; in SFMB the block's size
+  std::uint8_t os_id = kOsNt;
+  std::uint8_t os_version = kOsNtVersion;
+  std::uint64_t displayable_size = 0;
+  std::uint64_t fla = 0;
+  std::uint16_t reserved_mbc = 0;
+  std::array<std::uint8_t, 6> reserved1{};
+  std::uint32_t control_block_id = 0;
+  std::uint32_t reserved2 = 0;
+  TapeAddress os_data{};
+  std::uint8_t string_type = 0;
+  std::uint8_t reserved3 = 0;
+  std::uint16_t checksum = 0;  // XOR of the 25 words before it
+};
+static_assert(sizeof(BlockHeader) == 52);
+
+struct TapeBlock {
+  BlockHeader header{.type = BlockType::kTape};
+  std::uint32_t media_family_id = 0;
+  std::uint32_t attributes = 0;
+  std::uint16_t media_sequence_number = 0;
+  std::uint16_t password_algorithm = 0;
+  std::uint16_t soft_filemark_units = 0;  // of 512 bytes
+  std::uint16_t catalog_type = 0;
+  TapeAddress name{};
+  TapeAddress description{};
+  TapeAddress password{};
+  TapeAddress software_name{};
+  std::uint16_t format_logical_block = 0;
+  std::uint16_t software_vendor_id = 0;
+  MtfDate date{};
+  std::uint8_t mtf_major = 0;
+};
+static_assert(sizeof(TapeBlock) == 94);
+
+struct SetBlock {
+  BlockHeader header{.type = BlockType::kSet};
+  std::uint32_t attributes = 0;
+  std::uint16_t password_algorithm = 0;
+  std::uint16_t compression_algorithm = 0;
+  std::uint16_t software_vendor_id = 0;
+  std::uint16_t set_number = 0;
+  TapeAddress name{};
+  TapeAddress description{};
+  TapeAddress password{};
+  TapeAddress user_name{};
+  std::uint64_t pba = 0;
+  MtfDate date{};
+  std::uint8_t software_major = 0;
+  std::uint8_t software_minor = 0;
+  std::int8_t time_zone = kTimeZoneUnset;  // quarter hours from UTC
+  std::uint8_t mtf_minor = 0;
+  std::uint8_t catalog_version = 0;
+};
+static_assert(sizeof(SetBlock) == 98);
+
+// OS-specific data of our SSET, as SQL Server has it there, made even.
+struct SetOsData {
+  std::array<std::uint8_t, 16> backup_set_guid{};
+  MtfDate expiration{};
+  std::uint8_t reserved = 0;
+};
+static_assert(sizeof(SetOsData) == 22);
+
+struct VolumeBlock {
+  BlockHeader header{.type = BlockType::kVolume};
+  std::uint32_t attributes = 0;
+  TapeAddress device_name{};
+  TapeAddress volume_name{};
+  TapeAddress machine_name{};
+  MtfDate date{};
+};
+static_assert(sizeof(VolumeBlock) == 73);
+
+struct DirectoryBlock {
+  BlockHeader header{.type = BlockType::kDirectory};
+  std::uint32_t attributes = 0;
+  MtfDate modified{};
+  MtfDate created{};
+  MtfDate backed_up{};
+  MtfDate accessed{};
+  std::uint32_t directory_id = 0;  // from 1
+  TapeAddress path{};
+};
+static_assert(sizeof(DirectoryBlock) == 84);
+
+struct FileBlock {
+  BlockHeader header{.type = BlockType::kFile};
+  std::uint32_t attributes = 0;
+  MtfDate modified{};
+  MtfDate created{};
+  MtfDate backed_up{};
+  MtfDate accessed{};
+  std::uint32_t directory_id = 0;
+  std::uint32_t file_id = 0;  // from 1
+  TapeAddress name{};
+};
+static_assert(sizeof(FileBlock) == 88);
+
+struct EndOfSetBlock {
+  BlockHeader header{.type = BlockType::kEndOfSet};
+  std::uint32_t attributes = 0;
+  std::uint32_t corrupt_files = 0;
+  std::uint64_t first_pba = 0;    // in the second ESET: of the first one
+  std::uint64_t set_map_pba = 0;  // in the second ESET: of the TSMP stream
+  std::uint16_t fdd_media_sequence = 0;
+  std::uint16_t set_number = 0;
+  MtfDate date{};
+};
+static_assert(sizeof(EndOfSetBlock) == 85);
+
+struct SoftFilemarkHeader {
+  BlockHeader header{.type = BlockType::kSoftFilemark};
+  std::uint32_t capacity = 0;
+  std::uint32_t used = 0;  // entries, nearest previous filemark first
+};
+static_assert(sizeof(SoftFilemarkHeader) == 60);
+
+struct StreamHeader {
+  StreamType type{};
+  std::uint16_t file_system_attributes = 0;
+  std::uint16_t format_attributes = 0;
+  std::uint64_t length = 0;  // of the data
+  std::uint16_t encryption_algorithm = 0;
+  std::uint16_t compression_algorithm = 0;
+  std::uint16_t checksum = 0;  // XOR of the 10 words before it
+};
+static_assert(sizeof(StreamHeader) == 22);
+
+// TSMP: header, then per set an entry with its strings, then the entries of the set's volumes.
+struct SetMapHeader {
+  std::uint32_t media_family_id = 0;
+  std::uint16_t set_count = 0;
+  std::uint16_t reserved = 0;
+};
+static_assert(sizeof(SetMapHeader) == 8);
+
+struct SetMapEntry {
+  std::uint16_t length = 0;  // with the strings
+  std::uint16_t media_sequence_number = 0;
+  std::uint32_t block_attributes = 0;
+  std::uint32_t set_attributes = 0;
+  std::uint64_t set_pba = 0;
+  std::uint64_t fdd_pba = 0;
+  std::uint16_t fdd_media_sequence = 0;
+  std::uint16_t set_number = 0;
+  std::uint64_t fla = 0;
+  std::uint32_t directory_count = 0;
+  std::uint32_t file_count = 0;
+  std::uint32_t corrupt_file_count = 0;
+  std::uint64_t displayable_size = 0;
+  std::uint16_t volume_count = 0;
+  std::uint16_t password_algorithm = 0;
+  TapeAddress name{};
+  TapeAddress password{};
+  TapeAddress description{};
+  TapeAddress user_name{};
+  MtfDate date{};
+  std::int8_t time_zone = kTimeZoneUnset;
+  std::uint8_t os_id = kOsNt;
+  std::uint8_t os_version = kOsNtVersion;
+  std::uint8_t string_type = kStringUtf16;
+  std::uint8_t mtf_minor = 0;
+  std::uint8_t catalog_version = 0;
+  std::uint8_t reserved = 0;
+};
+static_assert(sizeof(SetMapEntry) == 92);
+
+struct SetMapVolume {
+  std::uint16_t length = 0;  // with the strings
+  BlockType type = BlockType::kVolume;
+  std::uint16_t media_sequence_number = 0;
+  std::uint32_t block_attributes = 0;
+  std::uint64_t fla = 0;
+  std::uint64_t displayable_size = 0;
+  std::int32_t link = 0;
+  std::uint8_t os_id = kOsNt;
+  std::uint8_t os_version = kOsNtVersion;
+  std::uint8_t string_type = kStringUtf16;
+  std::uint8_t reserved = 0;
+  std::uint32_t attributes = 0;
+  TapeAddress device_name{};
+  TapeAddress volume_name{};
+  TapeAddress machine_name{};
+  TapeAddress os_data{};
+  MtfDate date{};
+};
+static_assert(sizeof(SetMapVolume) == 61);
+
+#pragma pack(pop)
+
+// Entries of a soft filemark of ours: u32 physical block numbers that fill the rest of the block.
+inline constexpr std::uint32_t kFilemarkCapacity =
+    (kPhysicalBlock - sizeof(SoftFilemarkHeader)) / sizeof(std::uint32_t);
+
+}  // namespace capstan::media
