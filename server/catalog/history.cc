@@ -1,0 +1,256 @@
+#include "server/catalog/history.h"
+
+#include <algorithm>
+#include <limits>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include <fmt/format.h>
+
+#include "server/catalog/journal.h"
+#include "server/catalog/timestamps.h"
+
+namespace capstan::catalog {
+namespace {
+
+using media::BackupSet;
+using media::MediaHeader;
+using media::SetKind;
+
+// Bits of backupset.flags, as RESTORE HEADERONLY shows them.
+constexpr int kFlagChecksums = 0x10;
+constexpr int kFlagAlwaysSet = 0x200;
+constexpr int kFlagCopyOnly = 0x400;
+constexpr int kFlagDifferential = 0x800;
+
+std::optional<std::string_view> NullIfEmpty(std::string_view text) {
+  return text.empty() ? std::nullopt : std::optional(text);
+}
+
+std::optional<std::string> NullIfZero(const Guid& guid) {
+  return guid.is_zero() ? std::nullopt : std::optional(guid.ToString());
+}
+
+std::int64_t Bytes(std::uint64_t size) {
+  constexpr auto kMax = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
+  return static_cast<std::int64_t>(std::min(size, kMax));
+}
+
+char TypeLetter(SetKind kind) {
+  switch (kind) {
+    case SetKind::kLog:
+      return 'L';
+    case SetKind::kDifferential:
+      return 'I';
+    case SetKind::kDatabase:
+      break;
+  }
+  return 'D';
+}
+
+int Flags(const BackupSet& set) {
+  return kFlagAlwaysSet | (set.has_checksums ? kFlagChecksums : 0) |
+         (set.copy_only ? kFlagCopyOnly : 0) |
+         (set.kind == SetKind::kDifferential ? kFlagDifferential : 0);
+}
+
+// A family's 32-bit id as RESTORE LABELONLY shows it: the first group of a GUID.
+std::string FamilyGuid(std::uint32_t media_family_id) {
+  return fmt::format("{:08X}-0000-0000-0000-000000000000", media_family_id);
+}
+
+Result<std::int64_t> FindOrInsertMediaSet(Connection& connection, const MediaHeader& header) {
+  CAPSTAN_ASSIGN_OR_RETURN(
+      Statement select,
+      connection.Prepare("SELECT media_set_id FROM catalog_media_set WHERE media_uuid = ?"));
+  select.Bind(header.media_set_id.ToString());
+  CAPSTAN_ASSIGN_OR_RETURN(const bool known, select.Step());
+  if (known) {
+    return select.Integer(0);
+  }
+  CAPSTAN_RETURN_IF_ERROR(connection.Run(
+      "INSERT INTO catalog_media_set (media_uuid, media_family_count, name, description, "
+      "software_name, software_vendor_id, MTF_major_version, mirror_count, is_password_protected, "
+      "is_compressed, is_encrypted, visible) VALUES (?, ?, ?, ?, ?, ?, 1, ?, 0, ?, 0, 0)",
+      header.media_set_id.ToString(), header.family_count, NullIfEmpty(header.name),
+      NullIfEmpty(header.description), NullIfEmpty(header.software_name), header.software_vendor_id,
+      header.mirror_count, header.compressed));
+  return connection.last_insert_id();
+}
+
+// One row a device. Devices of the same family are its mirrors, in the order of the job. A row that
+// is there takes the new place of the medium only together with becoming visible.
+Status UpsertFamilies(Connection& connection, const JobRecord& job, std::int64_t media_set_id,
+                      std::int64_t media_number, bool visible) {
+  CAPSTAN_ASSIGN_OR_RETURN(
+      Statement upsert,
+      connection.Prepare(
+          "INSERT INTO catalog_media_family (media_set_id, family_sequence_number, "
+          "media_family_id, media_count, physical_device_name, device_type, physical_block_size, "
+          "mirror, visible) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) "
+          "ON CONFLICT DO UPDATE SET physical_device_name = excluded.physical_device_name, "
+          "media_family_id = excluded.media_family_id, device_type = excluded.device_type, "
+          "visible = 1 WHERE excluded.visible = 1"));
+  std::map<std::uint16_t, int> mirrors;
+  for (const JobDevice& device : job.devices) {
+    upsert.Bind(media_set_id, device.family_number, FamilyGuid(device.media_family_id),
+                media_number, device.target, DeviceType(device.device_class), media::kPhysicalBlock,
+                mirrors[device.family_number]++, visible);
+    CAPSTAN_RETURN_IF_ERROR(upsert.Step().status());
+    upsert.Reset();
+  }
+  return OkStatus();
+}
+
+Status InsertBackupSet(Connection& connection, const MediaHeader& header, const BackupSet& set,
+                       std::int64_t media_set_id) {
+  const std::string_view columns =
+      "INSERT INTO catalog_backup_set (backup_set_uuid, media_set_id, first_family_number, "
+      "first_media_number, last_family_number, last_media_number, catalog_family_number, "
+      "catalog_media_number, position, expiration_date, software_vendor_id, name, description, "
+      "user_name, software_major_version, software_minor_version, software_build_version, "
+      "time_zone, mtf_minor_version, first_lsn, last_lsn, checkpoint_lsn, database_backup_lsn, "
+      "database_creation_date, backup_start_date, backup_finish_date, type, database_version, "
+      "backup_size, database_name, server_name, machine_name, flags, is_password_protected, "
+      "recovery_model, has_bulk_logged_data, is_snapshot, is_readonly, is_single_user, "
+      "has_backup_checksums, is_damaged, begins_log_chain, has_incomplete_metadata, "
+      "is_force_offline, is_copy_only, compressed_backup_size, visible) "
+      "VALUES (?1, ?2, 1, ?3, ?4, ?3, 1, ?3, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, 0, ?15, "
+      "?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, 0, ?29, 0, 0, 0, 0, ?30, "
+      "0, 0, 0, 0, ?31, ?32, 0)";
+  const std::string type(1, TypeLetter(set.kind));
+  // What the payload shrank to is not known here; without compression it did not.
+  const auto compressed_size =
+      set.compressed ? std::nullopt : std::optional(Bytes(set.backup_size_bytes));
+  return connection.Run(
+      columns, set.backup_set_guid.ToString(), media_set_id, header.media_sequence_number,
+      header.family_count, set.position, LocalDateTime(set.expiration_unix_s),
+      header.software_vendor_id, NullIfEmpty(set.name), NullIfEmpty(set.description),
+      NullIfEmpty(set.user_name), set.software_major, set.software_minor, set.software_build,
+      set.time_zone_quarter_hours, fmt::to_string(set.first_lsn), fmt::to_string(set.last_lsn),
+      fmt::to_string(set.checkpoint_lsn), fmt::to_string(set.database_backup_lsn),
+      LocalDateTime(set.database_created_unix_s), LocalDateTime(set.start_unix_s),
+      LocalDateTime(set.finish_unix_s), type, NullIfEmpty(set.database_version),
+      Bytes(set.backup_size_bytes), set.database_name, NullIfEmpty(set.server_name),
+      NullIfEmpty(set.machine_name), Flags(set), NullIfEmpty(set.recovery_model), set.has_checksums,
+      set.copy_only, compressed_size);
+}
+
+// The columns that say how the set hangs together with earlier ones of the database.
+Status RelateBackupSet(Connection& connection, const BackupSet& set, std::int64_t backup_set_id) {
+  if (set.kind == SetKind::kLog && !set.copy_only) {
+    return connection.Run(
+        "UPDATE catalog_backup_set SET begins_log_chain = NOT EXISTS (SELECT 1 FROM "
+        "catalog_backup_set AS earlier WHERE earlier.visible = 1 AND earlier.type = 'L' AND "
+        "earlier.database_name = ?2 AND earlier.last_lsn = ?3) WHERE backup_set_id = ?1",
+        backup_set_id, set.database_name, fmt::to_string(set.first_lsn));
+  }
+  if (set.kind == SetKind::kDifferential) {
+    return connection.Run(
+        "UPDATE catalog_backup_set SET differential_base_lsn = ?3, differential_base_guid = "
+        "(SELECT base.backup_set_uuid FROM catalog_backup_set AS base WHERE base.visible = 1 AND "
+        "base.type = 'D' AND base.is_copy_only = 0 AND base.database_name = ?2 AND "
+        "base.checkpoint_lsn = ?3 ORDER BY base.backup_set_id DESC LIMIT 1) "
+        "WHERE backup_set_id = ?1",
+        backup_set_id, set.database_name, fmt::to_string(set.database_backup_lsn));
+  }
+  return OkStatus();
+}
+
+Status InsertFiles(Connection& connection, const MediaHeader& header, const BackupSet& set,
+                   std::int64_t backup_set_id) {
+  CAPSTAN_ASSIGN_OR_RETURN(
+      Statement insert,
+      connection.Prepare(
+          "INSERT INTO catalog_backup_file (backup_set_id, first_family_number, "
+          "first_media_number, filegroup_name, page_size, file_number, backed_up_page_count, "
+          "file_type, file_size, logical_name, physical_name, state, state_desc, file_guid, "
+          "backup_size, is_readonly, is_present) "
+          "VALUES (?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 'ONLINE', ?, ?, 0, 1)"));
+  for (const media::BackupFile& file : set.files) {
+    const auto filegroup =
+        file.type == 'D' ? std::optional<std::string_view>("PRIMARY") : std::nullopt;
+    const auto pages = file.page_size == 0
+                           ? std::nullopt
+                           : std::optional(Bytes(file.backup_size_bytes / file.page_size));
+    insert.Bind(backup_set_id, header.media_sequence_number, filegroup, file.page_size,
+                file.file_id, pages, std::string_view(&file.type, 1), Bytes(file.size_bytes),
+                NullIfEmpty(file.logical_name), NullIfEmpty(file.physical_name),
+                NullIfZero(file.unique_id), Bytes(file.backup_size_bytes));
+    CAPSTAN_RETURN_IF_ERROR(insert.Step().status());
+    insert.Reset();
+  }
+  return OkStatus();
+}
+
+}  // namespace
+
+Result<std::int64_t> InsertBackup(Connection& connection, const JobRecord& job,
+                                  const MediaHeader& header, const BackupSet& set) {
+  CAPSTAN_ASSIGN_OR_RETURN(const std::int64_t media_set_id,
+                           FindOrInsertMediaSet(connection, header));
+  CAPSTAN_RETURN_IF_ERROR(
+      UpsertFamilies(connection, job, media_set_id, header.media_sequence_number, false));
+  Status status = InsertBackupSet(connection, header, set, media_set_id);
+  if (status.code() == Code::kAlreadyExists) {
+    return Error(Code::kAlreadyExists, "backup set {} is in the catalog already",
+                 set.backup_set_guid.ToString());
+  }
+  CAPSTAN_RETURN_IF_ERROR(std::move(status));
+  const std::int64_t backup_set_id = connection.last_insert_id();
+  CAPSTAN_RETURN_IF_ERROR(RelateBackupSet(connection, set, backup_set_id));
+  CAPSTAN_RETURN_IF_ERROR(InsertFiles(connection, header, set, backup_set_id));
+  return backup_set_id;
+}
+
+Status ShowBackup(Connection& connection, const JobRecord& job, std::int64_t backup_set_id) {
+  CAPSTAN_ASSIGN_OR_RETURN(Statement select,
+                           connection.Prepare("SELECT media_set_id, first_media_number FROM "
+                                              "catalog_backup_set WHERE backup_set_id = ?"));
+  select.Bind(backup_set_id);
+  CAPSTAN_ASSIGN_OR_RETURN(const bool found, select.Step());
+  if (!found) {
+    return Error(Code::kInternal, "backup set {} was prepared and is gone", backup_set_id);
+  }
+  const std::int64_t media_set_id = select.Integer(0);
+  CAPSTAN_RETURN_IF_ERROR(UpsertFamilies(connection, job, media_set_id, select.Integer(1), true));
+  CAPSTAN_RETURN_IF_ERROR(connection.Run(
+      "UPDATE catalog_media_set SET visible = 1 WHERE media_set_id = ?", media_set_id));
+  return connection.Run("UPDATE catalog_backup_set SET visible = 1 WHERE backup_set_id = ?",
+                        backup_set_id);
+}
+
+Status RemoveBackup(Connection& connection, std::int64_t backup_set_id) {
+  CAPSTAN_RETURN_IF_ERROR(connection.Run(
+      "DELETE FROM catalog_backup_set WHERE backup_set_id = ? AND visible = 0", backup_set_id));
+  // A media set that only this backup had goes with it, and its families by cascade.
+  return connection.Execute(
+      "DELETE FROM catalog_media_set WHERE visible = 0 AND NOT EXISTS (SELECT 1 FROM "
+      "catalog_backup_set AS s WHERE s.media_set_id = catalog_media_set.media_set_id)");
+}
+
+Status InsertRestore(Connection& connection, const JobRecord& job, const RestoreRecord& restore) {
+  // The set may be on a medium from elsewhere: then only its GUID is known.
+  CAPSTAN_RETURN_IF_ERROR(connection.Run(
+      "INSERT INTO catalog_restore_history (restore_date, destination_database_name, user_name, "
+      "backup_set_id, restore_type, replace, recovery, restart, device_count, backup_set_uuid) "
+      "VALUES (?1, ?2, ?3, (SELECT backup_set_id FROM catalog_backup_set WHERE "
+      "backup_set_uuid = ?4 AND visible = 1), ?5, ?6, ?7, 0, ?8, ?4)",
+      LocalDateTime(restore.date_unix_s), restore.destination_database,
+      NullIfEmpty(restore.user_name), restore.backup_set_guid.ToString(),
+      std::string_view(&restore.restore_type, 1), restore.replace, restore.recovery,
+      job.devices.size()));
+  const std::int64_t restore_history_id = connection.last_insert_id();
+  int number = 0;
+  for (const std::string& file : restore.destination_files) {
+    CAPSTAN_RETURN_IF_ERROR(
+        connection.Run("INSERT INTO catalog_restore_file (restore_history_id, file_number, "
+                       "destination_phys_name) VALUES (?, ?, ?)",
+                       restore_history_id, ++number, file));
+  }
+  return OkStatus();
+}
+
+}  // namespace capstan::catalog

@@ -1,0 +1,213 @@
+#include "server/catalog/sqlite_catalog.h"
+
+#include <cerrno>
+#include <filesystem>
+#include <utility>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "server/catalog/history.h"
+#include "server/catalog/journal.h"
+#include "server/catalog/schema.h"
+#include "server/messages/messages.h"
+#include "vdi/base/crash_point.h"
+#include "vdi/base/unique_fd.h"
+
+namespace capstan::catalog {
+namespace {
+
+constexpr std::string_view kDatabaseColumns =
+    "SELECT database_id, name, scheme, location, created_unix_s FROM catalog_database";
+
+// Makes the file if there is none, readable for its owner only, and its name durable.
+// REQUIRES: the file lock, since closing the descriptor drops the locks that another connection of
+// this process might hold on the file.
+Status CreateFile(const std::string& path) {
+  const UniqueFd file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (!file.valid()) {
+    return OsError(errno, fmt::format("unable to open the catalog '{}'", path))
+        .WithHint("check owner and mode of the catalog and of its directory");
+  }
+  const std::string parent = std::filesystem::path(path).parent_path().string();
+  const UniqueFd directory(
+      ::open(parent.empty() ? "." : parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!directory.valid() || ::fsync(directory.get()) != 0) {
+    return OsError(errno, fmt::format("unable to sync the directory of the catalog '{}'", path));
+  }
+  return OkStatus();
+}
+
+Status UseWriteAheadLog(Connection& connection) {
+  CAPSTAN_ASSIGN_OR_RETURN(Statement statement, connection.Prepare("PRAGMA journal_mode = WAL"));
+  CAPSTAN_RETURN_IF_ERROR(statement.Step().status());
+  if (const std::string mode = statement.Text(0); mode != "wal") {
+    return Error(Code::kFailedPrecondition,
+                 "the catalog '{}' cannot use a write-ahead log (its journal mode stays '{}')",
+                 connection.path(), mode)
+        .WithHint("put the data directory on a local file system");
+  }
+  return connection.Execute("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON");
+}
+
+Status CheckSoundness(Connection& connection) {
+  CAPSTAN_ASSIGN_OR_RETURN(Statement statement, connection.Prepare("PRAGMA quick_check(1)"));
+  CAPSTAN_RETURN_IF_ERROR(statement.Step().status());
+  const std::string verdict = statement.Text(0);
+  return verdict == "ok" ? OkStatus() : DamagedError(connection.path(), verdict);
+}
+
+Database ReadDatabase(const Statement& row) {
+  return Database{.database_id = row.Integer(0),
+                  .name = row.Text(1),
+                  .scheme = row.Text(2),
+                  .location = row.Text(3),
+                  .created_unix_s = row.Integer(4)};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Catalog>> Catalog::Open(const std::string& path) {
+  return SqliteCatalog::Open(path);
+}
+
+Result<std::unique_ptr<Catalog>> SqliteCatalog::Open(const std::string& path, QueryLimits limits) {
+  CAPSTAN_ASSIGN_OR_RETURN(FileLock lock, FileLock::Acquire(path));
+  CAPSTAN_RETURN_IF_ERROR(CreateFile(path));
+  CAPSTAN_ASSIGN_OR_RETURN(Connection connection,
+                           Connection::Open(path, Connection::Mode::kReadWrite));
+  CAPSTAN_RETURN_IF_ERROR(CheckSoundness(connection));
+  CAPSTAN_RETURN_IF_ERROR(UseWriteAheadLog(connection));
+  CAPSTAN_RETURN_IF_ERROR(UpgradeSchema(connection, SchemaSteps()));
+  return std::unique_ptr<Catalog>(
+      new SqliteCatalog(std::move(lock), std::move(connection), limits));
+}
+
+Status SqliteCatalog::AddDatabase(Database database) {
+  const MutexLock lock(mutex_);
+  Status status = connection_.Run(
+      "INSERT INTO catalog_database (name, scheme, location, created_unix_s) VALUES (?, ?, ?, ?)",
+      database.name, database.scheme, database.location, database.created_unix_s);
+  return status.code() == Code::kAlreadyExists ? SqlError(1801, database.name) : std::move(status);
+}
+
+Status SqliteCatalog::RemoveDatabase(std::string_view name) {
+  const MutexLock lock(mutex_);
+  CAPSTAN_RETURN_IF_ERROR(connection_.Run("DELETE FROM catalog_database WHERE name = ?", name));
+  return connection_.changes() == 0 ? SqlError(911, name) : OkStatus();
+}
+
+Result<Database> SqliteCatalog::FindDatabase(std::string_view name) {
+  const MutexLock lock(mutex_);
+  CAPSTAN_ASSIGN_OR_RETURN(Statement select,
+                           connection_.Prepare(fmt::format("{} WHERE name = ?", kDatabaseColumns)));
+  select.Bind(name);
+  CAPSTAN_ASSIGN_OR_RETURN(const bool found, select.Step());
+  if (!found) {
+    return SqlError(911, name);
+  }
+  return ReadDatabase(select);
+}
+
+Result<std::vector<Database>> SqliteCatalog::ListDatabases() {
+  const MutexLock lock(mutex_);
+  CAPSTAN_ASSIGN_OR_RETURN(Statement select, connection_.Prepare(fmt::format(
+                                                 "{} ORDER BY database_id", kDatabaseColumns)));
+  std::vector<Database> databases;
+  for (;;) {
+    CAPSTAN_ASSIGN_OR_RETURN(const bool row, select.Step());
+    if (!row) {
+      return databases;
+    }
+    databases.push_back(ReadDatabase(select));
+  }
+}
+
+Status SqliteCatalog::BeginJob(const JobRecord& job) {
+  if (job.state != JobState::kRunning) {
+    return Error(Code::kInvalidArgument, "job {} cannot begin prepared", job.job_guid.ToString());
+  }
+  const MutexLock lock(mutex_);
+  CAPSTAN_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(connection_));
+  CAPSTAN_RETURN_IF_ERROR(InsertJob(connection_, job));
+  CAPSTAN_CRASH_POINT("catalog.before_begin");
+  CAPSTAN_RETURN_IF_ERROR(transaction.Commit());
+  CAPSTAN_CRASH_POINT("catalog.after_begin");
+  return OkStatus();
+}
+
+Status SqliteCatalog::PrepareBackup(const Guid& job_guid, const media::MediaHeader& header,
+                                    const media::BackupSet& set) {
+  const MutexLock lock(mutex_);
+  CAPSTAN_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(connection_));
+  CAPSTAN_ASSIGN_OR_RETURN(const JournalEntry entry, FindJob(connection_, job_guid));
+  if (entry.job.state != JobState::kRunning) {
+    return Error(Code::kFailedPrecondition, "job {} is prepared already", job_guid.ToString());
+  }
+  CAPSTAN_ASSIGN_OR_RETURN(const std::int64_t backup_set_id,
+                           InsertBackup(connection_, entry.job, header, set));
+  CAPSTAN_RETURN_IF_ERROR(MarkPrepared(connection_, job_guid, backup_set_id));
+  CAPSTAN_CRASH_POINT("catalog.before_prepare");
+  CAPSTAN_RETURN_IF_ERROR(transaction.Commit());
+  CAPSTAN_CRASH_POINT("catalog.after_prepare");
+  return OkStatus();
+}
+
+Status SqliteCatalog::CommitBackup(const Guid& job_guid) {
+  const MutexLock lock(mutex_);
+  CAPSTAN_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(connection_));
+  CAPSTAN_ASSIGN_OR_RETURN(const JournalEntry entry, FindJob(connection_, job_guid));
+  if (!entry.backup_set_id) {
+    return Error(Code::kFailedPrecondition, "job {} is not prepared", job_guid.ToString());
+  }
+  CAPSTAN_RETURN_IF_ERROR(ShowBackup(connection_, entry.job, *entry.backup_set_id));
+  CAPSTAN_RETURN_IF_ERROR(DeleteJob(connection_, job_guid));
+  CAPSTAN_CRASH_POINT("catalog.before_commit");
+  CAPSTAN_RETURN_IF_ERROR(transaction.Commit());
+  CAPSTAN_CRASH_POINT("catalog.after_commit");
+  return OkStatus();
+}
+
+Status SqliteCatalog::CommitRestore(const Guid& job_guid, const RestoreRecord& restore) {
+  const MutexLock lock(mutex_);
+  CAPSTAN_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(connection_));
+  CAPSTAN_ASSIGN_OR_RETURN(const JournalEntry entry, FindJob(connection_, job_guid));
+  if (entry.backup_set_id) {
+    return Error(Code::kFailedPrecondition, "job {} is a backup", job_guid.ToString());
+  }
+  CAPSTAN_RETURN_IF_ERROR(InsertRestore(connection_, entry.job, restore));
+  CAPSTAN_RETURN_IF_ERROR(DeleteJob(connection_, job_guid));
+  CAPSTAN_CRASH_POINT("catalog.before_restore_commit");
+  CAPSTAN_RETURN_IF_ERROR(transaction.Commit());
+  CAPSTAN_CRASH_POINT("catalog.after_restore_commit");
+  return OkStatus();
+}
+
+Status SqliteCatalog::ForgetJob(const Guid& job_guid) {
+  const MutexLock lock(mutex_);
+  CAPSTAN_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(connection_));
+  auto entry = FindJob(connection_, job_guid);
+  if (entry.status().code() == Code::kNotFound) {
+    return OkStatus();  // forgotten before; whoever cleans up after a crash may come twice
+  }
+  CAPSTAN_RETURN_IF_ERROR(entry.status());
+  CAPSTAN_RETURN_IF_ERROR(DeleteJob(connection_, job_guid));
+  if (entry->backup_set_id) {
+    CAPSTAN_RETURN_IF_ERROR(RemoveBackup(connection_, *entry->backup_set_id));
+  }
+  CAPSTAN_CRASH_POINT("catalog.before_forget");
+  CAPSTAN_RETURN_IF_ERROR(transaction.Commit());
+  CAPSTAN_CRASH_POINT("catalog.after_forget");
+  return OkStatus();
+}
+
+Result<std::vector<JobRecord>> SqliteCatalog::UnfinishedJobs() {
+  const MutexLock lock(mutex_);
+  return ListJobs(connection_);
+}
+
+Result<Table> SqliteCatalog::Query(const std::string& select, const std::vector<LiveTable>& live) {
+  return RunQuery(path_, select, live, limits_);
+}
+
+}  // namespace capstan::catalog

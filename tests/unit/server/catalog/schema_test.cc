@@ -1,0 +1,97 @@
+#include "server/catalog/schema.h"
+
+#include <array>
+
+#include "tests/unit/server/catalog/catalog_test.h"
+
+namespace capstan::catalog {
+namespace {
+
+using test::HasCode;
+using test::IsOk;
+using test::MessageHas;
+using testing::AllOf;
+
+class CatalogSchema : public testing::Test {
+ protected:
+  Connection Open() {
+    std::fclose(std::fopen(directory_.File("x.db").c_str(), "a"));
+    auto connection = Connection::Open(directory_.File("x.db"), Connection::Mode::kReadWrite);
+    EXPECT_THAT(connection, IsOk());
+    return std::move(connection).value();
+  }
+
+  test::TemporaryDirectory directory_;
+};
+
+constexpr std::array<const char*, 1> kFirst = {"CREATE TABLE t (x); INSERT INTO t VALUES (1);"};
+constexpr std::array<const char*, 3> kThree = {kFirst[0], "ALTER TABLE t ADD COLUMN y DEFAULT 7;",
+                                               "UPDATE t SET y = y + x;"};
+constexpr std::array<const char*, 3> kBroken = {kFirst[0], "ALTER TABLE t ADD COLUMN y;",
+                                                "UPDATE nosuch SET y = 1;"};
+
+TEST_F(CatalogSchema, UpgradesStepByStepAndKeepsTheRows) {
+  Connection connection = Open();
+  ASSERT_THAT(UpgradeSchema(connection, kFirst), IsOk());
+  EXPECT_EQ(connection.QueryInteger("PRAGMA user_version").value(), 1);
+
+  ASSERT_THAT(UpgradeSchema(connection, kThree), IsOk());
+
+  EXPECT_EQ(connection.QueryInteger("PRAGMA user_version").value(), 3);
+  EXPECT_EQ(connection.QueryInteger("SELECT y FROM t").value(), 8);
+}
+
+TEST_F(CatalogSchema, DoesNothingToACurrentFile) {
+  Connection connection = Open();
+  ASSERT_THAT(UpgradeSchema(connection, kFirst), IsOk());
+
+  ASSERT_THAT(UpgradeSchema(connection, kFirst), IsOk());
+
+  EXPECT_EQ(connection.QueryInteger("SELECT count(*) FROM t").value(), 1);
+}
+
+TEST_F(CatalogSchema, LeavesTheOldVersionWhenAStepFails) {
+  Connection connection = Open();
+  ASSERT_THAT(UpgradeSchema(connection, kFirst), IsOk());
+
+  EXPECT_FALSE(UpgradeSchema(connection, kBroken).ok());
+
+  EXPECT_EQ(connection.QueryInteger("PRAGMA user_version").value(), 1);
+  EXPECT_FALSE(connection.Prepare("SELECT y FROM t").ok());
+}
+
+TEST_F(CatalogSchema, RefusesANewerVersion) {
+  Connection connection = Open();
+  ASSERT_THAT(UpgradeSchema(connection, kThree), IsOk());
+
+  const Status status = UpgradeSchema(connection, kFirst);
+
+  EXPECT_THAT(status, AllOf(HasCode(Code::kFailedPrecondition), MessageHas("schema version 3"),
+                            MessageHas("x.db")));
+  EXPECT_THAT(std::string(status.hint()), testing::HasSubstr("newer capstand"));
+}
+
+TEST_F(CatalogSchema, RefusesADatabaseOfAnotherProgram) {
+  Connection connection = Open();
+  ASSERT_THAT(connection.Execute("CREATE TABLE theirs (x)"), IsOk());
+
+  EXPECT_THAT(UpgradeSchema(connection, SchemaSteps()),
+              AllOf(HasCode(Code::kFailedPrecondition), MessageHas("another program")));
+  EXPECT_FALSE(connection.Prepare("SELECT 1 FROM catalog_job").ok());
+}
+
+TEST_F(CatalogSchema, RefusesAVersionThatCannotBe) {
+  Connection connection = Open();
+  ASSERT_THAT(UpgradeSchema(connection, kFirst), IsOk());
+  ASSERT_THAT(connection.Execute("PRAGMA user_version = -1"), IsOk());
+
+  EXPECT_THAT(UpgradeSchema(connection, kFirst), HasCode(Code::kDataLoss));
+}
+
+// Released steps never change; this fails when one does.
+TEST_F(CatalogSchema, HasOneStepPerReleasedVersion) {
+  EXPECT_EQ(SchemaSteps().size(), 1u);
+}
+
+}  // namespace
+}  // namespace capstan::catalog
