@@ -4,7 +4,9 @@
 // 3205, 3011, 3217, 3250, 3253, ...) with the line in the batch.
 #pragma once
 
+#include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 #include "server/tsql/statement.h"
@@ -21,7 +23,11 @@ struct ParseError {
 // the first error.
 std::variant<std::vector<Statement>, ParseError> ParseBatch(std::string_view batch);
 
-// Splits a script at lines that hold only GO (and an optional count), as sqlcmd does.
+// Splits a script at lines that hold only GO (in any case, with an optional count and comment), as
+// sqlcmd does; a count repeats the batch. GO inside a string, a bracketed name or a comment does
+// not split. Lines in errors count from the beginning of each batch. Blank batches are left out. A
+// count that would repeat more than 16 MiB in one script is left in its batch, where it is a syntax
+// error.
 std::vector<std::string> SplitBatches(std::string_view script);
 
 }  // namespace capstan::tsql

@@ -81,7 +81,8 @@ struct KillStatement {
 
 // A SELECT, translated for the catalog: object names have dots and brackets replaced by underscores
 // (msdb.dbo.backupset -> msdb_dbo_backupset), TOP became LIMIT, N'' lost its N, functions were
-// mapped.
+// mapped. Only tables and functions from fixed lists get through, and every other name is quoted,
+// so that the text is a single SELECT whatever the statement held.
 struct SelectStatement {
   std::string sqlite_text;
   std::vector<std::string> live_tables;  // the sys.* names it reads, as "sys.dm_exec_requests"

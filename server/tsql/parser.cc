@@ -1,0 +1,96 @@
+#include "server/tsql/parser.h"
+
+#include <charconv>
+#include <utility>
+
+#include "server/messages/messages.h"
+#include "server/tsql/keywords.h"
+#include "server/tsql/statement_parsers.h"
+#include "server/tsql/token_stream.h"
+#include "server/tsql/tokenizer.h"
+
+namespace capstan::tsql {
+namespace {
+
+Result<StatementBody> ParseKill(TokenStream& tokens) {
+  tokens.Next();
+  const Token& number = tokens.Peek();
+  KillStatement kill;
+  const char* const end = number.text.data() + number.text.size();
+  const auto parsed = std::from_chars(number.text.data(), end, kill.session_id);
+  if (number.kind != TokenKind::kNumber || parsed.ec != std::errc() || parsed.ptr != end) {
+    return tokens.SyntaxError();
+  }
+  tokens.Next();
+  return StatementBody(kill);
+}
+
+// PRINT 'text' [+ 'text' ...], also with numbers.
+Result<StatementBody> ParsePrint(TokenStream& tokens) {
+  tokens.Next();
+  PrintStatement print;
+  do {
+    const TokenKind kind = tokens.Peek().kind;
+    if (kind != TokenKind::kString && !(kind == TokenKind::kNumber && print.text.empty())) {
+      return tokens.SyntaxError();
+    }
+    print.text += tokens.Next().text;
+  } while (tokens.TakeSymbol("+"));
+  return StatementBody(std::move(print));
+}
+
+Result<StatementBody> ParseStatement(TokenStream& tokens, bool first) {
+  if (tokens.AtWord("BACKUP")) {
+    return ParseBackup(tokens);
+  }
+  if (tokens.AtWord("RESTORE")) {
+    return ParseRestore(tokens);
+  }
+  if (tokens.AtWord("SELECT") || tokens.AtWord("WITH")) {
+    return ParseSelect(tokens);
+  }
+  if (tokens.AtWord("KILL")) {
+    return ParseKill(tokens);
+  }
+  if (tokens.AtWord("PRINT")) {
+    return ParsePrint(tokens);
+  }
+  if (tokens.AtWord("EXEC") || tokens.AtWord("EXECUTE") || (first && tokens.AtName())) {
+    return ParseProcedureCall(tokens);
+  }
+  return tokens.SyntaxError();
+}
+
+Result<std::vector<Statement>> ParseStatements(TokenStream& tokens) {
+  std::vector<Statement> statements;
+  while (true) {
+    while (tokens.TakeSymbol(";")) {
+    }
+    if (tokens.AtEnd()) {
+      return statements;
+    }
+    const Token first = tokens.Peek();
+    CAPSTAN_ASSIGN_OR_RETURN(StatementBody body, ParseStatement(tokens, statements.empty()));
+    if (!tokens.AtBoundary()) {
+      return tokens.SyntaxError();
+    }
+    statements.push_back({std::move(body), first.line, tokens.TextSince(first)});
+  }
+}
+
+}  // namespace
+
+std::variant<std::vector<Statement>, ParseError> ParseBatch(std::string_view batch) {
+  std::variant<std::vector<Token>, ParseError> tokens = Tokenize(batch);
+  if (auto* error = std::get_if<ParseError>(&tokens)) {
+    return std::move(*error);
+  }
+  TokenStream stream(batch, std::get<std::vector<Token>>(std::move(tokens)));
+  Result<std::vector<Statement>> statements = ParseStatements(stream);
+  if (!statements.ok()) {
+    return ParseError{std::move(statements).status(), stream.error_line()};
+  }
+  return std::move(statements).value();
+}
+
+}  // namespace capstan::tsql

@@ -1,0 +1,166 @@
+#include <algorithm>
+#include <array>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "server/messages/messages.h"
+#include "server/tsql/keywords.h"
+#include "server/tsql/lexical.h"
+#include "server/tsql/statement_parsers.h"
+
+namespace capstan::tsql {
+namespace {
+
+constexpr std::size_t kNameCharacters = 128;
+
+struct ProcedureArgument {
+  std::string parameter;  // "@dbname", or empty if passed by position
+  std::string value;
+  Token token;
+};
+
+struct ProcedureCall {
+  Token token;             // where the name begins
+  std::string name;        // without database and schema
+  std::string as_written;  // with both
+  std::vector<ProcedureArgument> arguments;
+};
+
+struct Parameter {
+  std::string_view name;
+  bool required = true;
+};
+
+// Takes "[[database.][schema].]name"; the parts before the name may only be where system procedures
+// live.
+Status ParseProcedureName(TokenStream& tokens, ProcedureCall& call) {
+  call.token = tokens.Peek();
+  std::vector<std::string> parts;
+  do {
+    if (!parts.empty() && tokens.AtSymbol(".")) {
+      parts.emplace_back();  // master..sp_attach_db
+      continue;
+    }
+    CAPSTAN_ASSIGN_OR_RETURN(std::string part, tokens.ExpectName());
+    parts.push_back(std::move(part));
+  } while (tokens.TakeSymbol("."));
+  if (parts.size() > 3 || parts.back().empty()) {
+    return tokens.SyntaxError();
+  }
+  call.as_written = tokens.TextSince(call.token);
+  call.name = parts.back();
+  return OkStatus();
+}
+
+Result<ProcedureArgument> ParseArgument(TokenStream& tokens) {
+  ProcedureArgument argument;
+  argument.token = tokens.Peek();
+  if (argument.token.kind == TokenKind::kVariable && tokens.AtSymbol("=", 1)) {
+    argument.parameter = tokens.Next().text;
+    tokens.Next();
+  }
+  const TokenKind kind = tokens.Peek().kind;
+  // A bare name is a string here, as in "sp_detach_db sales".
+  if (kind != TokenKind::kString && kind != TokenKind::kNumber && !tokens.AtName()) {
+    return tokens.SyntaxError();
+  }
+  argument.value = tokens.Next().text;
+  return argument;
+}
+
+// Sorts the arguments by parameter. The result has one entry for each of `parameters`.
+Result<std::vector<std::optional<std::string>>> BindArguments(
+    TokenStream& tokens, const ProcedureCall& call, std::span<const Parameter> parameters) {
+  std::vector<std::optional<std::string>> values(parameters.size());
+  bool named = false;
+  for (std::size_t i = 0; i < call.arguments.size(); ++i) {
+    const ProcedureArgument& argument = call.arguments[i];
+    std::size_t index = i;
+    if (!argument.parameter.empty()) {
+      named = true;
+      const auto found =
+          std::find_if(parameters.begin(), parameters.end(), [&](const Parameter& parameter) {
+            return EqualsIgnoreCase(parameter.name, argument.parameter);
+          });
+      if (found == parameters.end()) {
+        return tokens.Fail(argument.token, SqlError(8145, argument.parameter, call.name));
+      }
+      index = static_cast<std::size_t>(found - parameters.begin());
+    } else if (named) {
+      return tokens.Fail(argument.token, SqlError(119, i + 1));
+    } else if (i >= parameters.size()) {
+      return tokens.Fail(argument.token, SqlError(8144, call.name));
+    }
+    if (values[index].has_value()) {
+      return tokens.Fail(argument.token, SqlError(8143, argument.parameter));
+    }
+    values[index] = argument.value;
+  }
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    if (parameters[i].required && !values[i].has_value()) {
+      return tokens.Fail(call.token, SqlError(201, call.name, parameters[i].name));
+    }
+  }
+  return values;
+}
+
+// A database's name as a procedure's argument: not empty, at most 128 characters.
+Status CheckDatabaseName(TokenStream& tokens, const ProcedureCall& call, std::string_view name) {
+  if (name.empty()) {
+    return tokens.Fail(call.token, SqlError(1038));
+  }
+  if (CountCodePoints(name) > kNameCharacters) {
+    return tokens.Fail(call.token,
+                       SqlError(103, "identifier", Clip(name, kNameCharacters), kNameCharacters));
+  }
+  return OkStatus();
+}
+
+Result<StatementBody> BuildAttach(TokenStream& tokens, const ProcedureCall& call) {
+  constexpr std::array kParameters =
+      std::to_array<Parameter>({{"@dbname", true}, {"@filename1", true}});
+  CAPSTAN_ASSIGN_OR_RETURN(auto values, BindArguments(tokens, call, kParameters));
+  CAPSTAN_RETURN_IF_ERROR(CheckDatabaseName(tokens, call, *values[0]));
+  return StatementBody(AttachStatement{*std::move(values[0]), *std::move(values[1])});
+}
+
+Result<StatementBody> BuildDetach(TokenStream& tokens, const ProcedureCall& call) {
+  // @skipchecks is about statistics that only SQL Server keeps: there is nothing to skip.
+  constexpr std::array kParameters =
+      std::to_array<Parameter>({{"@dbname", true}, {"@skipchecks", false}});
+  CAPSTAN_ASSIGN_OR_RETURN(auto values, BindArguments(tokens, call, kParameters));
+  CAPSTAN_RETURN_IF_ERROR(CheckDatabaseName(tokens, call, *values[0]));
+  return StatementBody(DetachStatement{*std::move(values[0])});
+}
+
+}  // namespace
+
+Result<StatementBody> ParseProcedureCall(TokenStream& tokens) {
+  if (!tokens.TakeWord("EXEC")) {
+    tokens.TakeWord("EXECUTE");
+  }
+  ProcedureCall call;
+  CAPSTAN_RETURN_IF_ERROR(ParseProcedureName(tokens, call));
+  if (!tokens.AtBoundary()) {
+    do {
+      CAPSTAN_ASSIGN_OR_RETURN(ProcedureArgument argument, ParseArgument(tokens));
+      call.arguments.push_back(std::move(argument));
+    } while (tokens.TakeSymbol(","));
+  }
+  if (!tokens.AtBoundary()) {
+    return tokens.SyntaxError();
+  }
+  if (EqualsIgnoreCase(call.name, "sp_attach_db")) {
+    return BuildAttach(tokens, call);
+  }
+  if (EqualsIgnoreCase(call.name, "sp_detach_db")) {
+    return BuildDetach(tokens, call);
+  }
+  return tokens.Fail(call.token, SqlError(2812, call.as_written));
+}
+
+}  // namespace capstan::tsql

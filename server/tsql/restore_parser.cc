@@ -1,0 +1,112 @@
+#include <algorithm>
+#include <array>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include "server/messages/messages.h"
+#include "server/tsql/device_list.h"
+#include "server/tsql/keywords.h"
+#include "server/tsql/statement_parsers.h"
+#include "server/tsql/with_options.h"
+
+namespace capstan::tsql {
+namespace {
+
+struct QueryForm {
+  std::string_view word;
+  RestoreQuery query;
+  StatementKind kind;
+};
+constexpr QueryForm kQueryForms[] = {
+    {"LABELONLY", RestoreQuery::kLabelOnly, kLabelOnly},
+    {"HEADERONLY", RestoreQuery::kHeaderOnly, kHeaderOnly},
+    {"FILELISTONLY", RestoreQuery::kFileListOnly, kFileListOnly},
+    {"VERIFYONLY", RestoreQuery::kVerifyOnly, kVerifyOnly},
+};
+
+// What else T-SQL restores, and what it restores of a database, that is refused as a whole.
+constexpr std::string_view kOtherForms[] = {"BACKUPSETONLY", "CERTIFICATE", "LOG",        "MASTER",
+                                            "REWINDONLY",    "SERVICE",     "TRANSACTION"};
+constexpr std::string_view kPartialClauses[] = {"FILE", "FILEGROUP", "PAGE",
+                                                "READ_WRITE_FILEGROUPS"};
+
+template <std::size_t N>
+bool AtOneOf(const TokenStream& tokens, const std::string_view (&words)[N]) {
+  return std::any_of(std::begin(words), std::end(words),
+                     [&](std::string_view word) { return tokens.AtWord(word); });
+}
+
+Result<StatementBody> ParseQuery(TokenStream& tokens, const QueryForm& form) {
+  tokens.Next();
+  RestoreQueryStatement query;
+  query.query = form.query;
+  CAPSTAN_RETURN_IF_ERROR(tokens.ExpectWord("FROM"));
+  CAPSTAN_ASSIGN_OR_RETURN(query.devices, ParseDeviceList(tokens));
+  CAPSTAN_ASSIGN_OR_RETURN(const std::vector<Option> options, ParseWithOptions(tokens, form.kind));
+  ApplyTransferOptions(options, query.transfer);
+  for (const Option& option : options) {
+    if (option.id == OptionId::kFile) {
+      query.file_number = static_cast<std::uint16_t>(option.number);
+    }
+  }
+  return StatementBody(std::move(query));
+}
+
+Status ExpectDevices(TokenStream& tokens) {
+  if (tokens.AtWord("WITH") || tokens.AtBoundary()) {
+    const Token at = tokens.Peek();
+    return tokens.Fail(at, SqlError(3207).WithHint("add FROM DISK = '...'"));
+  }
+  CAPSTAN_RETURN_IF_ERROR(tokens.ExpectWord("FROM"));
+  if (tokens.AtWord("DATABASE_SNAPSHOT")) {
+    return tokens.Fail(tokens.Peek(), UnsupportedFeature("database_snapshot"));
+  }
+  return OkStatus();
+}
+
+Result<StatementBody> ParseDatabase(TokenStream& tokens) {
+  tokens.Next();
+  RestoreStatement restore;
+  CAPSTAN_ASSIGN_OR_RETURN(restore.database, tokens.ExpectName());
+  if (AtOneOf(tokens, kPartialClauses)) {
+    const Token& clause = tokens.Peek();
+    return tokens.Fail(clause, UnsupportedFeature(ToLower(clause.text)));
+  }
+  CAPSTAN_RETURN_IF_ERROR(ExpectDevices(tokens));
+  CAPSTAN_ASSIGN_OR_RETURN(restore.devices, ParseDeviceList(tokens));
+  CAPSTAN_ASSIGN_OR_RETURN(const std::vector<Option> options,
+                           ParseWithOptions(tokens, kRestoreDatabase));
+  ApplyTransferOptions(options, restore.transfer);
+  for (const Option& option : options) {
+    if (option.id == OptionId::kReplace) {
+      restore.replace = true;
+    } else if (option.id == OptionId::kFile) {
+      restore.file_number = static_cast<std::uint16_t>(option.number);
+    } else if (option.id == OptionId::kMove) {
+      restore.moves.emplace_back(option.text, option.target);
+    }
+  }
+  return StatementBody(std::move(restore));
+}
+
+}  // namespace
+
+Result<StatementBody> ParseRestore(TokenStream& tokens) {
+  tokens.Next();
+  if (tokens.AtWord("DATABASE")) {
+    return ParseDatabase(tokens);
+  }
+  for (const QueryForm& form : kQueryForms) {
+    if (tokens.AtWord(form.word)) {
+      return ParseQuery(tokens, form);
+    }
+  }
+  if (AtOneOf(tokens, kOtherForms)) {
+    const Token& target = tokens.Peek();
+    return tokens.Fail(target, UnsupportedFeature(ToLower(target.text)));
+  }
+  return tokens.SyntaxError();
+}
+
+}  // namespace capstan::tsql

@@ -1,0 +1,21 @@
+#include "server/tsql/statement.h"
+
+#include "vdi/base/check.h"
+
+namespace capstan::tsql {
+
+std::string_view DeviceClassName(DeviceClass device_class) {
+  switch (device_class) {
+    case DeviceClass::kDisk:
+      return "DISK";
+    case DeviceClass::kUrl:
+      return "URL";
+    case DeviceClass::kTape:
+      return "TAPE";
+    case DeviceClass::kVirtualDevice:
+      return "VIRTUAL_DEVICE";
+  }
+  CAPSTAN_CHECK(false);
+}
+
+}  // namespace capstan::tsql

@@ -1,0 +1,74 @@
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "tests/unit/server/tsql/parse_helpers.h"
+
+namespace capstan::tsql {
+namespace {
+
+TEST(ProcedureParser, AttachesByNameAndByPosition) {
+  for (const char* batch :
+       {"EXEC sp_attach_db @dbname = N'sales', @filename1 = N'sqlite:/srv/sales.db'",
+        "EXECUTE sp_attach_db N'sales', N'sqlite:/srv/sales.db';",
+        "exec SP_ATTACH_DB @filename1='sqlite:/srv/sales.db', @DBNAME='sales'",
+        "EXEC sp_attach_db 'sales', @filename1 = 'sqlite:/srv/sales.db'",
+        "EXEC master.dbo.sp_attach_db sales, 'sqlite:/srv/sales.db'",
+        "EXEC master..sp_attach_db [sales], 'sqlite:/srv/sales.db'",
+        "sp_attach_db 'sales', 'sqlite:/srv/sales.db'"}) {
+    const auto attach = ParseOne<AttachStatement>(batch);
+    EXPECT_EQ(attach.database, "sales") << batch;
+    EXPECT_EQ(attach.location, "sqlite:/srv/sales.db") << batch;
+  }
+}
+
+TEST(ProcedureParser, Detaches) {
+  EXPECT_EQ(ParseOne<DetachStatement>("EXEC sp_detach_db 'Sales'").database, "Sales");
+  EXPECT_EQ(
+      ParseOne<DetachStatement>("EXEC sp_detach_db @dbname=N'a', @skipchecks='true'").database,
+      "a");
+}
+
+TEST(ProcedureParser, RefusesWrongArguments) {
+  for (const BadBatch& bad : std::vector<BadBatch>{
+           {"EXEC sp_attach_db", 201,
+            "Procedure or function 'sp_attach_db' expects parameter '@dbname', which was not "
+            "supplied."},
+           {"EXEC sp_attach_db 'a'", 201, "'@filename1'"},
+           {"EXEC sp_attach_db 'a', 'b', 'c'", 8144,
+            "Procedure or function sp_attach_db has too many arguments specified."},
+           {"EXEC sp_attach_db 'a', 'b',\n@filename2 = 'c'", 8145,
+            "@filename2 is not a parameter for procedure sp_attach_db.", 2},
+           {"EXEC sp_attach_db @dbname='a', 'b'", 119, "Must pass parameter number 2"},
+           {"EXEC sp_attach_db 'a', @dbname='b'", 8143, "'@dbname' was supplied multiple times"},
+           {"EXEC sp_attach_db '', 'b'", 1038, "name is missing or empty"},
+           {"EXEC sp_detach_db ''", 1038, "name is missing or empty"},
+           {"EXEC sp_detach_db '" + std::string(129, 'x') + "'", 103, "Maximum length is 128"},
+           {"EXEC sp_detach_db @name", 102, "near '@name'."},
+           {"EXEC sp_detach_db NULL", 156, "keyword 'NULL'."},
+           {"EXEC sp_detach_db 'a' 'b'", 102, "near 'b'."},
+           {"EXEC sp_detach_db 'a',", 102, "near ','."}}) {
+    ExpectError(bad);
+  }
+}
+
+TEST(ProcedureParser, DoesNotFindOtherProcedures) {
+  ExpectError(
+      {"\nEXEC xp_cmdshell 'ls'", 2812, "Could not find stored procedure 'xp_cmdshell'.", 2});
+  ExpectError({"EXEC master..sp_who", 2812, "'master..sp_who'"});
+  ExpectError({"sp_configure 'backup compression default', 1", 2812, "'sp_configure'"});
+  ExpectError({"hello", 2812, "'hello'"});
+}
+
+TEST(ProcedureParser, SaysWhereTheSyntaxBreaks) {
+  ExpectError({"EXEC", 102, "near 'EXEC'."});
+  ExpectError({"EXEC ('PRINT 1')", 102, "near '('."});
+  ExpectError({"EXEC @rc = sp_detach_db 'a'", 102, "near '@rc'."});
+  ExpectError({"EXEC a.b.c.d", 102, "near 'd'."});
+  ExpectError({"EXEC a..", 102, "near '.'."});
+  ExpectError({"BAKUP DATABASE d TO DISK='x'", 156, "keyword 'DATABASE'."});
+}
+
+}  // namespace
+}  // namespace capstan::tsql

@@ -1,0 +1,150 @@
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "tests/unit/server/tsql/parse_helpers.h"
+
+namespace capstan::tsql {
+namespace {
+
+const std::string kBackup = "BACKUP DATABASE d TO DISK='x' WITH ";
+const std::string kRestore = "RESTORE DATABASE d FROM DISK='x' WITH ";
+
+TEST(WithOptions, NamesTheWordThatIsNoOption) {
+  ExpectError({kBackup + "INIT,\nFOO", 155, "'FOO' is not a recognized BACKUP option.", 2});
+  ExpectError({kBackup + "foo = 5", 155, "'foo' is not a recognized BACKUP option."});
+  ExpectError({kRestore + "FOO", 155, "'FOO' is not a recognized RESTORE option."});
+  ExpectError({kBackup + "REPLACE", 155, "'REPLACE' is not a recognized BACKUP option."});
+  ExpectError({kRestore + "INIT", 155, "'INIT' is not a recognized RESTORE option."});
+  ExpectError({"RESTORE LABELONLY FROM DISK='x' WITH COPY_ONLY", 155, "RESTORE option."});
+}
+
+TEST(WithOptions, RefusesOptionsThatExcludeEachOther) {
+  for (const BadBatch& bad : std::vector<BadBatch>{
+           {kBackup + "FORMAT,\nNOFORMAT", 3031,
+            "Option 'noformat' conflicts with option(s) 'format'.", 2},
+           {kBackup + "NOFORMAT, FORMAT", 3031,
+            "Option 'format' conflicts with option(s) 'noformat'"},
+           {kBackup + "INIT, NOINIT", 3031, "'noinit' conflicts with option(s) 'init'"},
+           {kBackup + "FORMAT, NOINIT", 3031, "'noinit' conflicts with option(s) 'format'"},
+           {kBackup + "SKIP, NOSKIP", 3031, "'noskip'"},
+           {kBackup + "CHECKSUM, STATS, NO_CHECKSUM", 3031, "'no_checksum'"},
+           {kBackup + "REWIND, NOREWIND", 3031, "'norewind'"},
+           {kBackup + "UNLOAD, NOUNLOAD", 3031, "'nounload'"},
+           {kBackup + "NOREWIND, UNLOAD", 3031, "'unload'"},
+           {kBackup + "COMPRESSION, NO_COMPRESSION", 3031, "'no_compression'"},
+           {kBackup + "STOP_ON_ERROR, CONTINUE_AFTER_ERROR", 3031, "'continue_after_error'"},
+           {kBackup + "NAME='a', NAME='b'", 3031, "Option 'name' conflicts with option(s) 'name'"},
+           {kRestore + "RECOVERY, NORECOVERY", 3031, "'norecovery'"},
+           {kRestore + "NORECOVERY, STANDBY='x'", 3031, "'standby'"},
+           {kRestore + "FILE=1, FILE=2", 3031, "'file'"}}) {
+    ExpectError(bad);
+  }
+}
+
+TEST(WithOptions, ListsAllThatIsNotSupported) {
+  ExpectError({kBackup + "INIT,\nDIFFERENTIAL, COMPRESSION", 3032,
+               "One or more of the options (differential, compression) are not supported for this "
+               "statement. Review the documentation for supported options.",
+               2});
+  EXPECT_EQ(ErrorOf(kBackup + "DIFFERENTIAL").status.hint(),
+            "this version of Capstan does not support DIFFERENTIAL");
+}
+
+TEST(WithOptions, ParsesWhatItRefuses) {
+  for (const char* option :
+       {"COMPRESSION", "COMPRESSION (ALGORITHM = MS_XPRESS)", "DIFFERENTIAL",
+        "EXPIREDATE = '2030-01-01'", "RETAINDAYS = 5", "PASSWORD = 'p'", "MEDIAPASSWORD = 'p'",
+        "CONTINUE_AFTER_ERROR", "ENCRYPTION (ALGORITHM = AES_256, SERVER CERTIFICATE = c)",
+        "METADATA_ONLY", "NORECOVERY", "CREDENTIAL = 'c'", "STANDBY = 'f'", "NO_TRUNCATE",
+        "FILE_SNAPSHOT"}) {
+    ExpectError({kBackup + option + ", STATS = 10", 3032, "not supported"});
+  }
+  ExpectError({kBackup + "ENCRYPTION (ALGORITHM = (AES_256)", 102, "near ')'."});
+  ExpectError({kBackup + "EXPIREDATE = )", 102, "near ')'."});
+  ExpectError({kRestore + "STOPATMARK = 'x' AFTER y", 102, "near 'y'."});
+}
+
+TEST(WithOptions, TakesValuesAtTheEndsOfTheirRanges) {
+  const auto low = ParseOne<BackupStatement>(
+      kBackup + "BUFFERCOUNT=1, MAXTRANSFERSIZE=65536, BLOCKSIZE=512, STATS=1");
+  EXPECT_EQ(low.transfer.buffer_count, 1U);
+  EXPECT_EQ(low.transfer.max_transfer_size, 65536U);
+  EXPECT_EQ(low.transfer.block_size, 512U);
+  EXPECT_EQ(low.transfer.stats_percent, 1);
+  const auto high = ParseOne<BackupStatement>(
+      kBackup + "BUFFERCOUNT=2147483647, MAXTRANSFERSIZE=4194304, BLOCKSIZE=65536, STATS=100");
+  EXPECT_EQ(high.transfer.buffer_count, 2147483647U);
+  EXPECT_EQ(high.transfer.max_transfer_size, 4194304U);
+  EXPECT_EQ(high.transfer.block_size, 65536U);
+  EXPECT_EQ(high.transfer.stats_percent, 100);
+}
+
+TEST(WithOptions, RefusesValuesOutOfRange) {
+  for (const BadBatch& bad : std::vector<BadBatch>{
+           {kBackup + "STATS = 0", 3250,
+            "The value '0' is not within range for the STATS parameter."},
+           {kBackup + "STATS = 101", 3250, "'101'"},
+           {kBackup + "BUFFERCOUNT = 0", 3250, "'0' is not within range for the BUFFERCOUNT"},
+           {kBackup + "BUFFERCOUNT = 2147483648", 3250, "'2147483648'"},
+           {kBackup + "BUFFERCOUNT = 99999999999999999999999", 3250, "'99999999999999999999999'"},
+           {kBackup + "BLOCKSIZE = 256", 3250, "'256'"},
+           {kBackup + "BLOCKSIZE = 131072", 3250, "'131072'"},
+           {kBackup + "INIT,\nBLOCKSIZE = 1000", 3253, "power of 2", 2},
+           {kBackup + "MAXTRANSFERSIZE = 1024", 3250, "'1024'"},
+           {kBackup + "MAXTRANSFERSIZE = 4259840", 3250, "'4259840'"},
+           {kBackup + "MAXTRANSFERSIZE = 100000", 3217,
+            "Invalid value specified for MAXTRANSFERSIZE parameter."},
+           {kRestore + "FILE = 0", 3250, "'0' is not within range for the FILE parameter."},
+           {kRestore + "FILE = 65536", 3250, "'65536'"}}) {
+    ExpectError(bad);
+  }
+}
+
+TEST(WithOptions, LimitsTextsInCharacters) {
+  std::string umlauts;
+  for (int i = 0; i < 128; ++i) {
+    umlauts += "ü";
+  }
+  const std::string long_text(255, 'x');
+  EXPECT_EQ(ParseOne<BackupStatement>(kBackup + "NAME='" + umlauts + "'").name, umlauts);
+  EXPECT_EQ(ParseOne<BackupStatement>(kBackup + "MEDIANAME='" + umlauts + "'").media_name, umlauts);
+  EXPECT_EQ(ParseOne<BackupStatement>(kBackup + "DESCRIPTION='" + long_text + "'").description,
+            long_text);
+  ExpectError({kBackup + "NAME='" + umlauts + "x'", 3217, "for NAME parameter"});
+  ExpectError({kBackup + "MEDIANAME='" + umlauts + "x'", 3217, "for MEDIANAME parameter"});
+  ExpectError({kBackup + "DESCRIPTION='" + long_text + "x'", 3217, "for DESCRIPTION"});
+  ExpectError({kBackup + "MEDIADESCRIPTION='" + long_text + "x'", 3217, "for MEDIADESCRIPTION"});
+}
+
+TEST(WithOptions, SaysWhereTheSyntaxBreaks) {
+  for (const BadBatch& bad :
+       std::vector<BadBatch>{{kBackup, 102, "near 'WITH'."},
+                             {kBackup + "INIT,", 102, "near ','."},
+                             {kBackup + ", INIT", 102, "near ','."},
+                             {kBackup + "INIT COPY_ONLY", 102, "near 'COPY_ONLY'."},
+                             {kBackup + "(INIT)", 102, "near '('."},
+                             {kBackup + "5", 102, "near '5'."},
+                             {kBackup + "[INIT]", 102, "near 'INIT'."},
+                             {kBackup + "SELECT", 156, "keyword 'SELECT'."},
+                             {kBackup + "INIT = 1", 102, "near '='."},
+                             {kBackup + "STATS =", 102, "near '='."},
+                             {kBackup + "STATS = x", 102, "near 'x'."},
+                             {kBackup + "STATS = 1.5", 102, "near '1.5'."},
+                             {kBackup + "STATS = -5", 102, "near '-'."},
+                             {kBackup + "STATS = '5'", 102, "near '5'."},
+                             {kBackup + "BUFFERCOUNT", 102, "near 'BUFFERCOUNT'."},
+                             {kBackup + "NAME = @n", 102, "near '@n'."},
+                             {kBackup + "NAME x", 102, "near 'x'."}}) {
+    ExpectError(bad);
+  }
+}
+
+// Syntax comes first: the value is only looked at when the clause can be read to its end.
+TEST(WithOptions, ReportsSyntaxBeforeMeaning) {
+  ExpectError({kBackup + "STATS = 0, DIFFERENTIAL, !", 102, "near '!'."});
+}
+
+}  // namespace
+}  // namespace capstan::tsql
