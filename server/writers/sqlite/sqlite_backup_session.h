@@ -1,0 +1,48 @@
+// SqliteBackupSession: hands out a consistent view of one SQLite database, front to back.
+//
+// Lives from SqliteWriter::BeginBackup to End. Threads: as BackupSession says.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+
+#include "server/writers/database_writer.h"
+#include "server/writers/sqlite/page_cache_guard.h"
+#include "server/writers/sqlite/sqlite_lsn_clock.h"
+#include "server/writers/sqlite/sqlite_view.h"
+#include "server/writers/sqlite/writer_state_tracker.h"
+
+namespace capstan::writers {
+
+class SqliteBackupSession final : public BackupSession {
+ public:
+  struct Parts {
+    SqliteView view;
+    DatabaseDescription description;
+    SqliteLsns lsns;
+    bool drop_page_cache_behind;
+    std::unique_ptr<WriterActivity> activity;
+  };
+  explicit SqliteBackupSession(Parts parts);
+  ~SqliteBackupSession() override;
+
+  const DatabaseDescription& description() const override { return description_; }
+  Lsn first_lsn() const override { return lsns_.last; }
+  Lsn last_lsn() const override { return lsns_.last; }
+  Lsn checkpoint_lsn() const override { return lsns_.checkpoint; }
+  Result<std::optional<Extent>> NextExtent(std::uint32_t volume, std::uint32_t length_max) override;
+  Status ReadExtent(const Extent& extent, std::span<std::byte> target) override;
+  Status End() override;
+
+ private:
+  const DatabaseDescription description_;
+  const SqliteLsns lsns_;
+  const std::unique_ptr<WriterActivity> activity_;
+  std::optional<SqliteView> view_;            // none after End
+  std::optional<PageCacheGuard> page_cache_;  // reads through the view's descriptor
+  std::uint64_t next_offset_ = 0;             // of NextExtent's thread
+};
+
+}  // namespace capstan::writers

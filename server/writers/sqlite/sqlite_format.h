@@ -1,0 +1,55 @@
+// What Capstan must know of SQLite's published file format: the database header, and the checksum
+// that the WAL and the wal-index share. (SQLite documentation, "Database File Format" and "WAL-mode
+// File Format".)
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "vdi/base/status.h"
+
+namespace capstan::writers {
+
+inline constexpr std::size_t kSqliteHeaderBytes = 100;
+inline constexpr std::uint64_t kSqlitePageCountMax = 4294967294;
+// SQLite's locks are on bytes from here on: one PENDING, one RESERVED, 510 SHARED.
+inline constexpr std::int64_t kSqliteLockBytesOffset = 0x40000000;
+inline constexpr std::int64_t kSqliteLockBytesCount = 512;
+
+using SqliteHeaderBytes = std::array<std::byte, kSqliteHeaderBytes>;
+
+struct SqliteHeader {
+  std::uint32_t page_size = 0;       // bytes
+  bool wal = false;                  // the file asks its readers to use a WAL
+  std::uint32_t change_counter = 0;  // raised by every commit of rollback-journal mode
+  // Pages of the database, 0 where the last program to write the file did not keep the field; then
+  // the size of the file counts.
+  std::uint32_t page_count = 0;
+  std::uint32_t version_number = 0;  // SQLITE_VERSION_NUMBER of the last program to write the file
+};
+
+// kDataLoss if the bytes are not the header of a database.
+Result<SqliteHeader> ParseSqliteHeader(std::span<const std::byte, kSqliteHeaderBytes> bytes);
+
+// 3040001 -> "3.40.1"
+std::string SqliteVersionText(std::uint32_t version_number);
+
+std::uint32_t LoadBigEndian32(const std::byte* bytes);
+
+enum class ChecksumOrder { kLittleEndian, kBigEndian };
+
+// The running checksum of WAL and wal-index.
+struct WalChecksum {
+  std::uint32_t first = 0;
+  std::uint32_t second = 0;
+  friend bool operator==(const WalChecksum&, const WalChecksum&) = default;
+};
+
+// Carries `checksum` on over `bytes`, whose size is a multiple of 8.
+WalChecksum ExtendWalChecksum(WalChecksum checksum, std::span<const std::byte> bytes,
+                              ChecksumOrder order);
+
+}  // namespace capstan::writers

@@ -1,0 +1,76 @@
+// SqliteReplacement: puts a finished file in the place of the database at a path, or of nothing, so
+// that a crash at any instant leaves the old one or the new one, each usable.
+//
+// The danger is what lies beside a database: a WAL or a rollback journal of the old file, replayed
+// into the new one, destroys it. Order of events, each durable before the next (restore.md is in
+// sqlite.md, section "Restore"):
+//  1. take the old database exclusively, so that nobody reads, writes or creates such files;
+//  2. bring all of its WAL or journal into the old file, then remove them and sync the directory;
+//  3. rename the new file over the old one and sync the directory. From here on nothing at the
+//     path is touched any more: others may have opened the new database;
+//  4. make the old file, now without a name, useless to those who still have it open, and let go.
+// If the old file is no database, step 2 sets WAL and journal aside instead, and puts them back if
+// step 3 fails.
+//
+// Threads: one.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "server/writers/sqlite/sqlite_connection.h"
+#include "server/writers/sqlite/sqlite_file_guard.h"
+#include "vdi/base/clock.h"
+#include "vdi/base/status.h"
+
+namespace capstan::writers {
+
+// The names that one restore of `job_name` uses beside `target`.
+struct RestorePaths {
+  RestorePaths(const std::string& physical_name, const std::string& job_name);
+
+  std::string target;     // absolute, symbolic links resolved
+  std::string directory;  // of the target
+  std::string temporary;  // the new file until it is renamed
+  std::string aside;      // + "-wal" or "-journal": what an unreadable database left
+};
+
+class SqliteReplacement {
+ public:
+  SqliteReplacement(RestorePaths paths, int directory_fd);
+  // Puts back what was set aside, unless Swap renamed.
+  ~SqliteReplacement();
+  SqliteReplacement(const SqliteReplacement&) = delete;
+  SqliteReplacement& operator=(const SqliteReplacement&) = delete;
+
+  // Steps 1 and 2. Error 3101 if somebody has the old database open.
+  Status TakeOver(Deadline lock_deadline);
+  // Copies owner and mode of the old file, if there is one.
+  Status CopyOwnership(int fd) const;
+  // Steps 3 and 4. After an error of step 3 the old database is as it was.
+  Status Swap();
+
+ private:
+  Status TakeReadable(Deadline lock_deadline);
+  Status TakeUnreadable();
+  Status SetAside();
+  void PutBack();
+  void DropAside();
+  Status Rename() const;
+  void RetireOldFile();
+  Status SyncDirectory() const;
+
+  const RestorePaths paths_;
+  const int directory_fd_;
+  std::optional<SqliteFileGuard> guard_;        // of the old file; closed after the connection
+  std::optional<SqliteConnection> connection_;  // holds the old database; none if unreadable
+  std::vector<std::string> set_aside_;          // suffixes
+  bool renamed_ = false;
+};
+
+// Removes what a restore that ended without its destructor left behind. Does nothing if there is
+// nothing. kFailedPrecondition if that restore is still running.
+Status DiscardLeftovers(const RestorePaths& paths);
+
+}  // namespace capstan::writers

@@ -1,0 +1,205 @@
+#include "server/writers/sqlite/sqlite_restore_session.h"
+
+#include <cerrno>
+#include <utility>
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "server/messages/messages.h"
+#include "server/writers/sqlite/positioned_io.h"
+#include "server/writers/sqlite/sqlite_connection.h"
+#include "server/writers/sqlite/sqlite_format.h"
+#include "vdi/base/crash_point.h"
+
+namespace capstan::writers {
+namespace {
+
+Status Unwritable(const std::string& path, int os_error) {
+  return SqlError(65006, path, OsErrorText(os_error)).WithOsError(os_error);
+}
+
+Status NotADatabase(const std::string& path, std::string_view cause) {
+  return SqlError(65006, path, fmt::format("what was restored is no whole database: {}", cause))
+      .WithHint("the database that was there is untouched; verify the backup set, restore another");
+}
+
+bool NotSupported(int os_error) {
+  return os_error == EOPNOTSUPP || os_error == ENOSYS || os_error == EINVAL;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<SqliteRestoreSession>> SqliteRestoreSession::Begin(
+    const RestoreTarget& target, const RestoreOptions& options,
+    std::shared_ptr<WriterStateTracker> tracker) {
+  std::unique_ptr<SqliteRestoreSession> session(new SqliteRestoreSession(target, options));
+  CAPSTAN_RETURN_IF_ERROR(session->Open());
+  session->activity_ =
+      std::make_unique<WriterActivity>(std::move(tracker), WriterActivity::Kind::kRestore);
+  return session;
+}
+
+SqliteRestoreSession::SqliteRestoreSession(const RestoreTarget& target,
+                                           const RestoreOptions& options)
+    : file_(target.file), options_(options), paths_(target.physical_name, options.job_name) {}
+
+SqliteRestoreSession::~SqliteRestoreSession() {
+  if (has_temporary_) {
+    ::unlink(paths_.temporary.c_str());
+  }
+}
+
+Status SqliteRestoreSession::Open() {
+  directory_.Reset(::open(paths_.directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!directory_.valid()) {
+    return Unwritable(paths_.target, errno)
+        .WithHint(fmt::format("create the directory '{}', or restore WITH MOVE", paths_.directory));
+  }
+  CAPSTAN_RETURN_IF_ERROR(CheckMayReplace());
+  CAPSTAN_RETURN_IF_ERROR(CreateTemporary());
+  return Reserve();
+}
+
+Status SqliteRestoreSession::CheckMayReplace() const {
+  struct stat info {};
+  if (::lstat(paths_.target.c_str(), &info) != 0) {
+    return errno == ENOENT ? OkStatus() : Unwritable(paths_.target, errno);
+  }
+  if (S_ISDIR(info.st_mode)) {
+    return Unwritable(paths_.target, EISDIR);
+  }
+  if (!S_ISREG(info.st_mode) || !options_.replace) {
+    return SqlError(3156, file_.logical_name, paths_.target)
+        .WithHint("a file is there already; restore WITH MOVE to another place, or WITH REPLACE");
+  }
+  return OkStatus();
+}
+
+Status SqliteRestoreSession::CreateTemporary() {
+  CAPSTAN_RETURN_IF_ERROR(DiscardLeftovers(paths_));
+  fd_.Reset(::open(paths_.temporary.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
+                   S_IRUSR | S_IWUSR));
+  if (!fd_.valid()) {
+    return Unwritable(paths_.temporary, errno);
+  }
+  has_temporary_ = true;
+  if (::flock(fd_.get(), LOCK_EX | LOCK_NB) != 0) {
+    return Unwritable(paths_.temporary, errno);
+  }
+  return OkStatus();
+}
+
+Status SqliteRestoreSession::Reserve() {
+  const auto size = static_cast<off_t>(file_.size_bytes);
+  int result;
+  do {
+    result = ::fallocate(fd_.get(), 0, 0, size);
+  } while (result != 0 && errno == EINTR);
+  if (result == 0) {
+    return OkStatus();
+  }
+  if (errno == ENOSPC || errno == EDQUOT || errno == EFBIG) {
+    return InsufficientSpace().WithOsError(errno);
+  }
+  if (!NotSupported(errno)) {
+    return Unwritable(paths_.target, errno);
+  }
+  // This file system cannot reserve. Compare with what is free, which may change meanwhile.
+  struct statvfs info {};
+  if (::fstatvfs(fd_.get(), &info) == 0 && info.f_bavail * info.f_frsize < file_.size_bytes) {
+    return InsufficientSpace().WithOsError(ENOSPC);
+  }
+  return ::ftruncate(fd_.get(), size) == 0 ? OkStatus() : Unwritable(paths_.target, errno);
+}
+
+Status SqliteRestoreSession::InsufficientSpace() const {
+  struct statvfs info {};
+  const std::uint64_t available =
+      ::fstatvfs(directory_.get(), &info) == 0 ? info.f_bavail * info.f_frsize : 0;
+  return SqlError(3257, paths_.directory, file_.size_bytes, available);
+}
+
+Status SqliteRestoreSession::WriteExtent(const Extent& extent, std::span<const std::byte> source) {
+  if (extent.file_index != 0 || extent.length != source.size() ||
+      extent.offset > file_.size_bytes || extent.length > file_.size_bytes - extent.offset) {
+    return Error(Code::kInvalidArgument, "extent of {} bytes at byte {} does not fit",
+                 extent.length, extent.offset);
+  }
+  if (Status status = WriteFully(fd_.get(), extent.offset, source); !status.ok()) {
+    Status error = status.os_error() == ENOSPC || status.os_error() == EDQUOT
+                       ? InsufficientSpace().WithOsError(status.os_error())
+                       : Unwritable(paths_.target, status.os_error());
+    activity_->Fail(error);
+    return error;
+  }
+  // Start writing to disk now, so that the sync in Commit finds little left to do.
+  ::sync_file_range(fd_.get(), static_cast<off_t>(extent.offset), extent.length,
+                    SYNC_FILE_RANGE_WRITE);
+  written_bytes_ += extent.length;
+  return OkStatus();
+}
+
+Status SqliteRestoreSession::Commit() {
+  if (!has_temporary_) {
+    return Error(Code::kFailedPrecondition, "the restore of '{}' was committed already",
+                 paths_.target);
+  }
+  Status status = CommitSteps();
+  activity_->Finish(status);
+  return status;
+}
+
+Status SqliteRestoreSession::CommitSteps() {
+  if (written_bytes_ != file_.size_bytes) {
+    return NotADatabase(paths_.target, fmt::format("{} of {} bytes were written",
+                                                   written_bytes_.load(), file_.size_bytes));
+  }
+  CAPSTAN_RETURN_IF_ERROR(Sync());
+  CAPSTAN_RETURN_IF_ERROR(CheckIsDatabase());
+  CAPSTAN_CRASH_POINT("sqlite.restore.checked");
+  CAPSTAN_RETURN_IF_ERROR(CheckMayReplace());
+  SqliteReplacement replacement(paths_, directory_.get());
+  CAPSTAN_RETURN_IF_ERROR(replacement.TakeOver(options_.lock_deadline));
+  CAPSTAN_RETURN_IF_ERROR(replacement.CopyOwnership(fd_.get()));
+  CAPSTAN_RETURN_IF_ERROR(Sync());
+  // Closed before the file becomes a database that others may open: a close after that would drop
+  // the locks of this process's connections to it (sqlite_file_guard.h).
+  fd_.Reset();
+  Status status = replacement.Swap();
+  if (::access(paths_.temporary.c_str(), F_OK) != 0) {
+    has_temporary_ = false;  // it has its final name
+  }
+  return status;
+}
+
+Status SqliteRestoreSession::Sync() {
+  return ::fsync(fd_.get()) == 0 ? OkStatus() : Unwritable(paths_.target, errno);
+}
+
+Status SqliteRestoreSession::CheckIsDatabase() const {
+  SqliteHeaderBytes bytes{};
+  Status status = ReadFully(fd_.get(), 0, bytes);
+  if (!status.ok()) {
+    return NotADatabase(paths_.target, status.message());
+  }
+  const auto header = ParseSqliteHeader(bytes);
+  if (!header.ok()) {
+    return NotADatabase(paths_.target, header.status().message());
+  }
+  if (header->page_count != 0 &&
+      std::uint64_t{header->page_count} * header->page_size != file_.size_bytes) {
+    return NotADatabase(paths_.target,
+                        fmt::format("its header counts {} pages of {} bytes, its size is {} bytes",
+                                    header->page_count, header->page_size, file_.size_bytes));
+  }
+  auto connection =
+      SqliteConnection::Open(paths_.temporary, SqliteOpenMode::kImmutable, Deadline::Now());
+  status = connection.ok() ? connection->BeginRead() : connection.status();
+  return status.ok() ? OkStatus() : NotADatabase(paths_.target, status.message());
+}
+
+}  // namespace capstan::writers

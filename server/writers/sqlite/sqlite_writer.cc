@@ -1,0 +1,115 @@
+#include "server/writers/sqlite/sqlite_writer.h"
+
+#include <chrono>
+#include <utility>
+
+#include "server/messages/messages.h"
+#include "server/writers/sqlite/sqlite_backup_session.h"
+#include "server/writers/sqlite/sqlite_description.h"
+#include "server/writers/sqlite/sqlite_restore_session.h"
+#include "server/writers/sqlite/sqlite_view.h"
+
+namespace capstan::writers {
+namespace {
+
+// Names the kind of writer for ever: {5C6A1F0E-3B7D-4E52-9A64-0D1C8B2F7E31}.
+constexpr Guid kSqliteWriterId = {.bytes = {0x0e, 0x1f, 0x6a, 0x5c, 0x7d, 0x3b, 0x52, 0x4e, 0x9a,
+                                            0x64, 0x0d, 0x1c, 0x8b, 0x2f, 0x7e, 0x31}};
+
+// Long enough for a commit that is under way.
+constexpr std::chrono::seconds kDescribeLockWait{5};
+
+Status CheckJobName(const std::string& job_name) {
+  if (job_name.empty() || job_name.find('/') != std::string::npos) {
+    return Error(Code::kInvalidArgument, "'{}' cannot be part of a file name", job_name);
+  }
+  return OkStatus();
+}
+
+Status CheckPhysicalName(const std::string& physical_name) {
+  if (!physical_name.starts_with('/') || physical_name.ends_with('/')) {
+    return Error(Code::kInvalidArgument, "'{}' is not the absolute path of a file", physical_name);
+  }
+  return OkStatus();
+}
+
+// What this writer cannot do to a database of this recovery model.
+Status CheckKind(BackupKind kind, RecoveryModel model) {
+  if (kind == BackupKind::kFull) {
+    return OkStatus();
+  }
+  if (kind == BackupKind::kLog && model == RecoveryModel::kSimple) {
+    return SqlError(4208, "BACKUP LOG")
+        .WithHint("a database has a log to back up in WAL mode only (PRAGMA journal_mode=WAL)");
+  }
+  return Error(Code::kUnimplemented, "the SQLite writer makes full backups only");
+}
+
+}  // namespace
+
+SqliteWriter::SqliteWriter()
+    : instance_id_(Guid::Random()), tracker_(std::make_shared<WriterStateTracker>()) {}
+
+WriterInfo SqliteWriter::info() const {
+  return {.name = "SqliteWriter",
+          .writer_id = kSqliteWriterId,
+          .instance_id = instance_id_,
+          .state = tracker_->state(),
+          .last_error = tracker_->last_error()};
+}
+
+Result<DatabaseDescription> SqliteWriter::Describe(const std::string& location,
+                                                   const std::string& logical_name) {
+  CAPSTAN_ASSIGN_OR_RETURN(const SqliteView view,
+                           SqliteView::Open(location, Deadline::After(kDescribeLockWait)));
+  return DescribeView(view, logical_name);
+}
+
+Result<std::unique_ptr<BackupSession>> SqliteWriter::BeginBackup(const std::string& location,
+                                                                 const std::string& logical_name,
+                                                                 const BackupOptions& options) {
+  auto session = OpenBackup(location, logical_name, options);
+  if (!session.ok()) {
+    tracker_->Record(session.status());
+  }
+  return session;
+}
+
+Result<std::unique_ptr<BackupSession>> SqliteWriter::OpenBackup(const std::string& location,
+                                                                const std::string& logical_name,
+                                                                const BackupOptions& options) {
+  auto activity = std::make_unique<WriterActivity>(tracker_, WriterActivity::Kind::kBackup);
+  CAPSTAN_ASSIGN_OR_RETURN(SqliteView view, SqliteView::Open(location, options.lock_deadline));
+  DatabaseDescription description = DescribeView(view, logical_name);
+  CAPSTAN_RETURN_IF_ERROR(CheckKind(options.kind, description.recovery_model));
+  const SqliteLsns lsns = lsn_clock_.Read(view);
+  return std::unique_ptr<BackupSession>(std::make_unique<SqliteBackupSession>(
+      SqliteBackupSession::Parts{.view = std::move(view),
+                                 .description = std::move(description),
+                                 .lsns = lsns,
+                                 .drop_page_cache_behind = options.drop_page_cache_behind,
+                                 .activity = std::move(activity)}));
+}
+
+Result<std::unique_ptr<RestoreSession>> SqliteWriter::BeginRestore(
+    std::span<const RestoreTarget> targets, const RestoreOptions& options) {
+  if (targets.size() != 1 || targets[0].file.size_bytes == 0) {
+    return Error(Code::kInvalidArgument, "an SQLite database is one file that is not empty");
+  }
+  CAPSTAN_RETURN_IF_ERROR(CheckPhysicalName(targets[0].physical_name));
+  CAPSTAN_RETURN_IF_ERROR(CheckJobName(options.job_name));
+  auto session = SqliteRestoreSession::Begin(targets[0], options, tracker_);
+  if (!session.ok()) {
+    tracker_->Record(session.status());
+    return std::move(session).status();
+  }
+  return std::unique_ptr<RestoreSession>(*std::move(session));
+}
+
+Status SqliteWriter::DiscardRestore(const std::string& physical_name, const std::string& job_name) {
+  CAPSTAN_RETURN_IF_ERROR(CheckPhysicalName(physical_name));
+  CAPSTAN_RETURN_IF_ERROR(CheckJobName(job_name));
+  return DiscardLeftovers(RestorePaths(physical_name, job_name));
+}
+
+}  // namespace capstan::writers
