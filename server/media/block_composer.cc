@@ -55,6 +55,15 @@ void AppendSealedStream(ByteVector* out, StreamType type, Bytes content, std::si
   AppendBytes(out, AsBytes(Crc32c(0, Bytes(*out).subspan(covered_from))));
 }
 
+bool SealIsRight(Bytes covered) {
+  if (covered.size() < sizeof(StreamSeal)) {
+    return false;
+  }
+  const auto seal = LoadStruct<StreamSeal>(covered.last(sizeof(StreamSeal)));
+  const Bytes before_crc = covered.first(covered.size() - sizeof(seal.crc32c));
+  return seal.covered == before_crc.size() && seal.crc32c == Crc32c(0, before_crc);
+}
+
 void AppendPad(ByteVector* out, std::size_t unit) {
   out->resize(RoundUp(out->size(), 4));
   const std::size_t data = out->size() + sizeof(StreamHeader);

@@ -62,6 +62,10 @@ void AppendStream(ByteVector* out, StreamType type, Bytes data);
 // A stream of ours: `content` and a seal over everything from `covered_from` in `out` on.
 void AppendSealedStream(ByteVector* out, StreamType type, Bytes content, std::size_t covered_from);
 
+// Whether `covered`, the bytes from where a seal's coverage begins to the seal's end, are as
+// sealed.
+bool SealIsRight(Bytes covered);
+
 // The stream that ends a block: zeros up to the next multiple of `unit` that leaves room for its
 // header.
 void AppendPad(ByteVector* out, std::size_t unit);

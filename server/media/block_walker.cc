@@ -4,20 +4,14 @@
 #include <utility>
 
 #include "server/media/family_writer.h"
-#include "server/messages/messages.h"
+#include "server/media/medium_error.h"
 
 namespace capstan::media {
 namespace {
 
-constexpr std::string_view kCompressedContainer = "MSSQLBAK";
-
 bool StartsCoverage(BlockType type) {
   return type == BlockType::kTape || type == BlockType::kSet || type == BlockType::kFile ||
          type == BlockType::kEndOfSet;
-}
-
-bool StartsWith(Bytes bytes, std::string_view text) {
-  return bytes.size() >= text.size() && std::memcmp(bytes.data(), text.data(), text.size()) == 0;
 }
 
 }  // namespace
@@ -26,7 +20,7 @@ BlockWalker::BlockWalker(std::string device_name, BlockSink* sink)
     : device_name_(std::move(device_name)), sink_(sink) {}
 
 Status BlockWalker::Damaged(std::uint64_t at, std::string_view what) const {
-  return SqlError(3241, device_name_).WithHint(MessageText(65004, device_name_, at, what));
+  return MediumDamaged(device_name_, at, what);
 }
 
 Status BlockWalker::Consume(Bytes chunk) {
@@ -78,21 +72,11 @@ Status BlockWalker::Step(Bytes available) {
   return OkStatus();
 }
 
-Status BlockWalker::NotMtf(Bytes start) const {
-  if (StartsWith(start, kCompressedContainer)) {
-    return SqlError(3239, device_name_).WithHint("it is a compressed backup of SQL Server");
-  }
-  if (StartsWith(start, "TAPE")) {
-    return Damaged(0, "TAPE block header");
-  }
-  return SqlError(3242, device_name_);
-}
-
 Status BlockWalker::StepBlockHeader(Bytes available) {
   block_ = LoadStruct<BlockHeader>(available);
   const bool sound = HeaderIsSound(block_);
   if (offset_ == 0 && (!sound || block_.type != BlockType::kTape)) {
-    return NotMtf(available);
+    return NotTapeFormat(device_name_, available);
   }
   if (!sound) {
     return Damaged(offset_, "block header");

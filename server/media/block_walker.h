@@ -91,7 +91,6 @@ class BlockWalker {
   Status BeginStreamData();
   void ExpectStreamData();
   Status EndStream();
-  Status NotMtf(Bytes start) const;
   void Advance(Bytes taken);
   void ExpectBlock();
   void ExpectStreamHeader();

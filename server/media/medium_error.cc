@@ -1,0 +1,28 @@
+#include "server/media/medium_error.h"
+
+#include "server/messages/messages.h"
+
+namespace capstan::media {
+namespace {
+
+bool StartsWith(Bytes bytes, std::string_view text) {
+  return bytes.size() >= text.size() && std::memcmp(bytes.data(), text.data(), text.size()) == 0;
+}
+
+}  // namespace
+
+Status MediumDamaged(std::string_view device_name, std::uint64_t offset, std::string_view what) {
+  return SqlError(3241, device_name).WithHint(MessageText(65004, device_name, offset, what));
+}
+
+Status NotTapeFormat(std::string_view device_name, Bytes start) {
+  if (StartsWith(start, "MSSQLBAK")) {
+    return SqlError(3239, device_name).WithHint("it is a compressed backup of SQL Server");
+  }
+  if (StartsWith(start, "TAPE")) {
+    return MediumDamaged(device_name, 0, "TAPE block header");
+  }
+  return SqlError(3242, device_name);
+}
+
+}  // namespace capstan::media

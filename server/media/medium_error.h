@@ -1,0 +1,20 @@
+// The errors of media that are not what they should be, so that every reader words them alike.
+// Internal to server/media.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "server/media/mtf_values.h"
+#include "vdi/base/status.h"
+
+namespace capstan::media {
+
+// 3241, with device, byte and `what` in the hint.
+Status MediumDamaged(std::string_view device_name, std::uint64_t offset, std::string_view what);
+
+// For a medium that begins with `start` instead of a sound TAPE block: 3241 if it is a broken one,
+// 3239 for SQL Server's compressed container, otherwise 3242.
+Status NotTapeFormat(std::string_view device_name, Bytes start);
+
+}  // namespace capstan::media
