@@ -273,13 +273,16 @@ Status SocketRendezvous::Register(Connection& connection, const CreateMessage& m
                                               .segment_bytes_max = options_.segment_bytes_max}));
   auto answer = NewMessage<CreatedMessage>();
   answer.control_size = set->control().size();
-  CAPSTAN_RETURN_IF_ERROR(connection.link->Send(answer, set->control().fd()));
   connection.set_name = name;
   MutexLock lock(mutex_);
-  sets_[name] = {.link = connection.link,
-                 .waiting = std::move(set),
-                 .device_count = message.wishes.device_count,
-                 .features = message.wishes.features};
+  Entry& entry = sets_[name];
+  entry = {.link = connection.link,
+           .waiting = std::move(set),
+           .device_count = message.wishes.device_count,
+           .features = message.wishes.features};
+  // Known before the client hears of it, so that a statement it sends then finds the set. If it
+  // cannot be told, the connection ends, and the entry with it.
+  CAPSTAN_RETURN_IF_ERROR(connection.link->Send(answer, entry.waiting->control().fd()));
   created_.NotifyAll();
   return OkStatus();
 }
