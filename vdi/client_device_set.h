@@ -69,6 +69,8 @@ class ClientDeviceSet {
 
   // Ends the set for both sides, irrevocably. Idempotent; any thread, any time.
   virtual void SignalAbort() = 0;
+  // OK, or who ended the set: kUnavailable if the engine died, otherwise kAborted.
+  virtual Status abort_reason() const = 0;
 
   // kAlreadyExists: devices were still open; the set was aborted, and everything released anyway.
   virtual Status Close() = 0;

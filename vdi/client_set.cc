@@ -41,6 +41,10 @@ class ClientSetEnd final : public ClientDeviceSet, public ClientDeviceOwner {
   Result<DeviceSetConfig> GetConfiguration(Deadline deadline) override;
   Result<ClientDevice*> OpenDevice(std::string_view name) override;
   void SignalAbort() override { AbortSet(Error(Code::kAborted, "the client called SignalAbort")); }
+  Status abort_reason() const override {
+    MutexLock lock(mutex_);
+    return abort_reason_;
+  }
   Status Close() override;
 
  private:

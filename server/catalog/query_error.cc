@@ -57,8 +57,11 @@ std::string RequesterTableName(std::string_view name) {
 Status PrepareError(std::string_view sqlite_message) {
   for (const Pattern& pattern : kPatterns) {
     if (const auto name = Between(sqlite_message, pattern)) {
-      return pattern.number == 208 ? SqlError(208, RequesterTableName(*name))
-                                   : SqlError(pattern.number, *name);
+      switch (pattern.number) {
+        case 195: return SqlError(195, *name, "built-in function name");
+        case 208: return SqlError(208, RequesterTableName(*name));
+        default: return SqlError(pattern.number, *name);
+      }
     }
   }
   return Error(Code::kInvalidArgument, "the query cannot be run: {}", sqlite_message);

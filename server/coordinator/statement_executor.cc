@@ -194,7 +194,7 @@ class StatementExecutor::Run final : private engine::JobObserver {
   }
 
   bool Body(const tsql::TraceStatement& trace) {
-    for (const int flag : trace.flags) {
+    for (const int flag : trace.flags) {  // -1, "for all sessions", is how flags are anyway
       parts_.engine.parts().error_log.SetTraceFlag(flag, trace.on);
     }
     return true;

@@ -93,11 +93,17 @@ Status FamilyFeed::Run(media::FamilyReader& reader, const std::function<bool()>&
   const auto transfer_size = static_cast<std::uint32_t>(free_.front()->data.size());
   Status status;
   std::size_t in_flight = 0;
+  bool refused = false;
   while (status.ok() && !reader.done() && !ended_ && !error_.failed()) {
     const std::size_t ahead = set_known() ? buffer_count_ : 1;
-    while (status.ok() && in_flight < ahead) {
+    while (status.ok() && !refused && in_flight < ahead) {
       status = Send(reader.next_read_size(transfer_size));
       in_flight += status.ok() ? 1 : 0;
+      if (status.code() == Code::kFailedPrecondition && in_flight > 0) {
+        // A read ahead has met the end of the medium, or an error: it is among those in flight.
+        refused = true;
+        status = OkStatus();
+      }
     }
     if (in_flight == 0) {
       break;

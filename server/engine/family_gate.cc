@@ -32,7 +32,7 @@ Status CheckFamilies(const std::vector<ArrivedFamily>& families) {
     std::string missing;
     for (std::uint16_t number = 1; number <= wanted; ++number) {
       if (!seen.contains(number)) {
-        fmt::format_to(std::back_inserter(missing), "{}{}", missing.empty() ? "" : ", ", number);
+        missing += fmt::format("{}{}", missing.empty() ? "" : ", ", number);
       }
     }
     return SqlError(3132, wanted, families.size())

@@ -24,20 +24,23 @@ struct Operator {
   std::string_view tsql;
   std::string_view sqlite;
 };
-constexpr Operator kOperators[] = {
-    {"-", "-"},   {"*", "*"}, {"/", "/"}, {"%", "%"},   {"=", "="},   {"<>", "<>"},
-    {"!=", "<>"}, {"<", "<"}, {">", ">"}, {"<=", "<="}, {">=", ">="}, {"!<", ">="},
-    {"!>", "<="}, {"&", "&"}, {"|", "|"}, {"||", "||"},
+constexpr Operator kArithmetic[] = {
+    {"-", "-"}, {"*", "*"}, {"/", "/"}, {"%", "%"}, {"&", "&"}, {"|", "|"}, {"||", "||"},
+};
+constexpr Operator kComparisons[] = {
+    {"=", "="},   {"<>", "<>"}, {"!=", "<>"}, {"<", "<"},   {">", ">"},
+    {"<=", "<="}, {">=", ">="}, {"!<", ">="}, {"!>", "<="},
 };
 
 constexpr std::string_view kVersionText = "Capstan " CAPSTAN_VERSION;
 
 // Collects operands and operators; the pluses of a chain become || once one operand of it is text.
-class ExpressionText {
+class ValueText {
  public:
   void AddOperand(const Sql& operand) {
     pieces_.push_back(operand.text);
     chain_is_text_ = chain_is_text_ || operand.is_text;
+    is_column_ = pieces_.size() == 1 && operand.is_column;
   }
   void AddPrefix(std::string_view prefix) { pieces_.emplace_back(prefix); }
   void AddPlus() {
@@ -48,12 +51,10 @@ class ExpressionText {
     EndChain();
     pieces_.emplace_back(text);
   }
-  // REQUIRES: `last` is the operand added last
-  Sql Finish(const Sql& last) {
-    const bool single = pieces_.size() == 1;
-    const bool is_text = chain_is_text_ && (single || !pluses_.empty());
+  Sql Finish() {
+    const bool is_text = chain_is_text_ && (pieces_.size() == 1 || !pluses_.empty());
     EndChain();
-    return Sql{fmt::format("{}", fmt::join(pieces_, " ")), is_text, single && last.is_column};
+    return Sql{fmt::format("{}", fmt::join(pieces_, " ")), is_text, is_column_};
   }
 
  private:
@@ -70,18 +71,15 @@ class ExpressionText {
   std::vector<std::string> pieces_;
   std::vector<std::size_t> pluses_;  // of the chain being read
   bool chain_is_text_ = false;
+  bool is_column_ = false;
 };
 
-// A binary operator in SQLite's words, taken; empty if there is none.
-std::string_view TakeBinaryOperator(TokenStream& tokens) {
-  for (const Operator& op : kOperators) {
+// An operator of the table in SQLite's words, taken; empty if there is none.
+template <std::size_t N>
+std::string_view TakeOperator(TokenStream& tokens, const Operator (&operators)[N]) {
+  for (const Operator& op : operators) {
     if (tokens.TakeSymbol(op.tsql)) {
       return op.sqlite;
-    }
-  }
-  for (const std::string_view word : {"AND", "OR", "LIKE", "BETWEEN", "ESCAPE"}) {
-    if (tokens.TakeWord(word)) {
-      return word;
     }
   }
   return "";
@@ -89,65 +87,102 @@ std::string_view TakeBinaryOperator(TokenStream& tokens) {
 
 }  // namespace
 
+// Conditions with AND, OR and NOT between; SQLite ranks these three as T-SQL does.
 Result<Sql> SelectTranslator::TranslateExpression() {
-  ExpressionText text;
+  std::string text;
   while (true) {
-    while (tokens_.AtSymbol("-") || tokens_.AtSymbol("+") || tokens_.AtSymbol("~") ||
-           tokens_.AtWord("NOT")) {
-      text.AddPrefix(ToUpper(tokens_.Next().text));
+    while (tokens_.TakeWord("NOT")) {
+      text += "NOT ";
+    }
+    CAPSTAN_ASSIGN_OR_RETURN(Sql condition, TranslateCondition());
+    const std::string_view next = tokens_.TakeWord("AND")  ? " AND "
+                                  : tokens_.TakeWord("OR") ? " OR "
+                                                           : "";
+    if (next.empty() && text.empty()) {
+      return condition;
+    }
+    text += condition.text;
+    text += next;
+    if (next.empty()) {
+      return Sql{text};
+    }
+  }
+}
+
+// A value, and what is asked of it.
+Result<Sql> SelectTranslator::TranslateCondition() {
+  CAPSTAN_ASSIGN_OR_RETURN(Sql value, TranslateValue());
+  if (const std::string_view op = TakeOperator(tokens_, kComparisons); !op.empty()) {
+    CAPSTAN_ASSIGN_OR_RETURN(const Sql other, TranslateValue());
+    return Sql{fmt::format("{} {} {}", value.text, op, other.text)};
+  }
+  CAPSTAN_ASSIGN_OR_RETURN(const std::string predicate, TranslatePredicate());
+  return predicate.empty() ? value : Sql{value.text + predicate};
+}
+
+Result<Sql> SelectTranslator::TranslateValue() {
+  ValueText text;
+  while (true) {
+    while (tokens_.AtSymbol("-") || tokens_.AtSymbol("+") || tokens_.AtSymbol("~")) {
+      text.AddPrefix(tokens_.Next().text);
     }
     CAPSTAN_ASSIGN_OR_RETURN(const Sql operand, TranslateOperand());
     text.AddOperand(operand);
-    while (true) {
-      CAPSTAN_ASSIGN_OR_RETURN(const std::string predicate, TakePredicate());
-      if (predicate.empty()) {
-        break;
-      }
-      text.AddOperator(predicate);
-    }
     if (tokens_.TakeWord("COLLATE")) {
       CAPSTAN_RETURN_IF_ERROR(tokens_.ExpectName().status());  // the catalog has one collation
     }
     if (tokens_.TakeSymbol("+")) {
       text.AddPlus();
-    } else if (tokens_.AtWord("NOT")) {
-      tokens_.Next();
-      if (!tokens_.AtWord("LIKE") && !tokens_.AtWord("BETWEEN")) {
-        return tokens_.SyntaxError();
-      }
-      text.AddOperator("NOT " + std::string(TakeBinaryOperator(tokens_)));
-    } else if (const std::string_view op = TakeBinaryOperator(tokens_); !op.empty()) {
+    } else if (const std::string_view op = TakeOperator(tokens_, kArithmetic); !op.empty()) {
       text.AddOperator(op);
     } else {
-      return text.Finish(operand);
+      return text.Finish();
     }
   }
 }
 
-Result<std::string> SelectTranslator::TakePredicate() {
+Result<std::string> SelectTranslator::TranslatePredicate() {
   if (tokens_.TakeWord("IS")) {
     const bool negated = tokens_.TakeWord("NOT");
     CAPSTAN_RETURN_IF_ERROR(tokens_.ExpectWord("NULL"));
-    return std::string(negated ? "IS NOT NULL" : "IS NULL");
+    return std::string(negated ? " IS NOT NULL" : " IS NULL");
   }
-  const bool negated = tokens_.AtWord("NOT") && tokens_.AtWord("IN", 1);
-  if (negated) {
-    tokens_.Next();
+  const std::string negation = tokens_.TakeWord("NOT") ? " NOT" : "";
+  if (tokens_.TakeWord("IN")) {
+    CAPSTAN_ASSIGN_OR_RETURN(const std::string list, TranslateInList());
+    return negation + " IN " + list;
   }
-  if (!tokens_.TakeWord("IN")) {
-    return std::string();
+  if (tokens_.TakeWord("BETWEEN")) {
+    CAPSTAN_ASSIGN_OR_RETURN(const Sql low, TranslateValue());
+    CAPSTAN_RETURN_IF_ERROR(tokens_.ExpectWord("AND"));
+    CAPSTAN_ASSIGN_OR_RETURN(const Sql high, TranslateValue());
+    return negation + " BETWEEN " + low.text + " AND " + high.text;
   }
-  const std::string in = negated ? "NOT IN " : "IN ";
+  if (tokens_.TakeWord("LIKE")) {
+    CAPSTAN_ASSIGN_OR_RETURN(const Sql pattern, TranslateValue());
+    std::string like = negation + " LIKE " + pattern.text;
+    if (tokens_.TakeWord("ESCAPE")) {
+      CAPSTAN_ASSIGN_OR_RETURN(const Sql escape, TranslateValue());
+      like += " ESCAPE " + escape.text;
+    }
+    return like;
+  }
+  if (!negation.empty()) {
+    return tokens_.SyntaxError();
+  }
+  return std::string();
+}
+
+Result<std::string> SelectTranslator::TranslateInList() {
   if (tokens_.AtSymbol("(") && AtQuery(1)) {
-    CAPSTAN_ASSIGN_OR_RETURN(const std::string query, TranslateSubquery());
-    return in + query;
+    return TranslateSubquery();
   }
   CAPSTAN_RETURN_IF_ERROR(Enter());
   CAPSTAN_RETURN_IF_ERROR(tokens_.ExpectSymbol("("));
   CAPSTAN_ASSIGN_OR_RETURN(const std::string list, TranslateList());
   CAPSTAN_RETURN_IF_ERROR(tokens_.ExpectSymbol(")"));
   Leave();
-  return in + "(" + list + ")";
+  return "(" + list + ")";
 }
 
 Result<Sql> SelectTranslator::TranslateOperand() {

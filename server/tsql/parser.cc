@@ -25,6 +25,38 @@ Result<StatementBody> ParseKill(TokenStream& tokens) {
   return StatementBody(kill);
 }
 
+// A number that is an int, a minus sign included.
+Result<int> ParseInt(TokenStream& tokens) {
+  const bool negative = tokens.TakeSymbol("-");
+  const Token& number = tokens.Peek();
+  int value = 0;
+  const char* const end = number.text.data() + number.text.size();
+  const auto parsed = std::from_chars(number.text.data(), end, value);
+  if (number.kind != TokenKind::kNumber || parsed.ec != std::errc() || parsed.ptr != end) {
+    return tokens.SyntaxError();
+  }
+  tokens.Next();
+  return negative ? -value : value;
+}
+
+// DBCC TRACEON (flag [, ...]) and DBCC TRACEOFF (...).
+Result<StatementBody> ParseDbcc(TokenStream& tokens) {
+  tokens.Next();
+  TraceStatement trace;
+  trace.on = tokens.AtWord("TRACEON");
+  if (!trace.on && !tokens.AtWord("TRACEOFF")) {
+    return tokens.SyntaxError();
+  }
+  tokens.Next();
+  CAPSTAN_RETURN_IF_ERROR(tokens.ExpectSymbol("("));
+  do {
+    CAPSTAN_ASSIGN_OR_RETURN(const int flag, ParseInt(tokens));
+    trace.flags.push_back(flag);
+  } while (tokens.TakeSymbol(","));
+  CAPSTAN_RETURN_IF_ERROR(tokens.ExpectSymbol(")"));
+  return StatementBody(std::move(trace));
+}
+
 // PRINT 'text' [+ 'text' ...], also with numbers.
 Result<StatementBody> ParsePrint(TokenStream& tokens) {
   tokens.Next();
@@ -51,6 +83,9 @@ Result<StatementBody> ParseStatement(TokenStream& tokens, bool first) {
   }
   if (tokens.AtWord("KILL")) {
     return ParseKill(tokens);
+  }
+  if (tokens.AtWord("DBCC")) {
+    return ParseDbcc(tokens);
   }
   if (tokens.AtWord("PRINT")) {
     return ParsePrint(tokens);

@@ -67,7 +67,11 @@ class SelectTranslator {
   bool AtQuery(std::size_t ahead = 0) const { return tokens_.AtWord("SELECT", ahead); }
 
   // expression_translator.cc
-  Result<Sql> TranslateExpression();
+  Result<Sql> TranslateExpression();         // conditions with AND, OR, NOT
+  Result<Sql> TranslateCondition();          // a value, compared or not
+  Result<std::string> TranslatePredicate();  // IS NULL, IN, BETWEEN, LIKE; empty if there is none
+  Result<std::string> TranslateInList();
+  Result<Sql> TranslateValue();  // operands with arithmetic between
   Result<Sql> TranslateOperand();
   Result<Sql> TranslateParenthesized();
   Result<Sql> TranslateLiteral();
@@ -81,7 +85,6 @@ class SelectTranslator {
   Result<Sql> TranslateConvert();
   Result<TypeName> ParseType();
   Result<int> ParseSmallNumber();
-  Result<std::string> TakePredicate();  // IS NULL, IN (...), NOT LIKE; empty if there is none
 
   TokenStream& tokens_;
   std::vector<std::string> common_tables_;

@@ -11,10 +11,14 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <sqlite3.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -181,21 +185,82 @@ inline Status Restore(writers::DatabaseWriter& writer, const std::string& path,
   return session->Commit();
 }
 
-// Runs `body` in a child; its result is the exit status. The child sees the parent's end of file
-// or signal only through what `body` watches: kill it or give it an end.
-inline pid_t Fork(const std::function<int()>& body) {
-  const pid_t child = ::fork();
-  if (child == 0) {
-    ::_exit(body());
+// Runs `body` in a child process; its result is the exit status. Killed when this object goes, or
+// the parent.
+class ChildProcess {
+ public:
+  explicit ChildProcess(const std::function<int()>& body) : pid_(::fork()) {
+    if (pid_ == 0) {
+      ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+      ::_exit(body());
+    }
   }
-  return child;
+  ~ChildProcess() {
+    if (pid_ > 0) {
+      (void)Kill();
+    }
+  }
+  ChildProcess(const ChildProcess&) = delete;
+  ChildProcess& operator=(const ChildProcess&) = delete;
+
+  // Exit status, or 1000 + signal.
+  int Wait() {
+    int status = 0;
+    ::waitpid(std::exchange(pid_, -1), &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+  }
+  int Kill() {
+    ::kill(pid_, SIGKILL);
+    return Wait();
+  }
+
+ private:
+  pid_t pid_;
+};
+
+inline int RunInChild(const std::function<int()>& body) {
+  return ChildProcess(body).Wait();
 }
 
-// Exit status, or 1000 + signal.
-inline int WaitFor(pid_t child) {
-  int status = 0;
-  ::waitpid(child, &status, 0);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
-}
+// Another process with connections of its own. Made before this process opens the database: SQLite
+// keeps its locks in a table of the process, and a child forked later would inherit that table and
+// take our locks for its own.
+class OtherProcess {
+ public:
+  explicit OtherProcess(const std::string& path) {
+    if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets_) != 0) {
+      std::abort();
+    }
+    child_ = std::make_unique<ChildProcess>([this, path] {
+      std::string sql(1000, '\0');
+      while (true) {
+        const ssize_t length = ::read(sockets_[1], sql.data(), sql.size());
+        if (length <= 0) {
+          return 0;
+        }
+        const int code = Application(path, 0).TryRun(sql.substr(0, static_cast<size_t>(length)));
+        (void)!::write(sockets_[1], &code, sizeof code);
+      }
+    });
+  }
+  ~OtherProcess() {
+    ::close(sockets_[0]);
+    ::close(sockets_[1]);
+  }
+  OtherProcess(const OtherProcess&) = delete;
+  OtherProcess& operator=(const OtherProcess&) = delete;
+
+  // SQLite's primary result code of `sql` on a new connection that does not wait.
+  int TryRun(const std::string& sql) {
+    int code = -1;
+    (void)!::write(sockets_[0], sql.data(), sql.size());
+    (void)!::read(sockets_[0], &code, sizeof code);
+    return code;
+  }
+
+ private:
+  int sockets_[2] = {-1, -1};
+  std::unique_ptr<ChildProcess> child_;
+};
 
 }  // namespace capstan::test

@@ -64,7 +64,7 @@ std::string Guid::ToString() const {
     if (DashBefore(pair)) {
       text.push_back('-');
     }
-    fmt::format_to(std::back_inserter(text), "{:02X}", bytes[kTextOrder[pair]]);
+    text += fmt::format("{:02X}", bytes[kTextOrder[pair]]);
   }
   return text;
 }

@@ -14,6 +14,7 @@
  *  6. The agent calls open, submit and close of one device from one thread at a time. A completion may
  *     be called from any thread of the plugin, also from inside submit.
  *  7. A plugin never prints, never ends the process, and never lets an exception out.
+ *  8. The agent ignores SIGPIPE and SIGXFSZ; a plugin leaves signals alone.
  */
 #ifndef CAPSTAN_PLUGIN_H_
 #define CAPSTAN_PLUGIN_H_
@@ -52,7 +53,7 @@ typedef struct capstan_device capstan_device; /* the plugin's own */
 
 typedef struct capstan_error {
   int32_t os_error;  /* errno, or 0 */
-  char message[500]; /* what happened, to what; empty if os_error says all */
+  char message[500]; /* what happened, to what; the text of os_error is added by the agent */
 } capstan_error;
 
 /* One operation. The agent owns the struct; it stays where it is until completion. */
@@ -132,6 +133,10 @@ typedef struct capstan_plugin {
   int (*stat)(const char *target, capstan_stat_result *result, capstan_error *error);
   int (*remove)(const char *target, capstan_error *error);
   int (*recover)(const char *target, const char *token, uint32_t action, capstan_error *error);
+
+  /* Optional (may be null, or beyond struct_size): how the device moves bytes now, for example
+   * "io_uring direct". Any thread, between open and close; the string lives as long as the library. */
+  const char *(*device_mode)(capstan_device *device);
 } capstan_plugin;
 
 /* Returns the plugin, or null if it cannot work with `agent_abi_version`. */

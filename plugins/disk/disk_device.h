@@ -1,0 +1,74 @@
+// DiskDevice: one medium that is open, with its file, its construction and its queue of requests.
+//
+// Invariants
+//  1. The medium gets its name only in COMPLETE, and only if no write and no flush failed since the
+//     last CLEAR_ERROR; a failed flush is never forgiven, as the kernel drops what it could not
+//     write.
+//  2. Everything below "queue thread" is touched by the queue's one thread (or, without a queue, by
+//     the thread that submits) and needs no lock.
+//  3. A medium that is read, and a device such as /dev/null, never has a construction.
+// Threads: Submit and Close from one thread at a time; mode from any.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "capstan/plugin.h"
+#include "plugins/disk/construction.h"
+#include "plugins/disk/failure.h"
+#include "plugins/disk/io_queue.h"
+#include "plugins/disk/medium_file.h"
+
+namespace capstan::disk {
+
+class DiskDevice final : private RequestHandler {
+ public:
+  static Failure Open(const capstan_open_params& params, std::unique_ptr<DiskDevice>* result);
+  ~DiskDevice() override = default;  // REQUIRES: Close was called
+
+  Failure Submit(capstan_request* request);
+  Failure Close(std::uint32_t outcome);
+  const char* mode() const;
+
+ private:
+  explicit DiskDevice(const capstan_open_params& params);
+
+  Failure OpenMedium(const capstan_open_params& params);
+  Failure OpenForRead(const MediumPath& path);
+  Failure OpenForWrite(const MediumPath& path, const capstan_open_params& params);
+  Failure OpenCharacterDevice(const MediumPath& path, std::uint64_t device_number);
+  void StartQueue(std::uint32_t depth);
+  Failure CheckTransfer(const capstan_request& request) const;
+
+  int DescriptorFor(const Transfer& transfer) const override;
+  bool Advance(Transfer& transfer, int result) override;
+  void RunControl(capstan_request* request) override;
+
+  Failure CheckStillThere();
+  void FinishTransfer(Transfer& transfer, std::uint32_t code, const Failure& failure);
+  Failure Flush();
+  Failure Complete();
+  Failure SetPosition(capstan_request* request);
+  static void Finish(capstan_request* request, std::uint32_t code, const Failure& failure);
+
+  const std::string target_;
+  const std::uint32_t mode_;
+  const std::uint32_t transfer_size_max_;
+  bool null_ = false;  // /dev/null: there is no queue
+  MediumFile file_;
+  std::unique_ptr<Construction> construction_;
+
+  // Queue thread.
+  std::int64_t cursor_ = 0;
+  std::int64_t data_end_ = 0;
+  std::uint32_t retries_ = 0;
+  Failure write_failure_;
+  Failure flush_failure_;
+  std::chrono::steady_clock::time_point checked_;
+
+  std::unique_ptr<IoQueue> queue_;  // last: its thread uses everything above
+};
+
+}  // namespace capstan::disk

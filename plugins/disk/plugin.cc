@@ -1,0 +1,174 @@
+// The C edge of the disk plugin: checks what comes in, and lets no exception out.
+#include "capstan/plugin.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <cstddef>
+#include <cstring>
+#include <exception>
+#include <memory>
+#include <string>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "plugins/disk/construction.h"
+#include "plugins/disk/disk_device.h"
+
+// The opaque type of plugin.h.
+struct capstan_device {
+  std::unique_ptr<capstan::disk::DiskDevice> device;
+};
+
+namespace capstan::disk {
+namespace {
+
+// Runs `body` and turns its failure, or what the standard library threw, into the C result.
+template <typename Body>
+int Edge(capstan_error* error, Body body) noexcept {
+  try {
+    const Failure failure = body();
+    if (!failure.failed()) {
+      return 0;
+    }
+    FillError(failure, error);
+  } catch (const std::bad_alloc&) {
+    *error = {ENOMEM, "the disk plugin is out of memory"};
+  } catch (const std::exception&) {  // a thread that cannot be started, for example
+    *error = {EAGAIN, "the disk plugin lacks resources of the system"};
+  }
+  return -1;
+}
+
+int Open(const capstan_open_params* params, capstan_device** device, capstan_error* error) {
+  return Edge(error, [&] {
+    if (params->struct_size < sizeof(capstan_open_params)) {
+      return Failure::Of(EINVAL, "the agent is older than the disk plugin");
+    }
+    if (params->mode < CAPSTAN_OPEN_READ || params->mode > CAPSTAN_OPEN_CREATE) {
+      return Failure::Of(EINVAL, "unknown open mode " + std::to_string(params->mode));
+    }
+    auto opened = std::make_unique<capstan_device>();
+    Failure failure = DiskDevice::Open(*params, &opened->device);
+    if (!failure.failed()) {
+      *device = opened.release();
+    }
+    return failure;
+  });
+}
+
+int Submit(capstan_device* device, capstan_request* request, capstan_error* error) {
+  return Edge(error, [&] { return device->device->Submit(request); });
+}
+
+int Close(capstan_device* device, uint32_t outcome, capstan_error* error) {
+  const std::unique_ptr<capstan_device> owned(device);
+  return Edge(error, [&] { return owned->device->Close(outcome); });
+}
+
+Failure StatMedium(const char* target, capstan_stat_result* result) {
+  result->exists = 0;
+  result->size = 0;
+  result->free_space = UINT64_MAX;
+  result->modified_unix_s = 0;
+  MediumPath path;
+  if (Failure failure = MediumPath::Resolve(target, &path); failure.failed()) {
+    return failure;
+  }
+  struct statvfs space {};
+  if (::statvfs(path.directory.c_str(), &space) == 0) {
+    result->free_space = static_cast<uint64_t>(space.f_bavail) * space.f_frsize;
+  }
+  struct stat status {};
+  if (::stat(path.path.c_str(), &status) != 0) {
+    return errno == ENOENT ? Failure::None() : Failure::Unable(errno, "look up", target);
+  }
+  result->exists = 1;
+  result->size = S_ISREG(status.st_mode) ? static_cast<uint64_t>(status.st_size) : 0;
+  result->modified_unix_s = status.st_mtime;
+  return Failure::None();
+}
+
+int Stat(const char* target, capstan_stat_result* result, capstan_error* error) {
+  return Edge(error, [&] { return StatMedium(target, result); });
+}
+
+Failure RemoveMedium(const char* target) {
+  MediumPath path;
+  if (Failure failure = MediumPath::Resolve(target, &path); failure.failed()) {
+    return failure;
+  }
+  struct stat status {};
+  if (::lstat(path.path.c_str(), &status) != 0) {
+    return Failure::Unable(errno, "remove", target);
+  }
+  if (!S_ISREG(status.st_mode)) {
+    return Failure::Of(S_ISDIR(status.st_mode) ? EISDIR : ENOTSUP,
+                       "'" + std::string(target) + "' is not a regular file and stays");
+  }
+  return ::unlink(path.path.c_str()) == 0 ? Failure::None()
+                                          : Failure::Unable(errno, "remove", target);
+}
+
+int Remove(const char* target, capstan_error* error) {
+  return Edge(error, [&] { return RemoveMedium(target); });
+}
+
+Failure RecoverMedium(const char* target, const char* token, uint32_t action) {
+  MediumPath path;
+  if (!IsToken(token)) {
+    return Failure::Of(EINVAL, "token '" + std::string(token) + "' cannot be one of ours");
+  }
+  if (Failure failure = MediumPath::Resolve(target, &path); failure.failed()) {
+    return failure;
+  }
+  switch (action) {
+    case CAPSTAN_RECOVER_COMMIT:
+      return Construction::RecoverCommit(path, token);
+    case CAPSTAN_RECOVER_DISCARD:
+      return Construction::RecoverDiscard(path, token);
+    default:
+      return Failure::Of(EINVAL, "unknown recover action " + std::to_string(action));
+  }
+}
+
+int Recover(const char* target, const char* token, uint32_t action, capstan_error* error) {
+  return Edge(error, [&] { return RecoverMedium(target, token, action); });
+}
+
+const char* DeviceMode(capstan_device* device) {
+  return device->device->mode();
+}
+
+constexpr uint32_t kRandomAccess = 0x200;  // VDF_RandomAccess
+
+constexpr capstan_plugin kPlugin = {
+    .struct_size = sizeof(capstan_plugin),
+    .abi_version = CAPSTAN_PLUGIN_ABI_VERSION,
+    .name = "disk",
+    .version = "0.1.0",
+    .vendor = "Capstan",
+    .device_class = "DISK",
+    .schemes = "",
+    .capabilities = CAPSTAN_CAN_READ | CAPSTAN_CAN_WRITE | CAPSTAN_CAN_RECOVER | CAPSTAN_CAN_REMOVE,
+    .device_features = kRandomAccess,
+    .alignment = kAlignment,
+    .open = Open,
+    .submit = Submit,
+    .close = Close,
+    .stat = Stat,
+    .remove = Remove,
+    .recover = Recover,
+    .device_mode = DeviceMode,
+};
+
+}  // namespace
+}  // namespace capstan::disk
+
+extern "C" __attribute__((visibility("default"))) const capstan_plugin* capstan_plugin_get(
+    uint32_t agent_abi_version) {
+  return agent_abi_version == CAPSTAN_PLUGIN_ABI_VERSION ? &capstan::disk::kPlugin : nullptr;
+}

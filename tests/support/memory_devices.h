@@ -1,0 +1,178 @@
+// MemoryDevices: a DeviceProvider whose media live in memory. Every set is served by a real virtual
+// device client over a real rendezvous socket, so the engine takes the same road as with agents.
+//
+// Media behave as the disk plugin's do: what is being written is invisible until Complete, an end
+// without Complete discards it, Recover finishes or undoes it.
+#pragma once
+
+#include <atomic>
+#include <cstring>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "server/engine/device_provider.h"
+#include "server/messages/messages.h"
+#include "tests/support/device_client.h"
+#include "vdi/base/guid.h"
+#include "vdi/base/mutex.h"
+#include "vdi/rendezvous.h"
+
+namespace capstan::test {
+
+class MemoryDevices final : public engine::DeviceProvider {
+ public:
+  using Bytes = std::vector<std::byte>;
+
+  explicit MemoryDevices(const std::string& socket_path) {
+    auto rendezvous = vdi::Rendezvous::Listen({.path = socket_path});
+    CAPSTAN_CHECK(rendezvous.ok());
+    rendezvous_ = std::move(rendezvous).value();
+  }
+
+  // Consulted before a command is executed; anything but success ends the command with that code.
+  // `device` counts from 0 in the order of the statement.
+  std::function<vdi::CompletionCode(std::size_t device, const vdi::ClientCommand& command)> fault;
+  // What ErrorDetail says.
+  std::string detail;
+
+  Result<engine::ProvidedSet> Open(const engine::DeviceSetRequest& request,
+                                   Deadline deadline) override {
+    auto client = std::make_unique<Client>();
+    for (const auto& target : request.targets) {
+      auto medium = Prepare(request.mode, target);
+      CAPSTAN_RETURN_IF_ERROR(medium.status());
+      client->media.push_back(*medium);
+      client->targets.push_back(target);
+    }
+    client->writes = request.mode != engine::OpenMode::kRead;
+    const std::string name = Guid::Random().ToString();
+    vdi::DeviceSetConfig wishes;
+    wishes.device_count = static_cast<std::uint32_t>(request.targets.size());
+    wishes.features = vdi::feature::kLikeDisk | vdi::feature::kRequestComplete;
+    client->client =
+        std::make_unique<DeviceClient>(rendezvous_->path(), name, wishes, Handlers(client.get()));
+    CAPSTAN_RETURN_IF_ERROR(client->client->created());
+    engine::ProvidedSet provided;
+    provided.device_names = client->client->device_names();
+    provided.agent = "memory";
+    last_client_ = client.get();
+    clients_.push_back(std::move(client));
+    CAPSTAN_ASSIGN_OR_RETURN(provided.set, rendezvous_->Open(name, deadline));
+    return provided;
+  }
+
+  Status Recover(const std::string&, const engine::DeviceTarget& target,
+                 engine::RecoverAction action, Deadline) override {
+    ++recovered;
+    MutexLock lock(mutex_);
+    const auto partial = partial_.find(target.token);
+    if (partial != partial_.end()) {
+      if (action == engine::RecoverAction::kCommit) {
+        media_[target.name] = partial->second;
+      }
+      partial_.erase(partial);
+    }
+    return OkStatus();
+  }
+
+  std::string ErrorDetail(const std::string&, const std::string&) override { return detail; }
+
+  // The committed medium of that name, or null. Not while a set works on it.
+  std::shared_ptr<Bytes> medium(const std::string& name) {
+    MutexLock lock(mutex_);
+    const auto found = media_.find(name);
+    return found == media_.end() ? nullptr : found->second;
+  }
+  void Put(const std::string& name, Bytes bytes) {
+    MutexLock lock(mutex_);
+    media_[name] = std::make_shared<Bytes>(std::move(bytes));
+  }
+  std::size_t partial_count() {
+    MutexLock lock(mutex_);
+    return partial_.size();
+  }
+  // Ends the client of the set that was opened last, as the death of an agent does.
+  void AbortLastClient() { last_client_->client->set().SignalAbort(); }
+
+  std::atomic<int> recovered{0};
+
+ private:
+  struct Client {
+    std::vector<std::shared_ptr<Bytes>> media;
+    std::vector<engine::DeviceTarget> targets;
+    bool writes = false;
+    std::unique_ptr<DeviceClient> client;  // last: its threads use the rest
+  };
+
+  Result<std::shared_ptr<Bytes>> Prepare(engine::OpenMode mode, const engine::DeviceTarget& target)
+      CAPSTAN_EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    const auto found = media_.find(target.name);
+    if (mode == engine::OpenMode::kRead) {
+      if (found == media_.end()) {
+        return SqlError(3201, target.name, OsErrorText(2));
+      }
+      return found->second;
+    }
+    if (mode == engine::OpenMode::kCreate && found != media_.end()) {
+      return SqlError(65003, target.name);
+    }
+    return partial_[target.token] = std::make_shared<Bytes>();
+  }
+
+  DeviceHandlers Handlers(Client* client) {
+    const auto with_fault = [this](auto body) {
+      return [this, body](std::size_t device, const vdi::ClientCommand& command) -> Outcome {
+        const auto code = fault ? fault(device, command) : vdi::CompletionCode::kSuccess;
+        return code != vdi::CompletionCode::kSuccess ? Outcome{.code = code}
+                                                     : body(device, command);
+      };
+    };
+    DeviceHandlers handlers;
+    handlers.read = with_fault([client](std::size_t device, const vdi::ClientCommand& command) {
+      const Bytes& bytes = *client->media[device];
+      const auto at = std::min(static_cast<std::size_t>(command.position), bytes.size());
+      const std::size_t count = std::min<std::size_t>(bytes.size() - at, command.size);
+      std::memcpy(command.buffer, bytes.data() + at, count);
+      return Outcome{.code = count == command.size ? vdi::CompletionCode::kSuccess
+                                                   : vdi::CompletionCode::kHandleEof,
+                     .bytes = static_cast<std::uint32_t>(count)};
+    });
+    handlers.write = with_fault([client](std::size_t device, const vdi::ClientCommand& command) {
+      Bytes& bytes = *client->media[device];
+      const auto end = static_cast<std::size_t>(command.position) + command.size;
+      bytes.resize(std::max(bytes.size(), end));
+      std::memcpy(bytes.data() + command.position, command.buffer, command.size);
+      return Outcome{.bytes = command.size};
+    });
+    handlers.flush = with_fault([](std::size_t, const vdi::ClientCommand&) { return Outcome{}; });
+    handlers.complete = with_fault([this, client](std::size_t device, const vdi::ClientCommand&) {
+      MutexLock lock(mutex_);
+      media_[client->targets[device].name] = client->media[device];
+      partial_.erase(client->targets[device].token);
+      return Outcome{};
+    });
+    handlers.other = with_fault([client](std::size_t device, const vdi::ClientCommand& command) {
+      if (command.code == vdi::CommandCode::kSetPosition) {
+        return Outcome{.position = static_cast<std::int64_t>(client->media[device]->size())};
+      }
+      return Outcome{.code = command.code == vdi::CommandCode::kClearError
+                                 ? vdi::CompletionCode::kSuccess
+                                 : vdi::CompletionCode::kNotSupported};
+    });
+    return handlers;
+  }
+
+  Mutex mutex_;
+  std::map<std::string, std::shared_ptr<Bytes>> media_ CAPSTAN_GUARDED_BY(mutex_);    // by target
+  std::map<std::string, std::shared_ptr<Bytes>> partial_ CAPSTAN_GUARDED_BY(mutex_);  // by token
+  std::unique_ptr<vdi::Rendezvous> rendezvous_;
+  std::vector<std::unique_ptr<Client>> clients_;
+  Client* last_client_ = nullptr;
+};
+
+}  // namespace capstan::test

@@ -1,0 +1,321 @@
+#include "tests/support/memory_plugin.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <condition_variable>
+#include <cstdio>
+#include <cstring>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+namespace capstan::test {
+namespace {
+
+using Bytes = std::vector<std::byte>;
+
+struct Medium {
+  std::string token;  // of the construction that made it
+  std::shared_ptr<Bytes> bytes = std::make_shared<Bytes>();
+};
+
+struct Shelf {
+  std::mutex mutex;
+  std::map<std::string, Medium> media;                                  // by target
+  std::map<std::pair<std::string, std::string>, Medium> constructions;  // by target, token
+};
+
+Shelf& TheShelf() {
+  static Shelf shelf;
+  return shelf;
+}
+
+int Fail(capstan_error* error, int os_error, const std::string& message) {
+  error->os_error = os_error;
+  std::snprintf(error->message, sizeof(error->message), "%s", message.c_str());
+  return -1;
+}
+
+}  // namespace
+}  // namespace capstan::test
+
+// The opaque type of plugin.h.
+struct capstan_device {
+  std::string target;
+  std::string token;
+  std::uint32_t mode = 0;
+  std::shared_ptr<std::vector<std::byte>> bytes;
+  bool complete = false;
+  std::int64_t cursor = 0;
+
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::deque<capstan_request*> requests;
+  bool stopping = false;
+  std::jthread worker;
+};
+
+namespace capstan::test {
+namespace {
+
+void Transfer(capstan_device& device, capstan_request& request) {
+  auto& bytes = *device.bytes;
+  const auto position = static_cast<std::size_t>(request.position);
+  if (request.op == CAPSTAN_OP_WRITE) {
+    bytes.resize(std::max(bytes.size(), position + request.size));
+    std::memcpy(bytes.data() + position, request.buffer, request.size);
+    request.bytes_transferred = request.size;
+  } else {
+    const std::size_t there = position < bytes.size() ? bytes.size() - position : 0;
+    request.bytes_transferred =
+        static_cast<std::uint32_t>(std::min<std::size_t>(there, request.size));
+    if (request.bytes_transferred > 0) {
+      std::memcpy(request.buffer, bytes.data() + position, request.bytes_transferred);
+    }
+    if (request.bytes_transferred < request.size) {
+      request.completion_code = 38;
+      Fail(&request.error, 0, "end of data of medium '" + device.target + "'");
+    }
+  }
+  device.cursor = request.position + request.bytes_transferred;
+}
+
+void Complete(capstan_device& device) {
+  if (device.mode == CAPSTAN_OPEN_READ || device.complete) {
+    return;
+  }
+  Shelf& shelf = TheShelf();
+  const std::lock_guard lock(shelf.mutex);
+  shelf.media[device.target] = {device.token, device.bytes};
+  shelf.constructions.erase({device.target, device.token});
+  device.complete = true;
+}
+
+void SetPosition(capstan_device& device, capstan_request& request) {
+  const auto end = static_cast<std::int64_t>(device.bytes->size());
+  const std::int64_t bases[] = {0, device.cursor, end};
+  if (request.size > 2 || bases[request.size] + request.position < 0) {
+    request.completion_code = 29;
+    Fail(&request.error, EINVAL, "unable to set the position of medium '" + device.target + "'");
+    return;
+  }
+  device.cursor = bases[request.size] + request.position;
+  request.out_position = device.cursor;
+}
+
+void Carry(capstan_device& device, capstan_request& request) {
+  request.completion_code = 0;
+  switch (request.op) {
+    case CAPSTAN_OP_READ:
+    case CAPSTAN_OP_WRITE:
+      Transfer(device, request);
+      break;
+    case CAPSTAN_OP_CLEAR_ERROR:
+    case CAPSTAN_OP_FLUSH:
+      break;
+    case CAPSTAN_OP_REWIND:
+      device.cursor = 0;
+      break;
+    case CAPSTAN_OP_GET_POSITION:
+      request.out_position = device.cursor;
+      break;
+    case CAPSTAN_OP_SET_POSITION:
+      SetPosition(device, request);
+      break;
+    case CAPSTAN_OP_COMPLETE:
+      Complete(device);
+      break;
+    default:
+      request.completion_code = 50;
+      Fail(&request.error, ENOTSUP, "medium '" + device.target + "' has no such operation");
+  }
+  request.complete(&request);
+}
+
+void Work(capstan_device& device) {
+  std::unique_lock lock(device.mutex);
+  while (true) {
+    device.changed.wait(lock, [&] { return device.stopping || !device.requests.empty(); });
+    if (device.requests.empty()) {
+      return;
+    }
+    capstan_request& request = *device.requests.front();
+    lock.unlock();
+    Carry(device, request);
+    lock.lock();
+    device.requests.pop_front();
+    device.changed.notify_all();
+  }
+}
+
+int Open(const capstan_open_params* params, capstan_device** result, capstan_error* error) {
+  auto device = std::make_unique<capstan_device>();
+  device->target = params->target;
+  device->token = params->token;
+  device->mode = params->mode;
+  Shelf& shelf = TheShelf();
+  const std::lock_guard lock(shelf.mutex);
+  const auto medium = shelf.media.find(device->target);
+  if (params->mode == CAPSTAN_OPEN_READ) {
+    if (medium == shelf.media.end()) {
+      return Fail(error, ENOENT, "unable to open medium '" + device->target + "'");
+    }
+    device->bytes = medium->second.bytes;
+  } else {
+    if (params->mode == CAPSTAN_OPEN_CREATE && medium != shelf.media.end()) {
+      return Fail(error, EEXIST, "unable to create medium '" + device->target + "'");
+    }
+    const auto found = shelf.constructions.lower_bound({device->target, ""});
+    if (found != shelf.constructions.end() && found->first.first == device->target) {
+      return Fail(error, EBUSY, "medium '" + device->target + "' is held by another writer");
+    }
+    device->bytes = shelf.constructions[{device->target, device->token}].bytes;
+  }
+  device->worker = std::jthread([&target = *device] { Work(target); });
+  *result = device.release();
+  return 0;
+}
+
+int Submit(capstan_device* device, capstan_request* request, capstan_error* error) {
+  const bool writes = request->op == CAPSTAN_OP_WRITE;
+  if (writes && device->mode == CAPSTAN_OPEN_READ) {
+    return Fail(error, EBADF, "medium '" + device->target + "' is open for reading only");
+  }
+  if ((writes || request->op == CAPSTAN_OP_READ) &&
+      (request->position < 0 || request->size == 0 || request->buffer == nullptr)) {
+    return Fail(error, EINVAL, "transfer out of range on medium '" + device->target + "'");
+  }
+  const std::lock_guard lock(device->mutex);
+  device->requests.push_back(request);
+  device->changed.notify_all();
+  return 0;
+}
+
+void Stop(capstan_device& device) {
+  {
+    std::unique_lock lock(device.mutex);
+    device.changed.wait(lock, [&] { return device.requests.empty(); });
+    device.stopping = true;
+    device.changed.notify_all();
+  }
+  device.worker.join();
+}
+
+int Close(capstan_device* raw, uint32_t outcome, capstan_error* error) {
+  const std::unique_ptr<capstan_device> device(raw);
+  Stop(*device);
+  if (device->mode == CAPSTAN_OPEN_READ || outcome == CAPSTAN_OUTCOME_KEEP) {
+    return 0;
+  }
+  Shelf& shelf = TheShelf();
+  const std::lock_guard lock(shelf.mutex);
+  shelf.constructions.erase({device->target, device->token});
+  if (outcome == CAPSTAN_OUTCOME_DISCARD && device->complete) {
+    shelf.media.erase(device->target);
+  }
+  return outcome == CAPSTAN_OUTCOME_DISCARD || device->complete
+             ? 0
+             : Fail(error, EINVAL, "medium '" + device->target + "' was closed incomplete");
+}
+
+int Stat(const char* target, capstan_stat_result* result, capstan_error*) {
+  Shelf& shelf = TheShelf();
+  const std::lock_guard lock(shelf.mutex);
+  const auto medium = shelf.media.find(target);
+  result->exists = medium != shelf.media.end() ? 1 : 0;
+  result->size = medium != shelf.media.end() ? medium->second.bytes->size() : 0;
+  result->free_space = UINT64_MAX;
+  result->modified_unix_s = 0;
+  return 0;
+}
+
+int Remove(const char* target, capstan_error* error) {
+  Shelf& shelf = TheShelf();
+  const std::lock_guard lock(shelf.mutex);
+  return shelf.media.erase(target) == 1
+             ? 0
+             : Fail(error, ENOENT, std::string("unable to remove medium '") + target + "'");
+}
+
+int Recover(const char* target, const char* token, uint32_t action, capstan_error* error) {
+  Shelf& shelf = TheShelf();
+  const std::lock_guard lock(shelf.mutex);
+  const auto begun = shelf.constructions.find({target, token});
+  const auto medium = shelf.media.find(target);
+  const bool finished = medium != shelf.media.end() && medium->second.token == token;
+  if (action == CAPSTAN_RECOVER_DISCARD) {
+    if (begun != shelf.constructions.end()) {
+      shelf.constructions.erase(begun);
+    } else if (finished) {
+      shelf.media.erase(medium);
+    }
+    return 0;
+  }
+  if (begun != shelf.constructions.end()) {
+    shelf.media[target] = {token, begun->second.bytes};
+    shelf.constructions.erase(begun);
+    return 0;
+  }
+  return finished ? 0 : Fail(error, ENOENT, std::string("nothing to recover for '") + target + "'");
+}
+
+const char* DeviceMode(capstan_device*) {
+  return "memory";
+}
+
+constexpr capstan_plugin kPlugin = {
+    .struct_size = sizeof(capstan_plugin),
+    .abi_version = CAPSTAN_PLUGIN_ABI_VERSION,
+    .name = "memory",
+    .version = "1",
+    .vendor = "Capstan tests",
+    .device_class = "DISK",
+    .schemes = "mem",
+    .capabilities = CAPSTAN_CAN_READ | CAPSTAN_CAN_WRITE | CAPSTAN_CAN_RECOVER | CAPSTAN_CAN_REMOVE,
+    .device_features = 0x200,
+    .alignment = 4096,
+    .open = Open,
+    .submit = Submit,
+    .close = Close,
+    .stat = Stat,
+    .remove = Remove,
+    .recover = Recover,
+    .device_mode = DeviceMode,
+};
+
+}  // namespace
+
+const capstan_plugin* MemoryPlugin() {
+  return &kPlugin;
+}
+
+void ForgetMemoryMedia() {
+  Shelf& shelf = TheShelf();
+  const std::lock_guard lock(shelf.mutex);
+  shelf.media.clear();
+  shelf.constructions.clear();
+}
+
+bool MemoryMediumExists(const std::string& target) {
+  Shelf& shelf = TheShelf();
+  const std::lock_guard lock(shelf.mutex);
+  return shelf.media.count(target) == 1;
+}
+
+std::vector<std::byte> MemoryMediumBytes(const std::string& target) {
+  Shelf& shelf = TheShelf();
+  const std::lock_guard lock(shelf.mutex);
+  const auto medium = shelf.media.find(target);
+  return medium == shelf.media.end() ? Bytes{} : *medium->second.bytes;
+}
+
+std::size_t MemoryConstructionCount() {
+  Shelf& shelf = TheShelf();
+  const std::lock_guard lock(shelf.mutex);
+  return shelf.constructions.size();
+}
+
+}  // namespace capstan::test

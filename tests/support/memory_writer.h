@@ -1,0 +1,139 @@
+// MemoryWriter: a DatabaseWriter whose databases are byte strings in memory, spread over any number
+// of files and volumes. Restores land in `restored`.
+#pragma once
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "server/messages/messages.h"
+#include "server/writers/database_writer.h"
+#include "vdi/base/mutex.h"
+
+namespace capstan::test {
+
+class MemoryWriter final : public writers::DatabaseWriter {
+ public:
+  using Bytes = std::vector<std::byte>;
+
+  // File i lies on volume i, so each has a reader of its own.
+  std::vector<Bytes> files;
+  // Fails the n-th read of a backup (from 1); 0 = none.
+  std::atomic<int> fail_read{0};
+  std::map<std::string, Bytes> restored;  // by physical name, after Commit
+  std::vector<std::string> discarded;     // job names given to DiscardRestore
+
+  static Bytes Pattern(std::size_t size, unsigned seed) {
+    Bytes bytes(size);
+    std::uint64_t state = seed * 0x9E3779B97F4A7C15ULL + 1;
+    for (std::size_t i = 0; i < size; ++i) {
+      state = state * 6364136223846793005ULL + 1442695040888963407ULL;
+      bytes[i] = static_cast<std::byte>(state >> 56);
+    }
+    return bytes;
+  }
+
+  std::string_view scheme() const override { return "memory"; }
+  writers::WriterInfo info() const override { return {.name = "MemoryWriter"}; }
+
+  Result<writers::DatabaseDescription> Describe(const std::string& location,
+                                                const std::string& logical_name) override {
+    writers::DatabaseDescription description;
+    description.writer = "memory";
+    description.page_size = 4096;
+    for (std::size_t i = 0; i < files.size(); ++i) {
+      writers::DatabaseFile file;
+      file.file_id = static_cast<std::uint32_t>(i + 1);
+      file.logical_name = i == 0 ? logical_name : logical_name + std::to_string(i + 1);
+      file.physical_name = i == 0 ? location : location + std::to_string(i + 1);
+      file.size_bytes = files[i].size();
+      file.page_size = 4096;
+      file.volume = static_cast<std::uint32_t>(i);
+      description.files.push_back(file);
+      description.volumes.push_back("volume" + std::to_string(i));
+    }
+    return description;
+  }
+
+  Result<std::unique_ptr<writers::BackupSession>> BeginBackup(
+      const std::string& location, const std::string& logical_name,
+      const writers::BackupOptions&) override {
+    auto session = std::make_unique<Backup>(*this);
+    CAPSTAN_ASSIGN_OR_RETURN(session->description_, Describe(location, logical_name));
+    session->next_.resize(files.size());
+    return std::unique_ptr<writers::BackupSession>(std::move(session));
+  }
+
+  Result<std::unique_ptr<writers::RestoreSession>> BeginRestore(
+      std::span<const writers::RestoreTarget> targets, const writers::RestoreOptions&) override {
+    auto session = std::make_unique<Restore>(*this);
+    for (const auto& target : targets) {
+      session->names_.push_back(target.physical_name);
+      session->built_.emplace_back(target.file.size_bytes);
+    }
+    return std::unique_ptr<writers::RestoreSession>(std::move(session));
+  }
+
+  Status DiscardRestore(const std::string&, const std::string& job_name) override {
+    discarded.push_back(job_name);
+    return OkStatus();
+  }
+
+ private:
+  struct Backup final : writers::BackupSession {
+    explicit Backup(MemoryWriter& writer) : writer_(writer) {}
+    const writers::DatabaseDescription& description() const override { return description_; }
+    writers::Lsn first_lsn() const override { return {100}; }
+    writers::Lsn last_lsn() const override { return {200}; }
+    writers::Lsn checkpoint_lsn() const override { return {150}; }
+    Result<std::optional<writers::Extent>> NextExtent(std::uint32_t volume,
+                                                      std::uint32_t length_max) override {
+      const std::uint64_t size = writer_.files[volume].size();
+      if (next_[volume] == size) {
+        return std::optional<writers::Extent>();
+      }
+      const auto length =
+          static_cast<std::uint32_t>(std::min<std::uint64_t>(length_max, size - next_[volume]));
+      writers::Extent extent{.file_index = volume, .offset = next_[volume], .length = length};
+      next_[volume] += length;
+      return std::optional(extent);
+    }
+    Status ReadExtent(const writers::Extent& extent, std::span<std::byte> target) override {
+      if (writer_.fail_read > 0 && --writer_.fail_read == 0) {
+        return SqlError(65005, "memory", "planned read fault");
+      }
+      std::memcpy(target.data(), writer_.files[extent.file_index].data() + extent.offset,
+                  extent.length);
+      return OkStatus();
+    }
+    Status End() override { return OkStatus(); }
+
+    MemoryWriter& writer_;
+    writers::DatabaseDescription description_;
+    std::vector<std::uint64_t> next_;
+  };
+
+  struct Restore final : writers::RestoreSession {
+    explicit Restore(MemoryWriter& writer) : writer_(writer) {}
+    Status WriteExtent(const writers::Extent& extent, std::span<const std::byte> source) override {
+      std::memcpy(built_[extent.file_index].data() + extent.offset, source.data(), source.size());
+      return OkStatus();
+    }
+    Status Commit() override {
+      for (std::size_t i = 0; i < names_.size(); ++i) {
+        writer_.restored[names_[i]] = built_[i];
+      }
+      return OkStatus();
+    }
+
+    MemoryWriter& writer_;
+    std::vector<std::string> names_;
+    std::vector<Bytes> built_;
+  };
+};
+
+}  // namespace capstan::test

@@ -1,0 +1,96 @@
+#include "server/writers/sqlite/page_cache_guard.h"
+
+#include <algorithm>
+#include <vector>
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <sys/vfs.h>
+
+#include "tests/support/sqlite_fixture.h"
+#include "vdi/base/unique_fd.h"
+
+namespace capstan::writers {
+namespace {
+
+using namespace test;  // NOLINT(google-build-using-namespace): matchers and fixtures of this test
+
+constexpr std::uint64_t kFileBytes = 20 << 20;  // two and a half windows
+constexpr std::uint64_t kReadBytes = 1 << 20;
+constexpr long kTmpfsMagic = 0x01021994;
+
+class PageCacheGuardTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    struct statfs info {};
+    ASSERT_EQ(::statfs(scratch_.path().c_str(), &info), 0);
+    if (info.f_type == kTmpfsMagic) {
+      GTEST_SKIP() << "files of a tmpfs are always resident";
+    }
+    WriteWhole(path_, std::string(kFileBytes, 'x'));
+    fd_ = UniqueFd(::open(path_.c_str(), O_RDONLY | O_CLOEXEC));
+    ::fsync(fd_.get());
+    ::posix_fadvise(fd_.get(), 0, 0, POSIX_FADV_DONTNEED);
+    ASSERT_EQ(ResidentBytes(0, kFileBytes), 0U);
+  }
+
+  void Read(std::uint64_t offset, std::uint64_t length) {
+    std::vector<char> buffer(length);
+    ASSERT_EQ(::pread(fd_.get(), buffer.data(), length, static_cast<off_t>(offset)),
+              static_cast<ssize_t>(length));
+  }
+
+  void ReadAllThrough(PageCacheGuard& guard) {
+    for (std::uint64_t offset = 0; offset < kFileBytes; offset += kReadBytes) {
+      guard.Advance(offset + kReadBytes - 1);
+      Read(offset, kReadBytes);
+      guard.Done(offset, kReadBytes);
+    }
+  }
+
+  std::uint64_t ResidentBytes(std::uint64_t offset, std::uint64_t length) const {
+    void* const address =
+        ::mmap(nullptr, length, PROT_READ, MAP_SHARED, fd_.get(), static_cast<off_t>(offset));
+    std::vector<unsigned char> resident(length / 4096);
+    EXPECT_EQ(::mincore(address, length, resident.data()), 0);
+    ::munmap(address, length);
+    return 4096 * static_cast<std::uint64_t>(
+                      std::ranges::count_if(resident, [](unsigned char r) { return r & 1; }));
+  }
+
+  ScratchDirectory scratch_;
+  const std::string path_ = scratch_.File("file");
+  UniqueFd fd_;
+};
+
+TEST_F(PageCacheGuardTest, DropsWhatOnlyTheReaderBroughtIn) {
+  PageCacheGuard guard(fd_.get(), kFileBytes, true);
+
+  ReadAllThrough(guard);
+
+  EXPECT_LT(ResidentBytes(0, kFileBytes), kFileBytes / 20);
+}
+
+TEST_F(PageCacheGuardTest, KeepsWhatWasThereBefore) {
+  ::posix_fadvise(fd_.get(), 0, 0, POSIX_FADV_RANDOM);  // no read-ahead around the hot megabyte
+  constexpr std::uint64_t kHot = 9 << 20;
+  Read(kHot, kReadBytes);
+  PageCacheGuard guard(fd_.get(), kFileBytes, true);
+
+  ReadAllThrough(guard);
+
+  EXPECT_EQ(ResidentBytes(kHot, kReadBytes), kReadBytes);
+  EXPECT_LT(ResidentBytes(0, kFileBytes), kReadBytes + kFileBytes / 10);
+}
+
+TEST_F(PageCacheGuardTest, KeepsEverythingWhenToldTo) {
+  PageCacheGuard guard(fd_.get(), kFileBytes, false);
+
+  ReadAllThrough(guard);
+
+  EXPECT_EQ(ResidentBytes(0, kFileBytes), kFileBytes);
+}
+
+}  // namespace
+}  // namespace capstan::writers

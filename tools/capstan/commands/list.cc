@@ -1,0 +1,153 @@
+#include "tools/capstan/commands/list.h"
+
+#include <array>
+
+#include <fmt/format.h>
+
+#include "tools/capstan/text_width.h"
+#include "vdi/base/check.h"
+
+namespace capstan::cli {
+namespace {
+
+constexpr std::array kDatabases = std::to_array<ColumnView>({
+    {"name", "name"},
+    {"source", "source"},
+    {"recovery_model_desc", "recovery model"},
+    {"state_desc", "state"},
+    {"create_date", "registered"},
+});
+constexpr std::array kAgents = std::to_array<ColumnView>({
+    {"agent_name", "agent"},
+    {"plugin", "plugin"},
+    {"plugin_version", "version"},
+    {"device_class", "device class"},
+    {"pid", "pid"},
+    {"attached_at", "attached"},
+    {"state", "state"},
+    {"last_error", "last error"},
+});
+constexpr std::array kDevices = std::to_array<ColumnView>({
+    {"session_id", "job"},
+    {"device_name", "device"},
+    {"target", "target"},
+    {"agent", "agent"},
+    {"mode", "mode"},
+    {"bytes", "bytes", Unit::kBytes},
+    {"current_bytes_per_second", "now", Unit::kBytesPerSecond},
+    {"mean_bytes_per_second", "mean", Unit::kBytesPerSecond},
+    {"in_flight", "in flight"},
+    {"state", "state"},
+    {"wait", "wait"},
+    {"errors", "errors"},
+});
+constexpr std::array kDeviceSets = std::to_array<ColumnView>({
+    {"set_name", "set"},
+    {"state", "state"},
+    {"client_pid", "client pid"},
+    {"device_count", "devices"},
+    {"features", "features"},
+});
+constexpr std::array kJobs = std::to_array<ColumnView>({
+    {"session_id", "job"},
+    {"command", "command"},
+    {"database_name", "database"},
+    {"status", "status"},
+    {"phase", "phase"},
+    {"percent_complete", "done", Unit::kPercent},
+    {"total_elapsed_time", "elapsed", Unit::kMilliseconds},
+    {"estimated_completion_time", "left", Unit::kMilliseconds},
+    {"wait_type", "wait"},
+    {"start_time", "started"},
+});
+
+std::string Braced(const std::string& guid) {
+  return guid.starts_with('{') ? guid : "{" + guid + "}";
+}
+
+std::string OneLine(const RowReader& row, std::string_view column, std::string_view fallback) {
+  const std::string text = Printable(row.Text(column));
+  return text.empty() ? std::string(fallback) : text;
+}
+
+}  // namespace
+
+std::string ListStatement(ListSubject subject) {
+  switch (subject) {
+    case ListSubject::kDatabases:
+      return "SELECT name, database_id, create_date, source, recovery_model_desc, state_desc "
+             "FROM sys.databases ORDER BY name";
+    case ListSubject::kAgents:
+      return "SELECT agent_name, plugin, plugin_version, device_class, pid, attached_at, state, "
+             "last_error FROM sys.dm_backup_agents ORDER BY agent_name";
+    case ListSubject::kDevices:
+      return "SELECT session_id, job_id, device_name, target, agent, mode, bytes, "
+             "current_bytes_per_second, mean_bytes_per_second, in_flight, state, wait, errors, "
+             "last_error FROM sys.dm_backup_devices ORDER BY session_id, device_name";
+    case ListSubject::kDeviceSets:
+      return "SELECT set_name, state, client_pid, device_count, features "
+             "FROM sys.dm_backup_device_sets ORDER BY set_name";
+    case ListSubject::kJobs:
+      return "SELECT session_id, start_time, status, command, database_name, percent_complete, "
+             "estimated_completion_time, total_elapsed_time, wait_type, phase, statement "
+             "FROM sys.dm_exec_requests ORDER BY session_id";
+    case ListSubject::kWriters:
+      return "SELECT writer_name, writer_id, instance_id, state, state_desc, last_error "
+             "FROM sys.dm_backup_writers ORDER BY writer_name";
+  }
+  CAPSTAN_CHECK(false);
+}
+
+std::span<const ColumnView> ListColumns(ListSubject subject) {
+  switch (subject) {
+    case ListSubject::kDatabases:
+      return kDatabases;
+    case ListSubject::kAgents:
+      return kAgents;
+    case ListSubject::kDevices:
+      return kDevices;
+    case ListSubject::kDeviceSets:
+      return kDeviceSets;
+    case ListSubject::kJobs:
+      return kJobs;
+    case ListSubject::kWriters:
+      return {};
+  }
+  CAPSTAN_CHECK(false);
+}
+
+std::string FormatWriters(const ResultSet& writers) {
+  std::string text;
+  for (const Row& row : writers.rows) {
+    const RowReader reader(writers, row);
+    text += fmt::format(
+        "{}Writer name: '{}'\n"
+        "   Writer Id: {}\n"
+        "   Writer Instance Id: {}\n"
+        "   State: [{}] {}\n"
+        "   Last error: {}\n",
+        text.empty() ? "" : "\n", OneLine(reader, "writer_name", ""),
+        Braced(OneLine(reader, "writer_id", "")), Braced(OneLine(reader, "instance_id", "")),
+        OneLine(reader, "state", "?"), OneLine(reader, "state_desc", "Unknown"),
+        OneLine(reader, "last_error", "No error"));
+  }
+  return text;
+}
+
+ExitStatus RunList(Session& session, const ListOptions& options) {
+  const QueryResult result = Query(session, ListStatement(options.subject));
+  if (result.status != ExitStatus::kDone) {
+    return result.status;
+  }
+  const ResultSet& rows = result.result_sets.front();
+  if (options.format == OutputFormat::kJson) {
+    PrintResultSet(session.console, rows, OutputFormat::kJson);
+  } else if (options.subject == ListSubject::kWriters) {
+    session.console.Out(FormatWriters(rows));
+  } else {
+    PrintResultSet(session.console, Laid(rows, ListColumns(options.subject)), OutputFormat::kTable);
+  }
+  return ExitStatus::kDone;
+}
+
+}  // namespace capstan::cli

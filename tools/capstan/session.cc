@@ -1,0 +1,94 @@
+#include "tools/capstan/session.h"
+
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "tools/capstan/json_printer.h"
+#include "tools/capstan/statement_reporter.h"
+#include "tools/capstan/table_printer.h"
+
+namespace capstan::cli {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::chrono::milliseconds kProgressInterval = 250ms;
+
+Result<Outcome> Execute(Session& session, std::string_view batch, const ExecuteOptions& options,
+                        ResponseSink& sink) {
+  session.interrupt.OnInterrupt([&client = session.client] { client.Cancel(); });
+  return session.client.Execute(batch, options, sink);
+}
+
+ExitStatus ExitStatusOf(Console& console, const Result<Outcome>& outcome) {
+  if (!outcome.ok()) {
+    return ReportFailure(console, outcome.status());
+  }
+  return *outcome == Outcome::kSucceeded ? ExitStatus::kDone : ExitStatus::kFailed;
+}
+
+// Keeps result sets, prints errors.
+class Collector final : public ResponseSink {
+ public:
+  explicit Collector(Console& console) : console_(console) {}
+
+  std::vector<ResultSet> TakeResultSets() { return std::move(result_sets_); }
+
+  void OnMessage(const ServerMessage& message) override {
+    if (message.is_error()) {
+      console_.Error(FormatMessage(message));
+    }
+  }
+  void OnResultSet(std::vector<Column> columns) override {
+    result_sets_.push_back({std::move(columns), {}});
+  }
+  void OnRow(Row row) override { result_sets_.back().rows.push_back(std::move(row)); }
+  void OnProgress(const Progress& /*progress*/) override {}
+
+ private:
+  Console& console_;
+  std::vector<ResultSet> result_sets_;
+};
+
+}  // namespace
+
+ExitStatus ReportFailure(Console& console, const Status& status) {
+  const bool cancelled = status.code() == Code::kCancelled;
+  // Below the ^C that the terminal has shown.
+  std::string text = cancelled && console.error_is_terminal() ? "\n" : "";
+  text +=
+      fmt::format("capstan: {}\n", cancelled ? "the statement was cancelled" : status.message());
+  if (!status.hint().empty()) {
+    text += fmt::format("HINT: {}\n", status.hint());
+  }
+  console.Error(text);
+  return status.code() == Code::kUnavailable ? ExitStatus::kUnreachable : ExitStatus::kFailed;
+}
+
+ExitStatus RunStatement(Session& session, std::string_view batch, const StatementOptions& options) {
+  StatementReporter reporter(session.console, options.format);
+  const Result<Outcome> outcome =
+      Execute(session, batch,
+              {.progress_interval = options.with_progress ? kProgressInterval : 0ms}, reporter);
+  reporter.Finish();
+  return ExitStatusOf(session.console, outcome);
+}
+
+QueryResult Query(Session& session, std::string_view batch, std::size_t result_set_count) {
+  Collector collector(session.console);
+  const Result<Outcome> outcome = Execute(session, batch, {}, collector);
+  QueryResult result{ExitStatusOf(session.console, outcome), collector.TakeResultSets()};
+  if (result.status == ExitStatus::kDone && result.result_sets.size() < result_set_count) {
+    result.status = ReportFailure(
+        session.console, Error(Code::kInternal, "the server sent {} result sets instead of {}",
+                               result.result_sets.size(), result_set_count));
+  }
+  return result;
+}
+
+void PrintResultSet(Console& console, const ResultSet& result_set, OutputFormat format) {
+  console.Out(format == OutputFormat::kJson ? FormatJson(result_set) : FormatTable(result_set));
+}
+
+}  // namespace capstan::cli

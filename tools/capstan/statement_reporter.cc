@@ -1,0 +1,111 @@
+#include "tools/capstan/statement_reporter.h"
+
+#include <string_view>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "tools/capstan/progress_view.h"
+#include "tools/capstan/table_printer.h"
+#include "tools/capstan/text_width.h"
+
+namespace capstan::cli {
+namespace {
+
+constexpr int kPercentProcessed = 3211;  // "10 percent processed."
+
+// Keeps line ends, for messages of several lines.
+std::string PrintableLines(std::string_view text) {
+  std::string result;
+  for (;;) {
+    const std::size_t end = text.find('\n');
+    result += Printable(text.substr(0, end)) + '\n';
+    if (end == std::string_view::npos || end + 1 == text.size()) {
+      return result;
+    }
+    text.remove_prefix(end + 1);
+  }
+}
+
+}  // namespace
+
+std::string FormatMessage(const ServerMessage& message) {
+  std::string text;
+  if (message.is_error()) {
+    text = fmt::format("Msg {}, Level {}, State {}, Line {}\n", message.number, message.severity,
+                       message.state, message.line);
+  }
+  text += PrintableLines(message.text);
+  if (!message.hint.empty()) {
+    text += "HINT: " + PrintableLines(message.hint);
+  }
+  return text;
+}
+
+StatementReporter::StatementReporter(Console& console, OutputFormat format)
+    : console_(console), format_(format) {}
+
+void StatementReporter::OnMessage(const ServerMessage& message) {
+  PrintPendingResultSet();
+  if (message.is_error()) {
+    console_.Error(FormatMessage(message));
+    return;
+  }
+  // The live block shows the same, better.
+  const bool redundant = message.number == kPercentProcessed && last_progress_.has_value() &&
+                         console_.error_is_terminal() && console_.out_is_terminal();
+  if (!redundant) {
+    PrintInformation(FormatMessage(message));
+  }
+}
+
+void StatementReporter::OnResultSet(std::vector<Column> columns) {
+  PrintPendingResultSet();
+  pending_ = ResultSet{std::move(columns), {}};
+}
+
+void StatementReporter::OnRow(Row row) {
+  pending_->rows.push_back(std::move(row));
+}
+
+void StatementReporter::OnProgress(const Progress& progress) {
+  last_progress_ = progress;
+  if (console_.error_is_terminal()) {
+    console_.DrawLive(RenderProgress(progress, console_.size()));
+  }
+}
+
+void StatementReporter::Finish() {
+  PrintPendingResultSet();
+  if (!last_progress_.has_value()) {
+    return;
+  }
+  if (console_.error_is_terminal()) {
+    console_.KeepLive();
+    return;
+  }
+  for (const std::string& line : RenderSummary(*last_progress_)) {
+    PrintInformation(line + '\n');
+  }
+}
+
+void StatementReporter::PrintPendingResultSet() {
+  if (!pending_.has_value()) {
+    return;
+  }
+  PrintResultSet(console_, *pending_, format_);
+  if (format_ == OutputFormat::kTable) {
+    console_.Out(FormatRowCount(pending_->rows.size()));
+  }
+  pending_.reset();
+}
+
+void StatementReporter::PrintInformation(const std::string& text) {
+  if (format_ == OutputFormat::kJson) {
+    console_.Error(text);
+  } else {
+    console_.Out(text);
+  }
+}
+
+}  // namespace capstan::cli
