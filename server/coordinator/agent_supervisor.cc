@@ -14,8 +14,8 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <sys/eventfd.h>
-#include <sys/pidfd.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -121,7 +121,8 @@ class Child {
     }
     pid_ = pid;
     started_at_ = Deadline::Clock::now();
-    exit_fd_.Reset(::pidfd_open(pid, 0));
+    // glibc 2.36 declares pidfd_open for C only.
+    exit_fd_.Reset(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
     CAPSTAN_LOG(kInfo, "agent process begin name={} pid={}", name_, pid);
   }
 
