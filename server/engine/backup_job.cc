@@ -39,6 +39,7 @@ Status BackupJob::Run() {
   if (status.ok()) status = Transfer();
   if (status.ok()) status = Commit();
   if (!status.ok()) {
+    media_touched_ = media_touched_ && status.reason() != 65001;  // nobody was there to touch them
     Undo();
     return status;
   }
@@ -229,8 +230,8 @@ void BackupJob::Undo() {
   }
   const Deadline deadline = Deadline::After(parts_.settings.timeouts.recover);
   for (const auto& device : journal_.devices) {
-    if (device.device_class == "VIRTUAL_DEVICE") {
-      continue;  // its owner was told by the abort or by the missing Complete
+    if (device.device_class == "VIRTUAL_DEVICE" || !media_touched_) {
+      continue;  // a vendor was told by the abort or by the missing Complete
     }
     Status discarded =
         parts_.devices.Recover(device.device_class, {.name = device.target, .token = device.token},
