@@ -126,7 +126,9 @@ Failure DiskDevice::OpenCharacterDevice(const MediumPath& path, std::uint64_t de
 
 void DiskDevice::StartQueue(std::uint32_t depth) {
   RequestHandler& handler = *this;
-  if (UringIsWanted()) {
+  // Through the page cache io_uring hands every transfer to a kernel thread, and those get in each
+  // other's way: one thread of our own is several times faster there.
+  if (file_.direct() && UringIsWanted()) {
     queue_ = UringQueue::Create(handler, depth);
   }
   if (!queue_) {

@@ -68,14 +68,12 @@ MediaUnderTest OnTmpfs() {
           .mode = "io_uring (direct|buffered)|pread/pwrite (direct|buffered)"};
 }
 
-INSTANTIATE_TEST_SUITE_P(Disk, MediaConformance,
-                         testing::Values(OnDisk("UringDirect", "", "io_uring direct"),
-                                         OnDisk("UringBuffered", "buffered", "io_uring buffered"),
-                                         OnDisk("ThreadDirect", "threads", "pread/pwrite direct"),
-                                         OnDisk("ThreadBuffered", "threads,buffered",
-                                                "pread/pwrite buffered"),
-                                         OnTmpfs()),
-                         NameOf);
+INSTANTIATE_TEST_SUITE_P(
+    Disk, MediaConformance,
+    testing::Values(OnDisk("UringDirect", "", "io_uring direct"),
+                    OnDisk("ThreadDirect", "threads", "pread/pwrite direct"),
+                    OnDisk("ThreadBuffered", "buffered", "pread/pwrite buffered"), OnTmpfs()),
+    NameOf);
 
 }  // namespace
 }  // namespace capstan::test
