@@ -67,6 +67,7 @@ int main(int argc, char** argv) {
     PrintFailure(status);
     return kExitUsage;
   }
+  capstan::SetLogLevel(config.log_level);
 
   const sigset_t signals = StopSignals();
   ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);

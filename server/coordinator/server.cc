@@ -9,7 +9,9 @@
 
 #include <fmt/format.h>
 #include <grpcpp/grpcpp.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "server/catalog/catalog.h"
@@ -24,6 +26,7 @@
 #include "server/writers/sqlite/sqlite_writer.h"
 #include "vdi/base/log.h"
 #include "vdi/base/mutex.h"
+#include "vdi/base/unique_fd.h"
 #include "vdi/rendezvous.h"
 
 namespace capstan::coordinator {
@@ -37,6 +40,16 @@ Status MakeDirectory(const std::string& path) {
     return OsError(errno, fmt::format("unable to create the directory '{}'", path));
   }
   return OkStatus();
+}
+
+bool AnswersAt(const std::string& socket_path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  socket_path.copy(address.sun_path, sizeof(address.sun_path) - 1);
+  const UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  // EAGAIN: alive, but its queue of connections is full.
+  return ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0 ||
+         errno == EAGAIN;
 }
 
 engine::Settings SettingsOf(const ServerConfig& config) {
@@ -112,8 +125,13 @@ class WiredServer final : public Server {
   }
 
  private:
-  // A socket file that nobody listens on is what a killed server left behind.
+  // gRPC replaces an existing socket file without asking. One that nobody listens on is what a
+  // killed server left behind; one that answers belongs to a live server and is not for us.
   Status Listen() {
+    if (AnswersAt(config_.socket)) {
+      return Error(Code::kAlreadyExists, "another server listens on '{}'", config_.socket)
+          .WithHint("stop it first, or name another place with --socket and --data-dir");
+    }
     grpc::ServerBuilder builder;
     int port = 0;
     builder.AddListeningPort("unix:" + config_.socket, grpc::InsecureServerCredentials(), &port);

@@ -102,6 +102,7 @@ Status BackupJob::OpenDevices() {
   request.mode = request_.overwrite ? OpenMode::kReplace : OpenMode::kCreate;
   request.size_estimate = size_estimate_ / journal_.devices.size();
   request.job_id = request_.transfer.session_id;
+  request.cancelled = [this] { return job_.cancelled(); };
   for (const auto& device : journal_.devices) {
     request.targets.push_back({.name = device.target, .token = device.token});
   }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -32,6 +33,9 @@ struct DeviceSetRequest {
   std::vector<DeviceTarget> targets;
   std::uint64_t size_estimate = 0;  // bytes per device, 0 = unknown
   std::int64_t job_id = 0;
+  // Whether the job has been cancelled meanwhile; empty = it cannot be. Asked a few times a second
+  // while Open waits, on its thread, and must not block.
+  std::function<bool()> cancelled;
 };
 
 // A set in the state Connected, ready to be configured, and the names its devices will have.
@@ -48,6 +52,7 @@ class DeviceProvider {
   virtual ~DeviceProvider() = default;
 
   // The message of a failure is complete (3201, 65001, ...): it names the target and the cause.
+  // 3204 within a second of request.cancelled() turning true.
   virtual Result<ProvidedSet> Open(const DeviceSetRequest& request, Deadline deadline) = 0;
 
   // Finishes or undoes a medium that an interrupted job left. Idempotent.

@@ -21,7 +21,8 @@ bool FileExists(const std::string& path) {
 }  // namespace
 
 Result<std::unique_ptr<OpenSet>> OpenForReading(const Engine::Parts& parts,
-                                                const TransferRequest& transfer) {
+                                                const TransferRequest& transfer,
+                                                std::function<bool()> cancelled) {
   const auto devices = static_cast<std::uint32_t>(transfer.targets.size());
   OpenSetOptions options;
   CAPSTAN_ASSIGN_OR_RETURN(options.plan,
@@ -38,6 +39,7 @@ Result<std::unique_ptr<OpenSet>> OpenForReading(const Engine::Parts& parts,
   request.device_class = transfer.device_class;
   request.mode = OpenMode::kRead;
   request.job_id = transfer.session_id;
+  request.cancelled = std::move(cancelled);
   for (const std::string& target : transfer.targets) {
     request.targets.push_back({.name = target, .token = ""});
   }
@@ -69,7 +71,8 @@ Status RestoreJob::Run() {
 
 Status RestoreJob::Transfer() {
   job_.SetPhase("Opening devices");
-  CAPSTAN_ASSIGN_OR_RETURN(set_, OpenForReading(parts_, request_.transfer));
+  CAPSTAN_ASSIGN_OR_RETURN(
+      set_, OpenForReading(parts_, request_.transfer, [this] { return job_.cancelled(); }));
   RestorePipeline pipeline({job_, observer_, *set_, *this, parts_.settings.timeouts.device,
                             request_.transfer.stats_percent, request_.file_number});
   CAPSTAN_RETURN_IF_ERROR(pipeline.Run());

@@ -4,6 +4,7 @@
 // Threads: the statement's; OnFrame from the pipeline's workers.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -14,9 +15,10 @@
 
 namespace capstan::engine {
 
-// Opens the media that a RESTORE statement names, for reading.
+// Opens the media that a RESTORE statement names, for reading. `cancelled` as in DeviceSetRequest.
 Result<std::unique_ptr<OpenSet>> OpenForReading(const Engine::Parts& parts,
-                                                const TransferRequest& transfer);
+                                                const TransferRequest& transfer,
+                                                std::function<bool()> cancelled = {});
 
 class RestoreJob final : private FrameSink {
  public:

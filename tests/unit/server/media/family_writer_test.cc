@@ -146,27 +146,28 @@ TEST(FamilyWriter, KeepsManyFilesApart) {
 }
 
 // MTF 1.00a: positions are physical block numbers, streams of the catalog begin on physical blocks.
+// Fields of packed structures are compared as values (the plus signs), not bound to references.
 TEST(FamilyWriter, SaysInTheSecondEsetWhereCatalogAndFirstEsetStand) {
   const Medium medium = SmallMedium();
   const std::size_t second = medium.bytes.size() - 2 * kPhysicalBlock;
   const auto end = LoadStruct<EndOfSetBlock>(Bytes(medium.bytes).subspan(second));
 
-  ASSERT_EQ(end.header.type, BlockType::kEndOfSet);
+  ASSERT_TRUE(end.header.type == BlockType::kEndOfSet);
   EXPECT_EQ(end.first_pba * kPhysicalBlock, medium.trailer_offset + kPhysicalBlock);
   const Bytes map = Bytes(medium.bytes).subspan(end.set_map_pba * kPhysicalBlock);
   const auto stream = LoadStruct<StreamHeader>(map);
-  EXPECT_EQ(stream.type, StreamType::kSetMap);
+  EXPECT_TRUE(stream.type == StreamType::kSetMap);
   EXPECT_TRUE(HeaderIsSound(stream));
   const auto header = LoadStruct<SetMapHeader>(map.subspan(sizeof(stream)));
-  EXPECT_EQ(header.media_family_id, TestHeader().media_family_id);
-  EXPECT_EQ(header.set_count, 1);
+  EXPECT_EQ(+header.media_family_id, TestHeader().media_family_id);
+  EXPECT_EQ(+header.set_count, 1);
   const auto entry = LoadStruct<SetMapEntry>(map.subspan(sizeof(stream) + sizeof(header)));
-  EXPECT_EQ(entry.set_pba, 2U);
-  EXPECT_EQ(entry.file_count, 3U);
+  EXPECT_EQ(+entry.set_pba, 2U);
+  EXPECT_EQ(+entry.file_count, 3U);
   const auto volume =
       LoadStruct<SetMapVolume>(map.subspan(sizeof(stream) + sizeof(header) + entry.length));
-  EXPECT_EQ(volume.type, BlockType::kVolume);
-  EXPECT_EQ(stream.length, sizeof(header) + entry.length + volume.length);
+  EXPECT_TRUE(volume.type == BlockType::kVolume);
+  EXPECT_EQ(+stream.length, sizeof(header) + entry.length + volume.length);
 }
 
 TEST(FamilyWriter, RefusesNamesThatDoNotFitABlock) {

@@ -1,0 +1,100 @@
+// AgentLink: the wire between the directory and one agent, and what travels on it, in plain
+// structs. The gRPC adapter implements it; tests script it.
+//
+// Threads: all methods from any.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "server/engine/device_provider.h"
+#include "vdi/base/status.h"
+
+namespace capstan::coordinator {
+
+inline constexpr std::uint32_t kAgentProtocolVersion = 1;
+
+// CAPSTAN_CAN_* of the plugin header, as far as the server asks.
+namespace capability {
+inline constexpr std::uint32_t kRead = 0x1;
+inline constexpr std::uint32_t kWrite = 0x2;
+inline constexpr std::uint32_t kRecover = 0x4;  // a medium under construction outlives a crash
+}  // namespace capability
+
+// Who an agent says it is.
+struct AgentHello {
+  std::uint32_t protocol_version = 0;
+  std::string name;  // unique per server
+  std::string agent_version;
+  int pid = 0;
+  std::string plugin_name;
+  std::string plugin_version;
+  std::string device_class;        // "DISK", "URL", "TAPE"
+  std::uint32_t capabilities = 0;  // capability:: bits
+};
+
+// Create a set, open its media, serve it. Answered when all are open, not when the job ends.
+struct OpenSetOrder {
+  struct Device {
+    std::string device_name;  // the first equals set_name
+    std::string target;
+    std::string token;
+    std::uint64_t size_estimate = 0;  // bytes
+  };
+  std::string set_name;
+  std::int64_t job_id = 0;
+  engine::OpenMode mode = engine::OpenMode::kRead;
+  std::vector<Device> devices;  // 1..64
+};
+
+// Abandon a set. Idempotent. Answered when its media are closed.
+struct CloseSetOrder {
+  std::string set_name;
+};
+
+// Finish or undo what a crash left. Idempotent.
+struct RecoverOrder {
+  std::string target;
+  std::string token;
+  engine::RecoverAction action = engine::RecoverAction::kDiscard;
+};
+
+using Order = std::variant<OpenSetOrder, CloseSetOrder, RecoverOrder>;
+
+// How an order ended.
+struct OrderResult {
+  Status status;            // message and errno are the agent's own
+  std::string target = {};  // the medium that failed, if one did
+};
+
+// How one device of an agent is doing.
+struct DeviceReport {
+  std::string set_name;
+  std::string device_name;
+  std::string target;
+  std::string mode;                    // how the plugin moves bytes, such as "io_uring direct"
+  std::uint64_t bytes = 0;             // since the device was opened
+  std::uint64_t bytes_per_second = 0;  // over the last interval
+  std::uint32_t queue_depth = 0;       // requests in flight
+  std::uint32_t errors = 0;
+  std::string last_error;  // "28(No space left on device)", empty if there was none
+};
+
+class AgentLink {
+ public:
+  virtual ~AgentLink() = default;
+
+  // Tells the agent that it is taken. Called once, before any order. False: the agent is gone.
+  virtual bool Welcome(std::chrono::milliseconds lease) = 0;
+
+  // False: the agent is gone. May block on an agent that does not read; Close ends that.
+  virtual bool Send(std::uint64_t order_id, const Order& order) = 0;
+
+  // Breaks the wire: the agent sees the end of its stream. Never blocks. Idempotent.
+  virtual void Close() = 0;
+};
+
+}  // namespace capstan::coordinator

@@ -1,0 +1,39 @@
+// AgentSupervisor: starts the agents that the configuration names, and starts them again when they
+// die.
+//
+// A child cannot outlive the server: the kernel kills it when the thread that started it ends
+// (PR_SET_PDEATHSIG goes by thread), and that is the supervisor's own, which lives until Stop.
+// Restarts wait 100 ms at first, twice as long each time, 5 s at most; an agent that lived for 30 s
+// begins anew. Children write to the server's standard output and error.
+//
+// Threads: Start and Stop from one; owns the one that starts, watches and reaps the children.
+#pragma once
+
+#include <memory>
+
+#include "server/coordinator/config.h"
+#include "vdi/base/status.h"
+
+namespace capstan::coordinator {
+
+class AgentSupervisor {
+ public:
+  explicit AgentSupervisor(const ServerConfig& config);
+  ~AgentSupervisor();  // stops
+  AgentSupervisor(const AgentSupervisor&) = delete;
+  AgentSupervisor& operator=(const AgentSupervisor&) = delete;
+
+  // kFailedPrecondition: the agents' program cannot be executed. That a single agent does not come
+  // up is logged, not returned: it is tried again.
+  Status Start();
+
+  // SIGTERM to every child, SIGKILL to those that are still there 10 s later. Returns when all are
+  // gone. Idempotent.
+  void Stop();
+
+ private:
+  class Keeper;
+  std::unique_ptr<Keeper> keeper_;
+};
+
+}  // namespace capstan::coordinator

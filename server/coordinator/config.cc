@@ -1,0 +1,279 @@
+#include "server/coordinator/config.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdint>
+#include <optional>
+#include <set>
+#include <string_view>
+#include <utility>
+
+#include <fmt/format.h>
+
+// Errors as values, not as exceptions.
+#define TOML_EXCEPTIONS 0
+#include <sys/un.h>
+#include <toml++/toml.h>
+#include <unistd.h>
+
+namespace capstan::coordinator {
+namespace {
+
+struct TextKey {
+  std::string_view name;
+  std::string ServerConfig::*member;
+};
+constexpr std::array kTextKeys = {
+    TextKey{"data_dir", &ServerConfig::data_dir},
+    TextKey{"socket", &ServerConfig::socket},
+    TextKey{"vdi_socket", &ServerConfig::vdi_socket},
+    TextKey{"server_name", &ServerConfig::server_name},
+    TextKey{"machine_name", &ServerConfig::machine_name},
+    TextKey{"agent_program", &ServerConfig::agent_program},
+};
+
+struct NumberKey {
+  std::string_view name;
+  int ServerConfig::*member;
+  int min;
+  int max;
+};
+constexpr int kDay = 86'400;  // seconds
+constexpr std::array kNumberKeys = {
+    NumberKey{"buffer_memory_mb", &ServerConfig::buffer_memory_mb, 16, 1 << 20},
+    NumberKey{"device_timeout_s", &ServerConfig::device_timeout_s, 1, kDay},
+    NumberKey{"open_timeout_s", &ServerConfig::open_timeout_s, 1, kDay},
+    NumberKey{"database_timeout_s", &ServerConfig::database_timeout_s, 1, kDay},
+    NumberKey{"recover_timeout_s", &ServerConfig::recover_timeout_s, 1, kDay},
+    NumberKey{"agent_lease_s", &ServerConfig::agent_lease_s, 2, 3'600},
+    NumberKey{"virtual_device_wait_s", &ServerConfig::virtual_device_wait_s, 0, kDay},
+};
+
+constexpr std::array<std::pair<std::string_view, LogLevel>, 4> kLogLevels = {{
+    {"debug", LogLevel::kDebug},
+    {"info", LogLevel::kInfo},
+    {"warning", LogLevel::kWarning},
+    {"error", LogLevel::kError},
+}};
+
+// Reads one file; every error names its line.
+class FileReader {
+ public:
+  FileReader(const std::string& path, ServerConfig& config) : path_(path), config_(config) {}
+
+  Status Read(const toml::table& file) {
+    for (const auto& [key, value] : file) {
+      CAPSTAN_RETURN_IF_ERROR(ReadKey(key, value));
+    }
+    return OkStatus();
+  }
+
+ private:
+  template <typename... Args>
+  Status ErrorAt(const toml::source_region& where, fmt::format_string<Args...> format,
+                 Args&&... args) const {
+    return Error(Code::kInvalidArgument, "{}, line {}: {}", path_, where.begin.line,
+                 fmt::format(format, std::forward<Args>(args)...));
+  }
+
+  Status ReadKey(const toml::key& key, const toml::node& value) {
+    const auto name = key.str();
+    for (const TextKey& known : kTextKeys) {
+      if (known.name == name) {
+        return ReadText(name, value, &(config_.*known.member));
+      }
+    }
+    for (const NumberKey& known : kNumberKeys) {
+      if (known.name == name) {
+        return ReadNumber(known, value);
+      }
+    }
+    if (name == "log_level") {
+      return ReadLogLevel(value);
+    }
+    if (name == "start_agents") {
+      const auto flag = value.value_exact<bool>();
+      if (!flag) {
+        return ErrorAt(value.source(), "start_agents must be true or false");
+      }
+      config_.start_agents = *flag;
+      return OkStatus();
+    }
+    if (name == "agent") {
+      return ReadAgents(value);
+    }
+    return ErrorAt(key.source(), "unknown key '{}'", name);
+  }
+
+  Status ReadText(std::string_view name, const toml::node& value, std::string* out) const {
+    const auto text = value.value_exact<std::string>();
+    if (!text || text->empty()) {
+      return ErrorAt(value.source(), "{} must be a text that is not empty", name);
+    }
+    *out = *text;
+    return OkStatus();
+  }
+
+  Status ReadNumber(const NumberKey& key, const toml::node& value) {
+    const auto number = value.value_exact<std::int64_t>();
+    if (!number || *number < key.min || *number > key.max) {
+      return ErrorAt(value.source(), "{} must be a whole number from {} to {}", key.name, key.min,
+                     key.max);
+    }
+    config_.*key.member = static_cast<int>(*number);
+    return OkStatus();
+  }
+
+  Status ReadLogLevel(const toml::node& value) {
+    const auto text = value.value_exact<std::string>();
+    for (const auto& [name, level] : kLogLevels) {
+      if (text && *text == name) {
+        config_.log_level = level;
+        return OkStatus();
+      }
+    }
+    return ErrorAt(value.source(), "log_level must be 'debug', 'info', 'warning' or 'error'");
+  }
+
+  Status ReadAgents(const toml::node& value) {
+    const toml::array* entries = value.as_array();
+    if (entries == nullptr) {
+      return ErrorAt(value.source(), "agents are written as [[agent]], with two brackets");
+    }
+    config_.agents.clear();
+    for (const toml::node& entry : *entries) {
+      const toml::table* table = entry.as_table();
+      if (table == nullptr) {
+        return ErrorAt(entry.source(), "agents are written as [[agent]], with two brackets");
+      }
+      CAPSTAN_RETURN_IF_ERROR(ReadAgent(*table));
+    }
+    return OkStatus();
+  }
+
+  Status ReadAgent(const toml::table& table) {
+    AgentConfig agent;
+    for (const auto& [key, value] : table) {
+      if (key.str() == "name") {
+        CAPSTAN_RETURN_IF_ERROR(ReadText("name", value, &agent.name));
+      } else if (key.str() == "plugin") {
+        CAPSTAN_RETURN_IF_ERROR(ReadText("plugin", value, &agent.plugin));
+      } else {
+        return ErrorAt(key.source(), "unknown key '{}' of an agent", key.str());
+      }
+    }
+    if (agent.plugin.empty()) {
+      return ErrorAt(table.source(), "an agent needs a plugin");
+    }
+    if (agent.name.empty()) {
+      agent.name = agent.plugin;
+    }
+    config_.agents.push_back(std::move(agent));
+    return OkStatus();
+  }
+
+  const std::string& path_;
+  ServerConfig& config_;
+};
+
+Result<std::string> HostName() {
+  std::array<char, 256> name{};
+  if (::gethostname(name.data(), name.size() - 1) != 0) {
+    return OsError(errno, "unable to read the host's name");
+  }
+  return std::string(name.data());
+}
+
+Result<std::string> FolderOfProgram() {
+  std::array<char, 4096> path{};
+  const ssize_t size = ::readlink("/proc/self/exe", path.data(), path.size());
+  if (size < 0) {
+    return OsError(errno, "unable to read '/proc/self/exe'");
+  }
+  const std::string_view program(path.data(), static_cast<std::size_t>(size));
+  return std::string(program.substr(0, program.find_last_of('/')));
+}
+
+Status MakeAbsolute(std::string* path) {
+  if (path->front() == '/') {
+    return OkStatus();
+  }
+  std::array<char, 4096> here{};
+  if (::getcwd(here.data(), here.size()) == nullptr) {
+    return OsError(errno, "unable to find the working directory");
+  }
+  *path = fmt::format("{}/{}", here.data(), *path);
+  return OkStatus();
+}
+
+Status CheckSocketPath(std::string_view key, const std::string& path) {
+  constexpr std::size_t kSizeMax = sizeof(sockaddr_un::sun_path) - 1;
+  if (path.size() > kSizeMax) {
+    return Error(Code::kInvalidArgument, "{} '{}' has {} bytes, a socket's path at most {}", key,
+                 path, path.size(), kSizeMax)
+        .WithHint("name a shorter path, for example in /run/capstan");
+  }
+  return OkStatus();
+}
+
+Status CompletePaths(ServerConfig* config) {
+  while (config->data_dir.size() > 1 && config->data_dir.back() == '/') {
+    config->data_dir.pop_back();
+  }
+  CAPSTAN_RETURN_IF_ERROR(MakeAbsolute(&config->data_dir));
+  if (config->socket.empty()) {
+    config->socket = config->data_dir + "/capstand.sock";
+  }
+  CAPSTAN_RETURN_IF_ERROR(MakeAbsolute(&config->socket));
+  if (config->vdi_socket.empty()) {
+    config->vdi_socket = config->socket.substr(0, config->socket.find_last_of('/')) + "/vdi.sock";
+  }
+  CAPSTAN_RETURN_IF_ERROR(MakeAbsolute(&config->vdi_socket));
+  if (config->agent_program.empty()) {
+    CAPSTAN_ASSIGN_OR_RETURN(const std::string folder, FolderOfProgram());
+    config->agent_program = folder + "/capstan-agent";
+  }
+  return MakeAbsolute(&config->agent_program);
+}
+
+}  // namespace
+
+Status ApplyFile(const std::string& path, ServerConfig* config) {
+  if (::access(path.c_str(), R_OK) != 0) {
+    return OsError(errno, fmt::format("unable to read the configuration '{}'", path));
+  }
+  const toml::parse_result file = toml::parse_file(path);
+  if (!file) {
+    return Error(Code::kInvalidArgument, "{}, line {}: {}", path, file.error().source().begin.line,
+                 file.error().description());
+  }
+  return FileReader(path, *config).Read(file.table());
+}
+
+Status Complete(ServerConfig* config) {
+  if (config->data_dir.empty()) {
+    return Error(Code::kInvalidArgument, "no data directory is configured");
+  }
+  CAPSTAN_RETURN_IF_ERROR(CompletePaths(config));
+  CAPSTAN_RETURN_IF_ERROR(CheckSocketPath("socket", config->socket));
+  CAPSTAN_RETURN_IF_ERROR(CheckSocketPath("vdi_socket", config->vdi_socket));
+  if (config->socket == config->vdi_socket) {
+    return Error(Code::kInvalidArgument, "socket and vdi_socket are both '{}'", config->socket);
+  }
+  std::set<std::string_view> names;
+  for (const AgentConfig& agent : config->agents) {
+    if (!names.insert(agent.name).second) {
+      return Error(Code::kInvalidArgument, "two agents are named '{}'", agent.name);
+    }
+  }
+  if (config->server_name.empty()) {
+    CAPSTAN_ASSIGN_OR_RETURN(config->server_name, HostName());
+  }
+  if (config->machine_name.empty()) {
+    CAPSTAN_ASSIGN_OR_RETURN(config->machine_name, HostName());
+  }
+  return OkStatus();
+}
+
+}  // namespace capstan::coordinator

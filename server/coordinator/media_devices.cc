@@ -1,0 +1,218 @@
+#include "server/coordinator/media_devices.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <system_error>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "server/coordinator/served_set.h"
+#include "server/messages/messages.h"
+#include "vdi/base/guid.h"
+
+namespace capstan::coordinator {
+namespace {
+
+// How often a wait at the rendezvous asks whether the job was cancelled.
+constexpr std::chrono::milliseconds kCancelPoll{200};
+// Agents report every second; the report of the error that just happened is under way.
+constexpr std::chrono::milliseconds kErrorReportWait{1'200};
+
+// A set is created before its order is answered; anything longer means that it is gone again.
+constexpr std::chrono::seconds kCreatedSetWait{5};
+
+constexpr std::string_view kVirtualDeviceClass = "VIRTUAL_DEVICE";
+
+std::string_view PluginFor(std::string_view device_class) {
+  return device_class == "URL" ? "s3" : device_class == "TAPE" ? "tape" : "disk";
+}
+
+Deadline Sooner(Deadline deadline, std::chrono::milliseconds wait) {
+  const Deadline other = Deadline::After(wait);
+  return other.when() < deadline.when() ? other : deadline;
+}
+
+OpenSetOrder OrderOf(const engine::DeviceSetRequest& request) {
+  OpenSetOrder order;
+  order.set_name = Guid::Random().ToString();
+  order.job_id = request.job_id;
+  order.mode = request.mode;
+  for (std::size_t i = 0; i < request.targets.size(); ++i) {
+    order.devices.push_back(
+        {.device_name = i == 0 ? order.set_name : fmt::format("{}-{}", order.set_name, i + 1),
+         .target = request.targets[i].name,
+         .token = request.targets[i].token,
+         .size_estimate = request.size_estimate});
+  }
+  return order;
+}
+
+// What the operator can do about it; the agent's own words where they say more than the number.
+std::string HintFor(const Status& failure, const AgentInfo& agent, engine::OpenMode mode) {
+  const int os_error = failure.os_error();
+  if (os_error == EACCES || os_error == EPERM) {
+    return fmt::format("grant the account that runs agent '{}' (pid {}) access to it: {}",
+                       agent.name, agent.pid, failure.message());
+  }
+  if (os_error == ENOENT && mode != engine::OpenMode::kRead) {
+    return fmt::format("the folder must exist before the backup: {}", failure.message());
+  }
+  return std::string(failure.message());
+}
+
+// An agent's failure to open a medium, in SQL Server's words.
+Status OpenError(const OrderResult& result, const AgentInfo& agent,
+                 const engine::DeviceSetRequest& request) {
+  const Status& failure = result.status;
+  if (failure.code() == Code::kCancelled && request.cancelled && request.cancelled()) {
+    return SqlError(3204);
+  }
+  const std::string target = result.target.empty() ? request.targets.front().name : result.target;
+  const int os_error = failure.os_error();
+  const bool exists = os_error == EEXIST || failure.code() == Code::kAlreadyExists;
+  if (exists && request.mode == engine::OpenMode::kCreate) {
+    return SqlError(65003, target)
+        .WithHint("add FORMAT or INIT to overwrite it, or back up to another file");
+  }
+  if (os_error == 0) {
+    // No system call failed: the agent refused, was lost or did not answer. 995 is what SQL Server
+    // prints for an operation that was broken off.
+    return SqlError(3201, target, fmt::format("995({})", failure.message())).WithOsError(ECANCELED);
+  }
+  return SqlError(3201, target, OsErrorText(os_error))
+      .WithOsError(os_error)
+      .WithHint(HintFor(failure, agent, request.mode));
+}
+
+Status CheckCapability(const AgentInfo& agent, const engine::DeviceSetRequest& request) {
+  const bool reading = request.mode == engine::OpenMode::kRead;
+  if ((agent.capabilities & (reading ? capability::kRead : capability::kWrite)) != 0) {
+    return OkStatus();
+  }
+  return SqlError(3201, request.targets.front().name, OsErrorText(EOPNOTSUPP))
+      .WithOsError(EOPNOTSUPP)
+      .WithHint(fmt::format("plugin '{}' of agent '{}' cannot {} media", agent.plugin_name,
+                            agent.name, reading ? "read" : "write"));
+}
+
+}  // namespace
+
+MediaDevices::MediaDevices(AgentDirectory& agents, vdi::Rendezvous& rendezvous, Options options)
+    : agents_(agents), rendezvous_(rendezvous), options_(std::move(options)) {}
+
+Result<engine::ProvidedSet> MediaDevices::Open(const engine::DeviceSetRequest& request,
+                                               Deadline deadline) {
+  if (request.targets.empty()) {
+    return SqlError(3207);
+  }
+  return request.device_class == kVirtualDeviceClass ? OpenVirtualDevice(request, deadline)
+                                                     : OpenMedia(request, deadline);
+}
+
+Result<std::unique_ptr<vdi::ServerDeviceSet>> MediaDevices::Meet(const std::string& set_name,
+                                                                 const Patience& patience) {
+  for (;;) {
+    const Deadline slice =
+        patience.cancelled ? Sooner(patience.deadline, kCancelPoll) : patience.deadline;
+    auto set = rendezvous_.Open(set_name, slice);
+    if (set.ok() || set.status().code() != Code::kNotFound || patience.deadline.passed()) {
+      return set;
+    }
+    if (patience.cancelled && patience.cancelled()) {
+      return Error(Code::kCancelled, "cancelled while waiting for device set '{}'", set_name);
+    }
+  }
+}
+
+Result<engine::ProvidedSet> MediaDevices::OpenVirtualDevice(const engine::DeviceSetRequest& request,
+                                                            Deadline deadline) {
+  const std::string& name = request.targets.front().name;
+  auto set = Meet(name, {.deadline = Sooner(deadline, options_.virtual_device_wait),
+                         .cancelled = request.cancelled});
+  if (!set.ok()) {
+    if (set.status().code() == Code::kCancelled) {
+      return SqlError(3204);
+    }
+    const std::string cause =
+        set.status().code() == Code::kNotFound
+            ? "0x80070002(The system cannot find the file specified.)"
+            : fmt::format("0x80770004({})", set.status().message());  // VD_E_UNEXPECTED
+    return SqlError(18210, "BackupVirtualDeviceSet::Initialize", "Open", name, cause)
+        .WithHint(std::string(set.status().hint()));
+  }
+  engine::ProvidedSet provided{.set = std::move(set).value(), .device_names = {}, .agent = {}};
+  for (const engine::DeviceTarget& target : request.targets) {
+    provided.device_names.push_back(target.name);
+  }
+  return provided;
+}
+
+Result<AgentInfo> MediaDevices::AgentFor(const std::string& device_class,
+                                         const Patience& patience) {
+  auto agent = agents_.WaitForAgent(device_class, patience);
+  if (agent.ok()) {
+    return agent;
+  }
+  if (agent.status().code() == Code::kCancelled) {
+    return SqlError(3204);
+  }
+  return SqlError(65001, device_class)
+      .WithHint(fmt::format("start one: capstan-agent --plugin {} --server {}",
+                            PluginFor(device_class), options_.server_address));
+}
+
+Result<engine::ProvidedSet> MediaDevices::OpenMedia(const engine::DeviceSetRequest& request,
+                                                    Deadline deadline) {
+  CAPSTAN_ASSIGN_OR_RETURN(
+      const AgentInfo agent,
+      AgentFor(request.device_class, {.deadline = Sooner(deadline, options_.agent_wait),
+                                      .cancelled = request.cancelled}));
+  CAPSTAN_RETURN_IF_ERROR(CheckCapability(agent, request));
+  const OpenSetOrder order = OrderOf(request);
+  const Patience patience{.deadline = deadline, .cancelled = request.cancelled};
+  const OrderResult result = agents_.Execute(agent.id, order, patience);
+  if (!result.status.ok()) {
+    agents_.Post(agent.id, CloseSetOrder{order.set_name});
+    return OpenError(result, agent, request);
+  }
+  auto provided = TakeSet(agent, order, patience);
+  if (!provided.ok()) {
+    agents_.Post(agent.id, CloseSetOrder{order.set_name});
+    return OpenError({.status = provided.status()}, agent, request);
+  }
+  return provided;
+}
+
+Result<engine::ProvidedSet> MediaDevices::TakeSet(const AgentInfo& agent, const OpenSetOrder& order,
+                                                  const Patience& patience) {
+  CAPSTAN_ASSIGN_OR_RETURN(
+      auto set, Meet(order.set_name, {.deadline = Sooner(patience.deadline, kCreatedSetWait),
+                                      .cancelled = patience.cancelled}));
+  engine::ProvidedSet provided;
+  CAPSTAN_ASSIGN_OR_RETURN(provided.set, ServedSet::Create(agents_, agent.id, std::move(set)));
+  for (const OpenSetOrder::Device& device : order.devices) {
+    provided.device_names.push_back(device.device_name);
+  }
+  provided.agent = agent.name;
+  return provided;
+}
+
+Status MediaDevices::Recover(const std::string& device_class, const engine::DeviceTarget& target,
+                             engine::RecoverAction action, Deadline deadline) {
+  if (device_class == kVirtualDeviceClass) {
+    return OkStatus();  // a vendor's program settles its media by itself when the set ends
+  }
+  CAPSTAN_ASSIGN_OR_RETURN(const AgentInfo agent, AgentFor(device_class, {.deadline = deadline}));
+  if ((agent.capabilities & capability::kRecover) == 0) {
+    return OkStatus();  // it keeps no constructions: what was completed stands, the rest is gone
+  }
+  const RecoverOrder order{.target = target.name, .token = target.token, .action = action};
+  return agents_.Execute(agent.id, order, {.deadline = deadline}).status;
+}
+
+std::string MediaDevices::ErrorDetail(const std::string& set_name, const std::string& device_name) {
+  return agents_.WaitForDeviceError(set_name, device_name, Deadline::After(kErrorReportWait));
+}
+
+}  // namespace capstan::coordinator
