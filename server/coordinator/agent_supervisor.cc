@@ -14,10 +14,13 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <sys/eventfd.h>
-#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+extern "C" {  // before glibc 2.37 the header does not say so itself
+#include <sys/pidfd.h>
+}
 
 #include "vdi/base/clock.h"
 #include "vdi/base/log.h"
