@@ -12,9 +12,12 @@
 namespace capstan::vdi {
 namespace {
 
-// A wake costs a sleeper tens of microseconds; spinning longer than that never pays.
+// A wake costs a sleeper tens of microseconds on a virtual machine; spinning longer never pays.
+// The least is a probe: where the peer has no processor of its own, spinning keeps it from running,
+// and the budget settles there. (Measured with two processes on one core of a loaded machine: one
+// command at a time took 3 us without any spinning, 6 us with 1 us, 44 us with always 20 us.)
 constexpr std::uint64_t kSpinNanosMax = 20'000;
-constexpr std::uint64_t kSpinNanosMin = 1'000;
+constexpr std::uint64_t kSpinNanosMin = 500;
 
 std::atomic<std::uint64_t> g_futex_calls{0};
 

@@ -15,6 +15,7 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -124,7 +125,8 @@ class Child {
     }
     pid_ = pid;
     started_at_ = Deadline::Clock::now();
-    exit_fd_.Reset(::pidfd_open(pid, 0));
+    // glibc 2.36 declares pidfd_open for C only.
+    exit_fd_.Reset(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
     CAPSTAN_LOG(kInfo, "agent process begin name={} pid={}", name_, pid);
   }
 

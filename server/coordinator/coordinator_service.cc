@@ -144,7 +144,7 @@ class StreamLink final : public AgentLink {
     changed_.NotifyAll();
   }
 
-  // Before the RPC returns: nothing of gRPC's is touched afterwards.
+  // Before the RPC returns: nothing of gRPC's is touched afterwards. Idempotent.
   void End() {
     MutexLock lock(mutex_);
     ended_ = true;
@@ -204,6 +204,7 @@ class GrpcCoordinatorService final : public CoordinatorService, private pb::Coor
       for (const Stranger& stranger : strangers_) {
         stranger.link->Close();
       }
+      tick_.NotifyAll();
     }
     agents_.Close();
   }
@@ -244,6 +245,8 @@ class GrpcCoordinatorService final : public CoordinatorService, private pb::Coor
       }
       Take(*id, message);
     }
+    link->End();  // now, so that Detach does not cancel the stream: the agent is to read why it
+                  // ends
     agents_.Detach(*id, why);
     return ToGrpc(why);
   }
@@ -273,13 +276,15 @@ class GrpcCoordinatorService final : public CoordinatorService, private pb::Coor
   void WatchStrangers(const std::stop_token& stop) {
     while (!stop.stop_requested()) {
       MutexLock lock(mutex_);
+      if (stopping_) {
+        return;
+      }
       const auto now = std::chrono::steady_clock::now();
       for (const Stranger& stranger : strangers_) {
         if (stranger.patience_ends <= now) {
           stranger.link->Close();
         }
       }
-      // Only the end of the service would want to wake this early, and it can wait that long.
       tick_.WaitUntil(mutex_, now + kHelloPoll);
     }
   }

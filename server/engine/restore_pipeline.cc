@@ -22,9 +22,11 @@ class RestorePipeline::Visitor final : public media::FamilyVisitor {
   }
   Status OnSetBegin(const media::BackupSet& set) override {
     set_known_ = true;
+    files_ = set.files;
     return pipeline_.gate_.Arrive({.target = target_, .header = header_, .set = set});
   }
   Status OnFrame(const media::FrameView& frame) override {
+    CAPSTAN_RETURN_IF_ERROR(CheckPlace(frame));
     CAPSTAN_RETURN_IF_ERROR(media::VerifyFrame(frame, target_));
     CAPSTAN_RETURN_IF_ERROR(pipeline_.parts_.sink.OnFrame(frame));
     pipeline_.bytes_done_.fetch_add(frame.payload.size(), std::memory_order_relaxed);
@@ -39,9 +41,22 @@ class RestorePipeline::Visitor final : public media::FamilyVisitor {
   FinishedFamily TakeFinished() { return std::move(finished_); }
 
  private:
+  // A frame may be whole and still name a place that its file does not have.
+  Status CheckPlace(const media::FrameView& frame) const {
+    const media::FrameExtent& extent = frame.extent;
+    if (extent.file_index < files_.size() &&
+        extent.file_offset <= files_[extent.file_index].size_bytes &&
+        extent.length <= files_[extent.file_index].size_bytes - extent.file_offset) {
+      return OkStatus();
+    }
+    return SqlError(65004, target_, frame.medium_offset,
+                    fmt::format("frame {} lies outside of its database file", extent.sequence));
+  }
+
   RestorePipeline& pipeline_;
   const std::string target_;
   media::MediaHeader header_;
+  std::vector<media::BackupFile> files_;
   bool set_known_ = false;
   FinishedFamily finished_;
 };

@@ -2,9 +2,10 @@
 // pipe.
 //
 // The medium is untrusted input: every length is checked against what is left before it is used,
-// and no amount of damage makes the reader allocate more than a constant plus the frame index.
-// Errors are SQL Server's: 3241 (malformed; the message that is logged names block and byte), 3242
-// (no MTF), 3243 (other MTF version), 3208/3256 (ends too early), 3254 (empty). Threads: one at a
+// and no amount of damage makes the reader allocate more than a constant. Errors are SQL Server's:
+// 3241 (malformed; the hint names device, byte and piece), 3242 (no MTF), 3243 (other MTF version),
+// 3239 (a codec or version of ours that is not known, or SQL Server's compressed container), 3143
+// (another program's medium or set), 3208/3256 (ends too early), 3254 (empty). Threads: one at a
 // time.
 #pragma once
 
@@ -56,8 +57,9 @@ class FamilyReader {
   virtual ~FamilyReader() = default;
 
   // The next bytes of the medium. A frame that lies within one chunk is handed out in place; one
-  // that straddles two is put together in a private buffer. Chunks of exactly the set's transfer
-  // size that start at data_offset() therefore never copy.
+  // that straddles two is put together in a private buffer. Chunks of the sizes that next_read_size
+  // asks for therefore never copy. After an error, every further call returns that error; an error
+  // of the visitor counts as one.
   virtual Status Consume(std::span<const std::byte> chunk) = 0;
 
   // How many bytes should be asked for next, so that frames arrive in place: the rest of the

@@ -4,6 +4,7 @@
 // Internal to server/media. Threads: one at a time.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>

@@ -1,6 +1,9 @@
 #include <algorithm>
+#include <functional>
 #include <limits>
+#include <optional>
 #include <utility>
+#include <vector>
 
 #include "server/media/block_composer.h"
 #include "server/media/block_cursor.h"

@@ -58,6 +58,8 @@ TEST_F(DiskMedia, FallsBackToThreadsWhereUringIsForbidden) {
 }
 
 TEST_F(DiskMedia, NullSwallowsEverythingAndHasNoEnd) {
+  // Where it is an ordinary file, by accident, the test would replace it.
+  ASSERT_TRUE(S_ISCHR(StatOf("/dev/null").st_mode));
   const auto writer = Open(CAPSTAN_OPEN_REPLACE, "/dev/null");
   ASSERT_THAT(writer, IsOk());
   EXPECT_EQ((*writer)->mode(), "null");

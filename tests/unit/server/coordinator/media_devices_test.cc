@@ -1,0 +1,326 @@
+#include "server/coordinator/media_devices.h"
+
+#include <cerrno>
+#include <chrono>
+#include <map>
+#include <thread>
+
+#include <gtest/gtest.h>
+
+#include "server/messages/messages.h"
+#include "tests/support/scripted_link.h"
+#include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
+#include "vdi/client_device_set.h"
+
+namespace capstan::coordinator {
+namespace {
+
+using test::DiskHello;
+using test::HasReason;
+using test::IsOk;
+using test::MessageHas;
+using test::ScriptedLink;
+using ::testing::HasSubstr;
+using namespace std::chrono_literals;
+
+class MediaDevicesTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    auto rendezvous = vdi::Rendezvous::Listen({.path = directory_.Under("vdi.sock")});
+    ASSERT_THAT(rendezvous, IsOk());
+    rendezvous_ = std::move(rendezvous).value();
+    devices_ = std::make_unique<MediaDevices>(
+        agents_, *rendezvous_,
+        MediaDevices::Options{.virtual_device_wait = 300ms,
+                              .agent_wait = 200ms,
+                              .server_address = "unix:/run/capstand.sock"});
+  }
+
+  void Attach(const AgentHello& hello = DiskHello()) {
+    agent_ = *agents_.Attach(hello, link_);
+    link_->OnOrder([this](std::uint64_t id, const Order& order) { CarryOut(id, order); });
+  }
+
+  // A well-behaved agent: creates the set that it is told to open.
+  void CarryOut(std::uint64_t order_id, const Order& order) {
+    OrderResult result = answer_;
+    if (const auto* open = std::get_if<OpenSetOrder>(&order); open && result.status.ok()) {
+      auto set = vdi::ClientDeviceSet::Create(
+          rendezvous_->path(), open->set_name,
+          {.device_count = static_cast<std::uint32_t>(open->devices.size())});
+      result.status = set.status();
+      if (set.ok()) {
+        clients_[open->set_name] = std::move(set).value();
+      }
+    }
+    if (const auto* close = std::get_if<CloseSetOrder>(&order)) {
+      clients_.erase(close->set_name);
+      result = {};
+    }
+    agents_.OnResult(agent_, order_id, result);
+  }
+
+  engine::DeviceSetRequest Request(engine::OpenMode mode = engine::OpenMode::kCreate) const {
+    return {.device_class = "DISK",
+            .mode = mode,
+            .targets = {{.name = "/backup/a.bak", .token = "J-1"}},
+            .size_estimate = 1 << 20,
+            .job_id = 51,
+            .cancelled = {}};
+  }
+
+  test::TemporaryDirectory directory_;
+  AgentDirectory agents_{{.lease = 60s}};
+  std::unique_ptr<vdi::Rendezvous> rendezvous_;
+  std::unique_ptr<MediaDevices> devices_;
+  std::shared_ptr<ScriptedLink> link_ = std::make_shared<ScriptedLink>();
+  AgentId agent_ = 0;
+  OrderResult answer_;
+  std::map<std::string, std::unique_ptr<vdi::ClientDeviceSet>> clients_;
+};
+
+TEST_F(MediaDevicesTest, OpensTheSetThatTheAgentCreated) {
+  Attach();
+  engine::DeviceSetRequest request = Request(engine::OpenMode::kReplace);
+  request.targets.push_back({.name = "/backup/b.bak", .token = "J-2"});
+
+  const auto provided = devices_->Open(request, Deadline::After(10s));
+
+  ASSERT_THAT(provided, IsOk());
+  EXPECT_EQ(provided.status().message(), "");
+  const auto order = std::get<OpenSetOrder>(link_->orders()[0].second);
+  EXPECT_EQ(order.mode, engine::OpenMode::kReplace);
+  EXPECT_EQ(order.job_id, 51);
+  ASSERT_EQ(order.devices.size(), 2U);
+  EXPECT_EQ(order.devices[0].device_name, order.set_name);
+  EXPECT_EQ(order.devices[1].device_name, order.set_name + "-2");
+  EXPECT_EQ(order.devices[1].target, "/backup/b.bak");
+  EXPECT_EQ(order.devices[1].token, "J-2");
+}
+
+TEST_F(MediaDevicesTest, NamesTheDevicesAndTheAgent) {
+  Attach();
+
+  auto provided = devices_->Open(Request(), Deadline::After(10s));
+
+  ASSERT_THAT(provided, IsOk());
+  EXPECT_EQ(provided->agent, "disk");
+  EXPECT_EQ(provided->device_names, std::vector<std::string>{provided->set->name()});
+  EXPECT_EQ(agents_.List()[0].state, "Serving");
+}
+
+TEST_F(MediaDevicesTest, WithoutAnAgentSaysHowToStartOne) {
+  const auto provided = devices_->Open(Request(), Deadline::After(10s));
+
+  EXPECT_THAT(provided, HasReason(65001));
+  EXPECT_EQ(provided.status().hint(),
+            "start one: capstan-agent --plugin disk --server unix:/run/capstand.sock");
+}
+
+TEST_F(MediaDevicesTest, WaitsForAnAgentThatIsStarting) {
+  std::jthread later([this] { Attach(); });
+
+  // The set cannot be created before OnOrder is called, so the order may go unanswered: what
+  // counts is that an agent was found.
+  const auto provided = devices_->Open(Request(), Deadline::After(1s));
+
+  if (!provided.ok()) {
+    EXPECT_THAT(provided, ::testing::Not(HasReason(65001)));
+  }
+}
+
+struct Failure {
+  int os_error;
+  engine::OpenMode mode;
+  int reason;
+  const char* message;
+};
+
+class MediaDevicesErrorTest : public MediaDevicesTest,
+                              public ::testing::WithParamInterface<Failure> {};
+
+TEST_P(MediaDevicesErrorTest, SpeaksAsSqlServerDoes) {
+  Attach();
+  answer_ = {.status = OsError(GetParam().os_error, "unable to open '/backup/a.bak'")
+                           .WithOsError(GetParam().os_error),
+             .target = "/backup/a.bak"};
+
+  const auto provided = devices_->Open(Request(GetParam().mode), Deadline::After(10s));
+
+  EXPECT_THAT(provided, HasReason(GetParam().reason));
+  EXPECT_EQ(provided.status().message(), GetParam().message);
+  EXPECT_FALSE(provided.status().hint().empty());
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    EveryCause, MediaDevicesErrorTest,
+    ::testing::Values(
+        Failure{ENOENT, engine::OpenMode::kRead, 3201,
+                "Cannot open backup device '/backup/a.bak'. Operating system error 2(No such file "
+                "or directory)."},
+        Failure{EACCES, engine::OpenMode::kCreate, 3201,
+                "Cannot open backup device '/backup/a.bak'. Operating system error 5(Access is "
+                "denied.)."},
+        Failure{EEXIST, engine::OpenMode::kCreate, 65003,
+                "The backup device '/backup/a.bak' already holds data, and neither FORMAT nor INIT "
+                "was specified."},
+        Failure{EEXIST, engine::OpenMode::kReplace, 3201,
+                "Cannot open backup device '/backup/a.bak'. Operating system error 17(File "
+                "exists)."}));
+
+TEST_F(MediaDevicesTest, TellsTheAgentToCloseWhatFailed) {
+  Attach();
+  answer_ = {.status = OsError(ENOSPC, "unable to open").WithOsError(ENOSPC)};
+
+  ASSERT_THAT(devices_->Open(Request(), Deadline::After(10s)), HasReason(3201));
+
+  ASSERT_TRUE(link_->WaitForOrders(2));
+  EXPECT_EQ(std::get<CloseSetOrder>(link_->orders()[1].second).set_name,
+            std::get<OpenSetOrder>(link_->orders()[0].second).set_name);
+}
+
+TEST_F(MediaDevicesTest, AnAgentThatDoesNotAnswerIsNamed) {
+  Attach();
+  link_->OnOrder({});
+
+  const auto provided = devices_->Open(Request(), Deadline::After(100ms));
+
+  EXPECT_THAT(provided, HasReason(3201));
+  EXPECT_THAT(provided, MessageHas("agent 'disk'"));
+}
+
+TEST_F(MediaDevicesTest, AnAgentThatLeavesWhileItOpensIsNamed) {
+  Attach();
+  link_->OnOrder([this](std::uint64_t, const Order&) {
+    agents_.Detach(agent_, Error(Code::kUnavailable, "it was killed"));
+  });
+
+  const auto provided = devices_->Open(Request(), Deadline::After(60s));
+
+  EXPECT_THAT(provided, HasReason(3201));
+  EXPECT_THAT(provided, MessageHas("agent 'disk' is gone: it was killed"));
+}
+
+TEST_F(MediaDevicesTest, ACancelledJobStopsWaiting) {
+  Attach();
+  link_->OnOrder({});
+  engine::DeviceSetRequest request = Request();
+  request.cancelled = [] { return true; };
+
+  EXPECT_THAT(devices_->Open(request, Deadline::After(60s)), HasReason(3204));
+  request.device_class = "TAPE";
+  EXPECT_THAT(devices_->Open(request, Deadline::After(60s)), HasReason(3204));
+  request.device_class = "VIRTUAL_DEVICE";
+  EXPECT_THAT(devices_->Open(request, Deadline::After(60s)), HasReason(3204));
+}
+
+TEST_F(MediaDevicesTest, AnAgentThatCannotWriteIsNotAskedTo) {
+  AgentHello hello = DiskHello();
+  hello.capabilities = capability::kRead;
+  Attach(hello);
+
+  const auto provided = devices_->Open(Request(), Deadline::After(10s));
+
+  EXPECT_THAT(provided, HasReason(3201));
+  EXPECT_EQ(provided.status().hint(), "plugin 'disk' of agent 'disk' cannot write media");
+  EXPECT_TRUE(link_->orders().empty());
+}
+
+// S1-56: a hung agent's set ends with its lease, whoever waits on the set.
+TEST_F(MediaDevicesTest, LosingTheAgentAbortsItsSets) {
+  Attach();
+  auto provided = devices_->Open(Request(), Deadline::After(10s));
+  ASSERT_THAT(provided, IsOk());
+  ASSERT_THAT(provided->set->abort_reason(), IsOk());
+
+  agents_.Detach(agent_, Error(Code::kUnavailable, "nothing was heard of it"));
+
+  EXPECT_THAT(provided->set->abort_reason(), MessageHas("agent 'disk' is gone"));
+}
+
+TEST_F(MediaDevicesTest, ClosingAnAbortedSetTellsTheAgent) {
+  Attach();
+  auto provided = devices_->Open(Request(), Deadline::After(10s));
+  ASSERT_THAT(provided, IsOk());
+
+  provided->set->SignalAbort(SqlError(3204));
+  [[maybe_unused]] const Status closed = provided->set->Close();
+
+  ASSERT_EQ(link_->orders().size(), 2U);
+  EXPECT_TRUE(std::holds_alternative<CloseSetOrder>(link_->orders()[1].second));
+  EXPECT_EQ(agents_.List()[0].state, "Idle");
+}
+
+TEST_F(MediaDevicesTest, OpensAVirtualDeviceByItsName) {
+  const auto client =
+      vdi::ClientDeviceSet::Create(rendezvous_->path(), "vendor", {.device_count = 2});
+  ASSERT_THAT(client, IsOk());
+  engine::DeviceSetRequest request = Request();
+  request.device_class = "VIRTUAL_DEVICE";
+  request.targets = {{"vendor", ""}, {"vendor2", ""}};
+
+  auto provided = devices_->Open(request, Deadline::After(10s));
+
+  ASSERT_THAT(provided, IsOk());
+  EXPECT_EQ(provided->device_names, (std::vector<std::string>{"vendor", "vendor2"}));
+  EXPECT_EQ(provided->agent, "");
+  EXPECT_EQ(devices_->ErrorDetail("vendor", "vendor"), "");
+}
+
+TEST_F(MediaDevicesTest, AVirtualDeviceThatNobodyCreatedIs18210) {
+  engine::DeviceSetRequest request = Request();
+  request.device_class = "VIRTUAL_DEVICE";
+  request.targets = {{"vendor", ""}};
+
+  const auto provided = devices_->Open(request, Deadline::After(60s));
+
+  EXPECT_THAT(provided, HasReason(18210));
+  EXPECT_EQ(provided.status().message(),
+            "BackupVirtualDeviceSet::Initialize: Open failure on backup device 'vendor'. Operating "
+            "system error 0x80070002(The system cannot find the file specified.).");
+}
+
+TEST_F(MediaDevicesTest, RecoverIsOrderedFromTheAgent) {
+  Attach();
+
+  EXPECT_THAT(devices_->Recover("DISK", {.name = "/b", .token = "J-1"},
+                                engine::RecoverAction::kCommit, Deadline::After(10s)),
+              IsOk());
+
+  const auto order = std::get<RecoverOrder>(link_->orders()[0].second);
+  EXPECT_EQ(order.target, "/b");
+  EXPECT_EQ(order.token, "J-1");
+  EXPECT_EQ(order.action, engine::RecoverAction::kCommit);
+
+  answer_ = {.status = OsError(EIO, "unable to rename")};
+  EXPECT_THAT(devices_->Recover("DISK", {.name = "/b", .token = "J-1"},
+                                engine::RecoverAction::kDiscard, Deadline::After(10s)),
+              MessageHas("unable to rename"));
+}
+
+TEST_F(MediaDevicesTest, RecoverWithoutAnAgentIsUnavailable) {
+  EXPECT_THAT(devices_->Recover("DISK", {.name = "/b", .token = "J-1"},
+                                engine::RecoverAction::kCommit, Deadline::After(10ms)),
+              test::HasCode(Code::kUnavailable));
+  EXPECT_THAT(devices_->Recover("VIRTUAL_DEVICE", {.name = "v", .token = ""},
+                                engine::RecoverAction::kDiscard, Deadline::After(10ms)),
+              IsOk());
+}
+
+TEST_F(MediaDevicesTest, ErrorDetailIsWhatTheAgentReported) {
+  Attach();
+  auto provided = devices_->Open(Request(), Deadline::After(10s));
+  ASSERT_THAT(provided, IsOk());
+  const std::string name = provided->set->name();
+
+  EXPECT_EQ(devices_->ErrorDetail(name, name), "") << "nothing was reported";
+  agents_.OnReports(agent_, {{.set_name = name,
+                              .device_name = name,
+                              .errors = 1,
+                              .last_error = "28(No space left on device)"}});
+  EXPECT_EQ(devices_->ErrorDetail(name, name), "28(No space left on device)");
+}
+
+}  // namespace
+}  // namespace capstan::coordinator
