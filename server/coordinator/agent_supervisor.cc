@@ -19,10 +19,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-extern "C" {  // before glibc 2.37 the header does not say so itself
-#include <sys/pidfd.h>
-}
-
 #include "vdi/base/clock.h"
 #include "vdi/base/log.h"
 #include "vdi/base/unique_fd.h"
