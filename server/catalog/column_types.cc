@@ -33,6 +33,8 @@ std::string DeclarationOf(std::string_view type) {
   if (ExceedsInteger(declaration)) {
     declaration.replace(0, kExact.size(), kExactText);
     declaration.append(" COLLATE ").append(kDecimalCollation);
+  } else if (declaration.ends_with("(max)")) {
+    declaration = '"' + declaration + '"';  // SQLite wants numbers in the brackets, or a name
   }
   return declaration;
 }

@@ -18,6 +18,11 @@ TEST(ColumnTypes, KeepNumbersBeyond64BitsAsText) {
   EXPECT_EQ(TypeOfDeclaration("numeric_text(25,0)"), "numeric(25,0)");
 }
 
+TEST(ColumnTypes, QuoteTypesWithoutALimit) {
+  EXPECT_EQ(DeclarationOf("nvarchar(max)"), "\"nvarchar(max)\"");
+  EXPECT_EQ(TypeOfDeclaration("nvarchar(max)"), "nvarchar(max)");
+}
+
 TEST(ColumnTypes, DropWhatCouldEndADeclaration) {
   EXPECT_EQ(DeclarationOf("INT); DROP TABLE \"x\" --"), "int)droptablex");
 }
