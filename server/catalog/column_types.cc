@@ -12,6 +12,8 @@
 namespace capstan::catalog {
 namespace {
 
+constexpr std::string_view kMax = "(max)";
+constexpr std::string_view kMaxNumber = "(2147483647)";
 constexpr std::string_view kExact = "numeric";
 constexpr std::string_view kExactText = "numeric_text";
 
@@ -30,11 +32,13 @@ std::string DeclarationOf(std::string_view type) {
       declaration.push_back(static_cast<char>(std::tolower(static_cast<unsigned char>(c))));
     }
   }
+  // SQLite takes numbers only between the brackets.
+  if (const auto max = declaration.find(kMax); max != std::string::npos) {
+    declaration.replace(max, kMax.size(), kMaxNumber);
+  }
   if (ExceedsInteger(declaration)) {
     declaration.replace(0, kExact.size(), kExactText);
     declaration.append(" COLLATE ").append(kDecimalCollation);
-  } else if (declaration.ends_with("(max)")) {
-    declaration = '"' + declaration + '"';  // SQLite wants numbers in the brackets, or a name
   }
   return declaration;
 }
@@ -43,6 +47,9 @@ std::string TypeOfDeclaration(const char* declaration) {
   std::string type = declaration != nullptr ? declaration : "";
   std::transform(type.begin(), type.end(), type.begin(),
                  [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  if (const auto max = type.find(kMaxNumber); max != std::string::npos) {
+    type.replace(max, kMaxNumber.size(), kMax);
+  }
   if (type.starts_with(kExactText)) {
     type.replace(0, kExactText.size(), kExact);
   }

@@ -58,9 +58,12 @@ Status PrepareError(std::string_view sqlite_message) {
   for (const Pattern& pattern : kPatterns) {
     if (const auto name = Between(sqlite_message, pattern)) {
       switch (pattern.number) {
-        case 195: return SqlError(195, *name, "built-in function name");
-        case 208: return SqlError(208, RequesterTableName(*name));
-        default: return SqlError(pattern.number, *name);
+        case 195:
+          return SqlError(195, *name, "built-in function name");
+        case 208:
+          return SqlError(208, RequesterTableName(*name));
+        default:
+          return SqlError(pattern.number, *name);
       }
     }
   }

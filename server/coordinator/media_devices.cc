@@ -208,7 +208,11 @@ Status MediaDevices::Recover(const std::string& device_class, const engine::Devi
     return OkStatus();  // it keeps no constructions: what was completed stands, the rest is gone
   }
   const RecoverOrder order{.target = target.name, .token = target.token, .action = action};
-  return agents_.Execute(agent.id, order, {.deadline = deadline}).status;
+  Status recovered = agents_.Execute(agent.id, order, {.deadline = deadline}).status;
+  // Where not even the folder exists, nothing was begun: the backup failed for that very reason.
+  const bool nothing_there =
+      action == engine::RecoverAction::kDiscard && recovered.os_error() == ENOENT;
+  return nothing_there ? OkStatus() : std::move(recovered);
 }
 
 std::string MediaDevices::ErrorDetail(const std::string& set_name, const std::string& device_name) {

@@ -8,10 +8,13 @@
 //
 // One thread waits for the configuration and opens the devices; one thread per device executes its
 // commands, one after the other. Handlers are called on those threads, never two at a time for the
-// same device.
+// same device. ThreadSanitizer does not see that a command was sent before its handler runs (the
+// two ends map the segment at two addresses): what a handler shares with the test must be atomic or
+// locked.
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -69,7 +72,7 @@ class MemoryMedia {
       device.position = 0;
     }
   }
-  // Writes beyond this many bytes per device end with 112.
+  // Writes beyond this many bytes per device end with 112. Any time.
   void set_capacity(std::size_t capacity) { capacity_ = capacity; }
 
  private:
@@ -89,7 +92,8 @@ class MemoryMedia {
   }
 
   Outcome Write(Device& device, const vdi::ClientCommand& command) const {
-    const std::size_t room = capacity_ - std::min(capacity_, device.bytes.size());
+    const std::size_t capacity = capacity_;
+    const std::size_t room = capacity - std::min(capacity, device.bytes.size());
     const std::size_t count = std::min<std::size_t>(room, command.size);
     device.bytes.insert(device.bytes.end(), command.buffer, command.buffer + count);
     return {.code = count == command.size ? vdi::CompletionCode::kSuccess
@@ -98,7 +102,7 @@ class MemoryMedia {
   }
 
   std::vector<Device> devices_;
-  std::size_t capacity_ = SIZE_MAX;
+  std::atomic<std::size_t> capacity_{SIZE_MAX};
 };
 
 class DeviceClient {

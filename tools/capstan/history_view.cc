@@ -67,6 +67,14 @@ HistoryEntry BuildEntry(const RowReader& row) {
   return entry;
 }
 
+// Media and catalog know whole seconds only.
+std::string DurationCell(const std::optional<std::uint64_t>& duration_ms) {
+  if (!duration_ms.has_value()) {
+    return "-";
+  }
+  return *duration_ms == 0 ? "< 1 s" : FormatDuration(*duration_ms);
+}
+
 std::string JsonNumber(const std::optional<std::uint64_t>& value) {
   return value.has_value() ? std::to_string(*value) : "null";
 }
@@ -127,7 +135,7 @@ ResultSet HistoryTable(const std::vector<HistoryEntry>& entries) {
   for (const HistoryEntry& entry : entries) {
     table.rows.push_back({entry.finish_date.empty() ? "-" : entry.finish_date, entry.database_name,
                           entry.type, entry.size_bytes ? FormatBytes(*entry.size_bytes) : "-",
-                          entry.duration_ms ? FormatDuration(*entry.duration_ms) : "-",
+                          DurationCell(entry.duration_ms),
                           entry.bytes_per_second ? FormatRate(*entry.bytes_per_second) : "-",
                           fmt::format("{}", fmt::join(entry.devices, ", "))});
   }

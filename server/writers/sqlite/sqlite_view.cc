@@ -15,8 +15,6 @@
 namespace capstan::writers {
 namespace {
 
-// After so many commits that came in between, the next try holds the write lock.
-constexpr int kTriesWithoutFence = 32;
 constexpr int kVerifyTries = 100;
 
 std::string ResolvePath(const std::string& path) {
@@ -36,7 +34,7 @@ Status UnreadableDatabase(const std::string& path, const Status& cause) {
       .WithHint(std::string(cause.hint()));
 }
 
-Result<SqliteView> SqliteView::Open(const std::string& path, Deadline lock_deadline) {
+Result<SqliteView> SqliteView::Open(const std::string& path, const Options& options) {
   if (!path.starts_with('/')) {
     return UnreadableDatabase(path, Error(Code::kInvalidArgument, "its path is not absolute"));
   }
@@ -45,18 +43,19 @@ Result<SqliteView> SqliteView::Open(const std::string& path, Deadline lock_deadl
   if (!guard.ok()) {
     return UnreadableDatabase(path, guard.status());
   }
-  auto connection = SqliteConnection::Open(resolved, SqliteOpenMode::kReadWrite, lock_deadline);
+  auto connection =
+      SqliteConnection::Open(resolved, SqliteOpenMode::kReadWrite, options.lock_deadline);
   if (!connection.ok()) {
     return UnreadableDatabase(path, connection.status());
   }
   SqliteView view(resolved, *std::move(guard), *std::move(connection));
-  if (Status status = view.Begin(lock_deadline); !status.ok()) {
+  if (Status status = view.Begin(options); !status.ok()) {
     return UnreadableDatabase(path, status);
   }
   return view;
 }
 
-Status SqliteView::Begin(Deadline lock_deadline) {
+Status SqliteView::Begin(const Options& options) {
   const bool wal_existed = ::access(connection_.wal_path().c_str(), F_OK) == 0;
   CAPSTAN_RETURN_IF_ERROR(connection_.BeginRead());
   if (connection_.has_moved() || !guard_.IsAt(path_)) {
@@ -67,22 +66,22 @@ Status SqliteView::Begin(Deadline lock_deadline) {
       // Leave the directory as we found it: a WAL of ours is nobody's business.
       connection_.TidyUpOnClose();
     }
-    CAPSTAN_RETURN_IF_ERROR(BeginWal(lock_deadline));
+    CAPSTAN_RETURN_IF_ERROR(BeginWal(options));
   }
   return ReadHeader();
 }
 
-Status SqliteView::BeginWal(Deadline lock_deadline) {
+Status SqliteView::BeginWal(const Options& options) {
   CAPSTAN_ASSIGN_OR_RETURN(wal_index_, SqliteWalIndex::Map(connection_));
   bool begun = false;
-  for (int i = 0; i < kTriesWithoutFence && !begun; ++i) {
+  for (int i = 0; i < options.tries_without_fence && !begun; ++i) {
     CAPSTAN_ASSIGN_OR_RETURN(begun, TryBeginWal());
   }
   if (!begun) {
     // Commits come faster than we can look. Keep them out for the instant.
     CAPSTAN_ASSIGN_OR_RETURN(
         SqliteConnection fence,
-        SqliteConnection::Open(path_, SqliteOpenMode::kReadWrite, lock_deadline));
+        SqliteConnection::Open(path_, SqliteOpenMode::kReadWrite, options.lock_deadline));
     CAPSTAN_RETURN_IF_ERROR(fence.Execute("BEGIN IMMEDIATE"));
     CAPSTAN_ASSIGN_OR_RETURN(begun, TryBeginWal());
     CAPSTAN_RETURN_IF_ERROR(fence.EndTransaction());

@@ -22,8 +22,13 @@ namespace capstan::writers {
 
 class SqliteView {
  public:
+  struct Options {
+    Deadline lock_deadline = Deadline::Never();
+    // So many commits may come in between before the next try keeps them out.
+    int tries_without_fence = 32;
+  };
   // Error 65005 with the reason if there is no database that can be read.
-  static Result<SqliteView> Open(const std::string& path, Deadline lock_deadline);
+  static Result<SqliteView> Open(const std::string& path, const Options& options);
 
   const std::string& path() const { return path_; }  // absolute, symbolic links resolved
   const SqliteHeader& header() const { return header_; }
@@ -45,8 +50,8 @@ class SqliteView {
   SqliteView(std::string path, SqliteFileGuard guard, SqliteConnection connection)
       : path_(std::move(path)), guard_(std::move(guard)), connection_(std::move(connection)) {}
 
-  Status Begin(Deadline lock_deadline);
-  Status BeginWal(Deadline lock_deadline);
+  Status Begin(const Options& options);
+  Status BeginWal(const Options& options);
   Result<bool> TryBeginWal();
   Status OpenWalView();
   Status ReadHeader();

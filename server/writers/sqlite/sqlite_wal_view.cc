@@ -55,8 +55,9 @@ Result<SqliteWalView> SqliteWalView::Open(const std::string& wal_path, const Sql
   }
   // Of each page only the last frame: the greatest of its run.
   std::ranges::sort(view.pages_, std::greater<>());
-  const auto rest = std::ranges::unique(view.pages_, {}, &Page::number);
-  view.pages_.erase(rest.begin(), rest.end());
+  const auto same_number = [](const Page& a, const Page& b) { return a.number == b.number; };
+  view.pages_.erase(std::unique(view.pages_.begin(), view.pages_.end(), same_number),
+                    view.pages_.end());
   std::ranges::reverse(view.pages_);
   view.pages_.shrink_to_fit();
   return view;

@@ -60,8 +60,9 @@ WriterInfo SqliteWriter::info() const {
 
 Result<DatabaseDescription> SqliteWriter::Describe(const std::string& location,
                                                    const std::string& logical_name) {
-  CAPSTAN_ASSIGN_OR_RETURN(const SqliteView view,
-                           SqliteView::Open(location, Deadline::After(kDescribeLockWait)));
+  CAPSTAN_ASSIGN_OR_RETURN(
+      const SqliteView view,
+      SqliteView::Open(location, {.lock_deadline = Deadline::After(kDescribeLockWait)}));
   return DescribeView(view, logical_name);
 }
 
@@ -79,7 +80,8 @@ Result<std::unique_ptr<BackupSession>> SqliteWriter::OpenBackup(const std::strin
                                                                 const std::string& logical_name,
                                                                 const BackupOptions& options) {
   auto activity = std::make_unique<WriterActivity>(tracker_, WriterActivity::Kind::kBackup);
-  CAPSTAN_ASSIGN_OR_RETURN(SqliteView view, SqliteView::Open(location, options.lock_deadline));
+  CAPSTAN_ASSIGN_OR_RETURN(SqliteView view,
+                           SqliteView::Open(location, {.lock_deadline = options.lock_deadline}));
   DatabaseDescription description = DescribeView(view, logical_name);
   CAPSTAN_RETURN_IF_ERROR(CheckKind(options.kind, description.recovery_model));
   const SqliteLsns lsns = lsn_clock_.Read(view);

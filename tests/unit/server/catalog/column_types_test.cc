@@ -18,9 +18,10 @@ TEST(ColumnTypes, KeepNumbersBeyond64BitsAsText) {
   EXPECT_EQ(TypeOfDeclaration("numeric_text(25,0)"), "numeric(25,0)");
 }
 
-TEST(ColumnTypes, QuoteTypesWithoutALimit) {
-  EXPECT_EQ(DeclarationOf("nvarchar(max)"), "\"nvarchar(max)\"");
-  EXPECT_EQ(TypeOfDeclaration("nvarchar(max)"), "nvarchar(max)");
+// A live table with an nvarchar(max) column could not be queried at all.
+TEST(ColumnTypes, TakeMaxForALength) {
+  EXPECT_EQ(DeclarationOf("nvarchar(max)"), "nvarchar(2147483647)");
+  EXPECT_EQ(TypeOfDeclaration("nvarchar(2147483647)"), "nvarchar(max)");
 }
 
 TEST(ColumnTypes, DropWhatCouldEndADeclaration) {

@@ -299,6 +299,20 @@ TEST_F(MediaDevicesTest, RecoverIsOrderedFromTheAgent) {
               MessageHas("unable to rename"));
 }
 
+// A backup into a folder that does not exist must not be left in the journal for ever.
+TEST_F(MediaDevicesTest, DiscardingWhereNothingIsSucceeds) {
+  Attach();
+  answer_ = {.status = OsError(ENOENT, "unable to reach the folder").WithOsError(ENOENT)};
+  const engine::DeviceTarget target{.name = "/none/b", .token = "J-1"};
+
+  EXPECT_THAT(
+      devices_->Recover("DISK", target, engine::RecoverAction::kDiscard, Deadline::After(10s)),
+      IsOk());
+  EXPECT_THAT(
+      devices_->Recover("DISK", target, engine::RecoverAction::kCommit, Deadline::After(10s)),
+      test::HasCode(Code::kNotFound));
+}
+
 TEST_F(MediaDevicesTest, RecoverWithoutAnAgentIsUnavailable) {
   EXPECT_THAT(devices_->Recover("DISK", {.name = "/b", .token = "J-1"},
                                 engine::RecoverAction::kCommit, Deadline::After(10ms)),

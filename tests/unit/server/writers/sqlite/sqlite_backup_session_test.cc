@@ -245,7 +245,9 @@ TEST_F(SqliteBackup, SaysWhyThereIsNothingToRead) {
   EXPECT_EQ(RefusalOf(path_),
             "The database '" + path_ + "' cannot be read: 2(No such file or directory).");
   EXPECT_THAT(RefusalOf(scratch_.path()), testing::HasSubstr("it is a directory"));
-  EXPECT_THAT(RefusalOf("/dev/null"), testing::HasSubstr("it is not a regular file"));
+  const std::string fifo = scratch_.File("fifo");
+  ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
+  EXPECT_THAT(RefusalOf(fifo), testing::HasSubstr("it is not a regular file"));
   EXPECT_THAT(RefusalOf("relative.db"), testing::HasSubstr("its path is not absolute"));
   WriteWhole(path_, "");
   EXPECT_THAT(RefusalOf(path_), testing::HasSubstr("the file is empty"));
