@@ -108,21 +108,6 @@ class Outcome:
     def numbers(self) -> list[int]:
         return [message.number for message in self.messages]
 
-    @property
-    def result_sets(self) -> list[list[dict[str, object]]]:
-        """Of a run with --json."""
-        decoder, text, sets = json.JSONDecoder(), self.stdout.strip(), []
-        while text:
-            rows, end = decoder.raw_decode(text)
-            sets.append(rows)
-            text = text[end:].lstrip()
-        return sets
-
-    @property
-    def rows(self) -> list[dict[str, object]]:
-        (rows,) = self.result_sets
-        return rows
-
     def describe(self) -> str:
         return (f"exit status {self.exit_code} after {self.seconds:.1f} s\n"
                 f"stdout: {self.stdout}\nstderr: {self.stderr}")
@@ -188,7 +173,7 @@ class CapstanServer:
     TIMEOUTS = {"device_timeout_s": 20, "open_timeout_s": 20, "database_timeout_s": 3,
                 "recover_timeout_s": 2, "agent_lease_s": 3, "virtual_device_wait_s": 1}
 
-    def __init__(self, user: int | None = None, **settings: object) -> None:
+    def __init__(self, user: int | None = None, start: bool = True, **settings: object) -> None:
         # The system's own: a socket's path may have 107 bytes, and TMPDIR may be deep.
         self.root = Path(tempfile.mkdtemp(prefix="capstan-", dir="/tmp"))
         self.data, self.media, self.db = (self.root / n for n in ("data", "media", "db"))
@@ -204,7 +189,8 @@ class CapstanServer:
         self.config = self.root / "capstand.toml"
         self.settings = {**self.TIMEOUTS, **settings}
         self.process: subprocess.Popen[str] | None = None
-        self.start()
+        if start:
+            self.start()
 
     # --- life -----------------------------------------------------------------------------------
 
@@ -308,17 +294,16 @@ class CapstanServer:
         return finish(self.popen(*arguments), begin)
 
     def exec(self, statement: str) -> Outcome:
-        """Rows come as JSON, all messages on standard error."""
-        return self.run("exec", "--json", statement)
-
-    def must(self, statement: str) -> Outcome:
-        outcome = self.exec(statement)
-        if outcome.exit_code != 0:
-            raise AssertionError(f"{statement}\n{outcome.describe()}\n{self.log_tail()}")
-        return outcome
+        """Errors are on standard error, all else on standard output."""
+        return self.run("exec", statement)
 
     def query(self, statement: str) -> list[dict[str, object]]:
-        return self.must(statement).rows
+        """The rows of one result set."""
+        outcome = self.run("exec", "--json", statement)
+        if outcome.exit_code != 0:
+            raise AssertionError(f"{statement}\n{outcome.describe()}\n{self.log_tail()}")
+        rows: list[dict[str, object]] = json.loads(outcome.stdout)
+        return rows
 
     def attach(self, name: str, path: object) -> None:
         outcome = self.run("database", "add", name, f"sqlite:{path}")

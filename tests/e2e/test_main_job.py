@@ -70,7 +70,7 @@ class LiveDatabase(ServerTestCase):
             before = writer.committed()
             outcome = self.assert_done(self.server.backup(name, *media))
             after = writer.committed()
-            self.assertRegex(outcome.stderr, COMPLETION)
+            self.assertRegex(outcome.stdout, COMPLETION)
             # It must have been a live database, or the test shows nothing.
             deadline = time.monotonic() + 30
             while writer.committed() == after and time.monotonic() < deadline:
@@ -207,7 +207,7 @@ class Copies(ServerTestCase):
         """DISK='/dev/null' takes everything and keeps nothing."""
         self.server.next_database(size=4 << 20)
         outcome = self.assert_done(self.server.backup("source", "/dev/null"))
-        self.assertRegex(outcome.stderr, COMPLETION)
+        self.assertRegex(outcome.stdout, COMPLETION)
         self.assertTrue(Path("/dev/null").is_char_device())
         self.assert_done(self.server.backup("source", "/dev/null", "/dev/null"))
 
@@ -263,12 +263,12 @@ class Media(ServerTestCase):
         """S0-01, S3-15, S3-17, S3-19: pages per file, percentages, completion; S1-09 to the log."""
         pages = -(-self.source.stat().st_size // 8192)
         self.assertIn(f"Processed {pages} pages for database 'source', file 'source' on file 1.",
-                      self.backup.stderr)
-        percent = [int(n) for n in re.findall(r"^(\d+) percent processed\.$", self.backup.stderr,
+                      self.backup.stdout)
+        percent = [int(n) for n in re.findall(r"^(\d+) percent processed\.$", self.backup.stdout,
                                               re.MULTILINE)]
         self.assertEqual(percent, sorted(set(percent)))
         self.assertTrue(set(percent) <= set(range(10, 101, 10)), percent)
-        completion = COMPLETION.search(self.backup.stderr)
+        completion = COMPLETION.search(self.backup.stdout)
         assert completion is not None
         self.assertEqual(int(completion[2]), pages)
         seconds, rate = float(completion[3]), float(completion[4])
@@ -358,6 +358,9 @@ class ErrorLogLines(ServerTestCase):
         return [line for line in self.lines()
                 if re.search(r"BufferPoolLimit|[Bb]uffer|transfer size|Memory Limit", line)]
 
+    def must(self, statement: str) -> None:
+        self.assert_done(self.server.exec(statement))
+
     def back_up(self) -> None:
         self.assert_done(self.server.backup(
             "source", self.server.media / "1.bak", self.server.media / "2.bak",
@@ -368,10 +371,10 @@ class ErrorLogLines(ServerTestCase):
         for flags in ("", "DBCC TRACEON (3605, -1)", "DBCC TRACEOFF (3605, -1)",
                       "DBCC TRACEON (3213, -1)"):
             if flags:
-                self.server.must(flags)
+                self.must(flags)
             self.back_up()
             self.assertEqual(self.parameters(), [], f"after {flags or 'no flag'}")
-        self.server.must("DBCC TRACEON (3605, 3213, -1)")
+        self.must("DBCC TRACEON (3605, 3213, -1)")
         self.back_up()
         lines = self.parameters()
         for line in lines:  # S1-15
@@ -387,7 +390,7 @@ class ErrorLogLines(ServerTestCase):
             "Total buffer space:       10 MB",        # S1-19
             "Buffers per read stream:  10",           # S1-20
             "Buffers per write stream: 5"]))          # S1-21
-        self.server.must("DBCC TRACEOFF (3605, 3213, -1)")
+        self.must("DBCC TRACEOFF (3605, 3213, -1)")
         self.back_up()
         self.assertEqual(self.parameters(), lines)
 
