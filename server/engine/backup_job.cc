@@ -34,7 +34,9 @@ std::int8_t TimeZoneQuarterHours() {
 
 // Whether Open failed without having begun anything (DeviceProvider::Open).
 bool IsRefusal(const Status& open) {
-  return open.reason() == 3201 && open.os_error() != 0 && open.os_error() != ECANCELED;
+  const bool refused =
+      open.reason() == 3201 && open.os_error() != 0 && open.os_error() != ECANCELED;
+  return refused || open.reason() == 65001;
 }
 
 }  // namespace
@@ -118,7 +120,7 @@ Status BackupJob::OpenDevices() {
   options.timeouts = parts_.settings.timeouts;
   auto opened = OpenSet::Open(parts_.devices, request, options);
   if (!opened.ok()) {
-    media_begun_ = !IsRefusal(opened.status());
+    media_touched_ = !IsRefusal(opened.status());
     return opened.status();
   }
   set_ = std::move(opened).value();
@@ -240,8 +242,8 @@ void BackupJob::Undo() {
   }
   const Deadline deadline = Deadline::After(parts_.settings.timeouts.recover);
   for (const auto& device : journal_.devices) {
-    if (device.device_class == "VIRTUAL_DEVICE" || !media_begun_) {
-      continue;  // a virtual device's owner was told by the abort or by the missing Complete
+    if (device.device_class == "VIRTUAL_DEVICE" || !media_touched_) {
+      continue;  // a vendor was told by the abort or by the missing Complete
     }
     Status discarded =
         parts_.devices.Recover(device.device_class, {.name = device.target, .token = device.token},

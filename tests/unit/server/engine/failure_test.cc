@@ -160,6 +160,21 @@ TEST_F(Failure, ACancelledJobSaysSo) {
   ExpectNothingHarmed();
 }
 
+TEST_F(Failure, ACancelDuringTheCommitComesTooLate) {
+  devices_.fault = [&](std::size_t, const vdi::ClientCommand& command) {
+    if (command.code == CommandCode::kComplete) {
+      EXPECT_TRUE(jobs_.Cancel(51));
+      std::this_thread::sleep_for(std::chrono::milliseconds(150));  // longer than the monitor's beat
+    }
+    return CompletionCode::kSuccess;
+  };
+
+  EXPECT_THAT(Backup({"a", "b"}), IsOk());
+
+  EXPECT_EQ(HistoryCount(), 2U);
+  ExpectNothingHarmed();
+}
+
 // The agent vanishes in the middle of the commit: the media are whole, so they are finished.
 TEST_F(Failure, ACommitThatWasInterruptedIsRolledForward) {
   devices_.fault = [&](std::size_t device, const vdi::ClientCommand& command) {

@@ -1,0 +1,109 @@
+"""Contestants, rounds and results: who runs when, and what is kept of it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+COMMAND_TIMEOUT_S = 900
+WARM_UP_PIECE = 1 << 20
+
+
+class BenchError(Exception):
+    """Something did not work; the message says what, for the one who ran the benchmark."""
+
+
+def run_command(command: Sequence[str], **options) -> str:
+    """Runs a command to its end and returns its standard output."""
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S, **options
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise BenchError(f"unable to run '{shlex.join(command)}': {error}") from error
+    if done.returncode != 0:
+        output = (done.stdout + done.stderr).strip()
+        raise BenchError(
+            f"'{shlex.join(command)}' ended with status {done.returncode}:\n{output}"
+        )
+    return done.stdout
+
+
+def warm_up(path: Path) -> None:
+    """Brings a file into the page cache, whoever pushed it out before."""
+    with open(path, "rb", buffering=0) as file:
+        while file.read(WARM_UP_PIECE):
+            pass
+
+
+@dataclass
+class Contestant:
+    """One way to do one job.
+
+    `run` is what the clock sees. It may return named seconds of its own, such as those that an
+    engine reports, which are kept beside the wall clock's.
+    """
+
+    name: str
+    run: Callable[[], dict[str, float] | None]
+    reads: Path  # in the page cache when the clock starts
+    removes: list[Path] = field(default_factory=list)  # gone when the clock starts, and at the end
+    prepare: Callable[[], None] | None = None
+
+
+@dataclass
+class Result:
+    """All times of one contestant, or one that it reported about itself."""
+
+    name: str
+    seconds: list[float] = field(default_factory=list)
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.seconds)
+
+
+class Contest:
+    """Rounds in which every contestant runs once, so that a machine's moods hit all alike.
+
+    Each round starts with another contestant, so that nobody always follows the same neighbour.
+    """
+
+    def __init__(self, contestants: list[Contestant]) -> None:
+        self._contestants = contestants
+        self.results: dict[str, Result] = {}
+
+    def play(self, rounds: int, announce: Callable[[str], None]) -> None:
+        for number in range(rounds):
+            announce(f"round {number + 1} of {rounds}")
+            first = number % len(self._contestants)
+            for contestant in self._contestants[first:] + self._contestants[:first]:
+                self._play_one(contestant)
+
+    def _play_one(self, contestant: Contestant) -> None:
+        _remove(contestant.removes)
+        if contestant.prepare is not None:
+            contestant.prepare()
+        os.sync()  # nobody pays for what the one before left dirty
+        warm_up(contestant.reads)
+        begin = time.perf_counter()
+        reported = contestant.run()
+        self._keep(contestant.name, time.perf_counter() - begin)
+        for name, seconds in (reported or {}).items():
+            self._keep(name, seconds)
+        _remove(contestant.removes)
+
+    def _keep(self, name: str, seconds: float) -> None:
+        self.results.setdefault(name, Result(name)).seconds.append(seconds)
+
+
+def _remove(paths: list[Path]) -> None:
+    for path in paths:
+        for name in (path, Path(f"{path}-wal"), Path(f"{path}-shm"), Path(f"{path}-journal")):
+            name.unlink(missing_ok=True)

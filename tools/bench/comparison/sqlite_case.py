@@ -1,0 +1,145 @@
+"""SQLite: Capstan against the sqlite3 shell, cp and dd."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from comparison.capstan_server import CapstanServer
+from comparison.contest import BenchError, Contest, Contestant, run_command
+from comparison.database import create_database, digest_of_rows, open_as_application
+from comparison.report import Promise, Report
+
+NULL_DEVICE = Path("/dev/null")
+MEMORY_LIMIT_MIB = 64
+
+
+@dataclass(frozen=True)
+class Settings:
+    bin_dir: Path
+    size_mb: int
+    runs: int
+    work_dir: Path | None  # None = a temporary directory
+    judge: bool  # whether the database is large enough for ratios to mean anything
+
+
+PROMISES = [
+    Promise("full to disk", "capstan, 1 disk", "sqlite3 .backup", 0.25),
+    Promise("full to disk", "capstan, 1 disk", "dd oflag=direct", 1.2),
+    Promise("full to 2 disks", "capstan, 2 disks", "dd oflag=direct", 1.2),
+    Promise("full to null, engine's seconds", "capstan, null: engine", "dd of=/dev/null", 1.5),
+    Promise("restore", "capstan restore", "sqlite3 .restore", 0.5),
+]
+
+
+class SqliteCase:
+    """The contestants of one run, all in one directory."""
+
+    def __init__(self, directory: Path, server: CapstanServer) -> None:
+        self._directory = directory
+        self._server = server
+        self.database = directory / "bench.db"
+        self.restored = directory / "restored.db"
+        self._medium = directory / "to_restore.bak"
+        self._plain_copy = directory / "to_restore.db"
+
+    def prepare(self) -> None:
+        """What the restores start from."""
+        self._server.add_database(self.database)
+        self._server.backup([self._medium])
+        run_command(["sqlite3", str(self.database), f".backup '{self._plain_copy}'"])
+        self._server.restore([self._medium], self.restored)
+
+    def contestants(self) -> list[Contestant]:
+        return [*self._backups(), *self._null_devices(), *self._restores()]
+
+    def _backups(self) -> list[Contestant]:
+        output = self._directory / "output"
+        disks = [self._directory / f"stripe_{number}.bak" for number in (1, 2)]
+        source = str(self.database)
+
+        def shell(name: str, *commands: list[str]) -> Contestant:
+            def run() -> None:
+                for command in commands:
+                    run_command(command)
+
+            return Contestant(name, run, reads=self.database, removes=[output])
+
+        return [
+            self._capstan_backup("capstan, 1 disk", disks[:1]),
+            self._capstan_backup("capstan, 2 disks", disks),
+            shell("sqlite3 .backup", ["sqlite3", source, f".backup '{output}'"]),
+            shell("sqlite3 VACUUM INTO", ["sqlite3", source, f"VACUUM INTO '{output}'"]),
+            shell("cp + fsync", ["cp", "--reflink=never", source, str(output)],
+                  ["sync", str(output)]),
+            shell("dd oflag=direct", ["dd", f"if={source}", f"of={output}", "bs=1M",
+                                      "oflag=direct", "conv=fsync"]),
+        ]
+
+    def _null_devices(self) -> list[Contestant]:
+        command = ["dd", f"if={self.database}", f"of={NULL_DEVICE}", "bs=1M"]
+        return [
+            self._capstan_backup("capstan, null", [NULL_DEVICE]),
+            Contestant("dd of=/dev/null", lambda: run_command(command) and None,
+                       reads=self.database),
+        ]
+
+    def _capstan_backup(self, name: str, targets: list[Path]) -> Contestant:
+        def run() -> dict[str, float]:
+            return {f"{name}: engine": self._server.backup(targets)}
+
+        removes = [target for target in targets if target != NULL_DEVICE]
+        return Contestant(name, run, reads=self.database, removes=removes)
+
+    def _restores(self) -> list[Contestant]:
+        # The peers get the easier job: nothing is in their way, where Capstan replaces a database.
+        peer_target = self._directory / "peer_restored.db"
+
+        def capstan() -> dict[str, float]:
+            seconds = self._server.restore([self._medium], self.restored)
+            return {"capstan restore: engine": seconds}
+
+        def dot_restore() -> None:
+            run_command(["sqlite3", str(peer_target), f".restore '{self._plain_copy}'"])
+
+        def copy() -> None:
+            run_command(["cp", "--reflink=never", str(self._plain_copy), str(peer_target)])
+            run_command(["sync", str(peer_target)])
+
+        return [
+            Contestant("capstan restore", capstan, reads=self._medium),
+            Contestant("sqlite3 .restore", dot_restore, reads=self._plain_copy,
+                       removes=[peer_target]),
+            Contestant("cp + fsync back", copy, reads=self._plain_copy, removes=[peer_target]),
+        ]
+
+
+def compare_sqlite(settings: Settings) -> None:
+    if settings.work_dir is not None:
+        settings.work_dir.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="capstan-bench-", dir=settings.work_dir) as directory:
+        _compare_in(Path(directory), settings)
+
+
+def _compare_in(directory: Path, settings: Settings) -> None:
+    database = directory / "bench.db"
+    print(f"making a database of {settings.size_mb} MB in {directory}", flush=True)
+    create_database(database, settings.size_mb)
+    with (
+        closing(open_as_application(database)),
+        CapstanServer(settings.bin_dir, directory / "server") as server,
+    ):
+        case = SqliteCase(directory, server)
+        case.prepare()
+        contest = Contest(case.contestants())
+        report = Report(database.stat().st_size)
+        contest.play(settings.runs, lambda text: print(text, flush=True))
+        if digest_of_rows(case.restored) != digest_of_rows(database):
+            raise BenchError("the restored database differs from the one that was backed up")
+        processes = list(server.memory.processes.values())
+    report.print_times(contest.results)
+    if settings.judge:
+        report.print_promises(PROMISES, contest.results)
+    report.print_memory(processes, MEMORY_LIMIT_MIB)
