@@ -1,6 +1,7 @@
 #include "server/engine/backup_job.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <ctime>
 #include <random>
 #include <utility>
@@ -31,6 +32,13 @@ std::int8_t TimeZoneQuarterHours() {
   return static_cast<std::int8_t>(local.tm_gmtoff / (15 * 60));
 }
 
+// Whether Open failed without having begun anything (DeviceProvider::Open).
+bool IsRefusal(const Status& open) {
+  const bool refused =
+      open.reason() == 3201 && open.os_error() != 0 && open.os_error() != ECANCELED;
+  return refused || open.reason() == 65001;
+}
+
 }  // namespace
 
 Status BackupJob::Run() {
@@ -39,7 +47,6 @@ Status BackupJob::Run() {
   if (status.ok()) status = Transfer();
   if (status.ok()) status = Commit();
   if (!status.ok()) {
-    media_touched_ = media_touched_ && status.reason() != 65001;  // nobody was there to touch them
     Undo();
     return status;
   }
@@ -111,7 +118,12 @@ Status BackupJob::OpenDevices() {
   options.block_size = request_.transfer.block_size.value_or(kBlockSizeDefault);
   options.plan = plan_;
   options.timeouts = parts_.settings.timeouts;
-  CAPSTAN_ASSIGN_OR_RETURN(set_, OpenSet::Open(parts_.devices, request, options));
+  auto opened = OpenSet::Open(parts_.devices, request, options);
+  if (!opened.ok()) {
+    media_touched_ = !IsRefusal(opened.status());
+    return opened.status();
+  }
+  set_ = std::move(opened).value();
   CAPSTAN_CRASH_POINT("engine.after_open");
   return OkStatus();
 }
