@@ -104,7 +104,8 @@ Result<Database> SqliteCatalog::FindDatabase(std::string_view name) {
   select.Bind(name);
   CAPSTAN_ASSIGN_OR_RETURN(const bool found, select.Step());
   if (!found) {
-    return SqlError(911, name);
+    return SqlError(911, name).WithHint(
+        "'capstan list databases' shows what is registered, 'capstan database add' registers one");
   }
   return ReadDatabase(select);
 }

@@ -1,6 +1,7 @@
 #include "server/engine/backup_job.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <ctime>
 #include <random>
 #include <utility>
@@ -29,6 +30,13 @@ std::int8_t TimeZoneQuarterHours() {
   std::tm local{};
   ::localtime_r(&now, &local);
   return static_cast<std::int8_t>(local.tm_gmtoff / (15 * 60));
+}
+
+// Whether Open failed without having begun anything (DeviceProvider::Open).
+bool IsRefusal(const Status& open) {
+  const bool refused =
+      open.reason() == 3201 && open.os_error() != 0 && open.os_error() != ECANCELED;
+  return refused || open.reason() == 65001;
 }
 
 }  // namespace
@@ -110,7 +118,12 @@ Status BackupJob::OpenDevices() {
   options.block_size = request_.transfer.block_size.value_or(kBlockSizeDefault);
   options.plan = plan_;
   options.timeouts = parts_.settings.timeouts;
-  CAPSTAN_ASSIGN_OR_RETURN(set_, OpenSet::Open(parts_.devices, request, options));
+  auto opened = OpenSet::Open(parts_.devices, request, options);
+  if (!opened.ok()) {
+    media_touched_ = !IsRefusal(opened.status());
+    return opened.status();
+  }
+  set_ = std::move(opened).value();
   CAPSTAN_CRASH_POINT("engine.after_open");
   return OkStatus();
 }
@@ -229,8 +242,8 @@ void BackupJob::Undo() {
   }
   const Deadline deadline = Deadline::After(parts_.settings.timeouts.recover);
   for (const auto& device : journal_.devices) {
-    if (device.device_class == "VIRTUAL_DEVICE") {
-      continue;  // its owner was told by the abort or by the missing Complete
+    if (device.device_class == "VIRTUAL_DEVICE" || !media_touched_) {
+      continue;  // a vendor was told by the abort or by the missing Complete
     }
     Status discarded =
         parts_.devices.Recover(device.device_class, {.name = device.target, .token = device.token},

@@ -47,6 +47,7 @@ class BackupJob {
   media::MediaHeader media_header_;
   catalog::JobRecord journal_;
   bool journal_begun_ = false;
+  bool media_touched_ = true;  // an agent may have begun media
   bool prepared_ = false;
   media::BackupSet final_set_;
   std::unique_ptr<OpenSet> set_;

@@ -139,6 +139,7 @@ Status BackupPipeline::WriteTrailers(media::BackupSet& final_set) {
 }
 
 Status BackupPipeline::Complete() {
+  monitor_.IgnoreCancel();
   if (!parts_.set.complete_enabled()) {
     return OkStatus();  // such a client commits at its last Flush
   }

@@ -53,6 +53,8 @@ class DeviceProvider {
 
   // The message of a failure is complete (3201, 65001, ...): it names the target and the cause.
   // 3204 within a second of request.cancelled() turning true.
+  // 65001, and 3201 with an os_error other than ECANCELED, mean that nothing was begun on any
+  // target.
   virtual Result<ProvidedSet> Open(const DeviceSetRequest& request, Deadline deadline) = 0;
 
   // Finishes or undoes a medium that an interrupted job left. Idempotent.

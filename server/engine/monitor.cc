@@ -23,7 +23,7 @@ void Monitor::RunUntil(const std::function<bool(std::chrono::milliseconds)>& wai
 }
 
 void Monitor::CheckCancelled() {
-  if (parts_.job.cancelled() && parts_.error.Set(SqlError(3204))) {
+  if (cancellable_ && parts_.job.cancelled() && parts_.error.Set(SqlError(3204))) {
     parts_.set.Abort(parts_.error.status());
   }
 }

@@ -35,6 +35,9 @@ class Monitor {
   // failed, the pool is stopped: after either, what is waited for must happen by itself.
   void RunUntil(const std::function<bool(std::chrono::milliseconds)>& wait);
 
+  // From here on a cancel comes too late.
+  void IgnoreCancel() { cancellable_ = false; }
+
   // The "n percent processed." messages that are due, and one progress report.
   void Report();
 
@@ -43,6 +46,7 @@ class Monitor {
   void CheckStalled();
 
   Parts parts_;
+  bool cancellable_ = true;
   int next_percent_;  // 0 = none is due any more
 };
 

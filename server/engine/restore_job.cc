@@ -98,7 +98,8 @@ Status RestoreJob::CheckExisting(const media::BackupSet& set) const {
 
 Result<std::vector<writers::RestoreTarget>> RestoreJob::PlanTargets(
     const media::BackupSet& set) const {
-  for (const auto& [logical, path] : request_.moves) {
+  for (const auto& move : request_.moves) {
+    const std::string& logical = move.first;
     const bool known = std::any_of(set.files.begin(), set.files.end(),
                                    [&](const auto& file) { return file.logical_name == logical; });
     if (!known) {

@@ -9,6 +9,7 @@
 #include "server/media/block_fields.h"
 #include "server/media/block_walker.h"
 #include "server/media/frame.h"
+#include "server/media/medium_error.h"
 #include "server/messages/messages.h"
 
 namespace capstan::media {
@@ -124,10 +125,9 @@ Status MtfFamilyReader::Finish() {
   if (phase_ == Phase::kSet && at_unit_start && set_number_ > 0) {
     return SqlError(3287, wanted_position_, walker_.device_name());
   }
-  if (phase_ < Phase::kFrames) {
-    return SqlError(3208);
-  }
-  return SqlError(3256, walker_.device_name());
+  const std::uint64_t end = walker_.offset() + walker_.pending_size();
+  return phase_ < Phase::kFrames ? CutOffInHead(walker_.device_name(), end)
+                                 : CutOffInSet(walker_.device_name(), end);
 }
 
 Status MtfFamilyReader::OnBlock(const BlockHeader& header, Bytes block) {

@@ -1,5 +1,7 @@
 #include "server/media/medium_error.h"
 
+#include <fmt/format.h>
+
 #include "server/messages/messages.h"
 
 namespace capstan::media {
@@ -7,6 +9,11 @@ namespace {
 
 bool StartsWith(Bytes bytes, std::string_view text) {
   return bytes.size() >= text.size() && std::memcmp(bytes.data(), text.data(), text.size()) == 0;
+}
+
+std::string EndsAt(std::string_view device_name, std::uint64_t end) {
+  return end == 0 ? fmt::format("the medium on device '{}' ends too early", device_name)
+                  : fmt::format("the medium on device '{}' ends at byte {}", device_name, end);
 }
 
 }  // namespace
@@ -23,6 +30,14 @@ Status NotTapeFormat(std::string_view device_name, Bytes start) {
     return MediumDamaged(device_name, 0, "TAPE block header");
   }
   return SqlError(3242, device_name);
+}
+
+Status CutOffInHead(std::string_view device_name, std::uint64_t end) {
+  return SqlError(3208).WithHint(EndsAt(device_name, end));
+}
+
+Status CutOffInSet(std::string_view device_name, std::uint64_t end) {
+  return SqlError(3256, device_name).WithHint(EndsAt(device_name, end));
 }
 
 }  // namespace capstan::media

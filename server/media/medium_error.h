@@ -17,4 +17,8 @@ Status MediumDamaged(std::string_view device_name, std::uint64_t offset, std::st
 // 3239 for SQL Server's compressed container, otherwise 3242.
 Status NotTapeFormat(std::string_view device_name, Bytes start);
 
+// 3208 before the frames, 3256 behind; `end` is where it ends, 0 if unknown.
+Status CutOffInHead(std::string_view device_name, std::uint64_t end);
+Status CutOffInSet(std::string_view device_name, std::uint64_t end);
+
 }  // namespace capstan::media

@@ -99,7 +99,7 @@ Result<Label> Lister::ReadLabel() {
     return SqlError(3254, source_->device_name());
   }
   if (start.size() < sizeof(TapeBlock)) {
-    return SqlError(3208);
+    return CutOffInHead(source_->device_name(), source_->size_bytes());
   }
   const auto tape = LoadStruct<TapeBlock>(start);
   if (tape.header.type != BlockType::kTape || !HeaderIsSound(tape.header)) {
@@ -116,7 +116,7 @@ Result<Label> Lister::ReadLabel() {
   cursor_.Pin(0);
   CAPSTAN_ASSIGN_OR_RETURN(const Bytes bytes, BlockBytes(*block, sizeof(TapeBlock)));
   if (bytes.size() < tape.header.first_event_offset) {
-    return SqlError(3208);
+    return CutOffInHead(source_->device_name(), source_->size_bytes());
   }
   Label label{.header = ParseTape(bytes)};
   while (true) {
@@ -127,7 +127,7 @@ Result<Label> Lister::ReadLabel() {
     if (stream->header.type == StreamType::kMediaSet) {
       CAPSTAN_ASSIGN_OR_RETURN(const Bytes content, SealedContent(*stream));
       if (content.empty()) {
-        return SqlError(3208);
+        return CutOffInHead(source_->device_name(), source_->size_bytes());
       }
       std::optional<MediaHeader> header = ParseMediaSetStream(content, label.header);
       if (!header) {
@@ -138,7 +138,7 @@ Result<Label> Lister::ReadLabel() {
   }
   cursor_.Unpin();
   if (cursor_.truncated()) {
-    return SqlError(3208);
+    return CutOffInHead(source_->device_name(), source_->size_bytes());
   }
   return label;
 }

@@ -38,9 +38,13 @@ class MemoryDevices final : public engine::DeviceProvider {
   std::function<vdi::CompletionCode(std::size_t device, const vdi::ClientCommand& command)> fault;
   // What ErrorDetail says.
   std::string detail;
+  // What Open and Recover answer, unless OK.
+  Status open_answer;
+  Status recover_answer;
 
   Result<engine::ProvidedSet> Open(const engine::DeviceSetRequest& request,
                                    Deadline deadline) override {
+    CAPSTAN_RETURN_IF_ERROR(open_answer);
     auto client = std::make_unique<Client>();
     for (const auto& target : request.targets) {
       auto medium = Prepare(request.mode, target);
@@ -68,6 +72,7 @@ class MemoryDevices final : public engine::DeviceProvider {
   Status Recover(const std::string&, const engine::DeviceTarget& target,
                  engine::RecoverAction action, Deadline) override {
     ++recovered;
+    CAPSTAN_RETURN_IF_ERROR(recover_answer);
     MutexLock lock(mutex_);
     const auto partial = partial_.find(target.token);
     if (partial != partial_.end()) {

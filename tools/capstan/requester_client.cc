@@ -1,13 +1,16 @@
 #include "tools/capstan/requester_client.h"
 
+#include <array>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <utility>
 
 #include <grpcpp/grpcpp.h>
+#include <pwd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include "capstan/v1/requester.grpc.pb.h"
 
@@ -17,6 +20,16 @@
 
 namespace capstan::cli {
 namespace {
+
+// Who runs this program, as history rows name it; the number if the user has no name.
+std::string UserName() {
+  const uid_t user = ::geteuid();
+  std::array<char, 4096> buffer;
+  passwd entry{};
+  passwd* found = nullptr;
+  ::getpwuid_r(user, &entry, buffer.data(), buffer.size(), &found);
+  return found != nullptr ? std::string(found->pw_name) : std::to_string(user);
+}
 
 std::shared_ptr<grpc::Channel> OpenChannel(const Endpoint& endpoint) {
   // What gRPC would log about a server that is not there, we say ourselves. Must happen before its
@@ -253,6 +266,7 @@ bool RequesterClient::Impl::Connect() {
 Status RequesterClient::Impl::Run(Call& call) {
   v1::ExecuteRequest request;
   request.set_batch(std::string(call.batch));
+  request.set_login(UserName());
   request.set_progress_interval_ms(static_cast<std::uint32_t>(call.progress_interval.count()));
   grpc::ClientContext context;
   Status breach;

@@ -9,7 +9,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include "server/writers/sqlite/positioned_io.h"
+#include "server/writers/positioned_io.h"
 
 namespace capstan::writers {
 namespace {
@@ -54,11 +54,11 @@ Result<SqliteWalView> SqliteWalView::Open(const std::string& wal_path, const Sql
     }
   }
   // Of each page only the last frame: the greatest of its run.
-  std::ranges::sort(view.pages_, std::greater<>());
+  std::sort(view.pages_.begin(), view.pages_.end(), std::greater<>());
   const auto same_number = [](const Page& a, const Page& b) { return a.number == b.number; };
   view.pages_.erase(std::unique(view.pages_.begin(), view.pages_.end(), same_number),
                     view.pages_.end());
-  std::ranges::reverse(view.pages_);
+  std::reverse(view.pages_.begin(), view.pages_.end());
   view.pages_.shrink_to_fit();
   return view;
 }
@@ -91,7 +91,9 @@ Status SqliteWalView::Verify() const {
 Status SqliteWalView::Overlay(std::uint64_t offset, std::span<std::byte> target) const {
   const std::uint64_t end = offset + target.size();
   const auto number_first = static_cast<std::uint32_t>(offset / page_size_ + 1);
-  auto next = std::ranges::lower_bound(pages_, number_first, {}, &Page::number);
+  auto next =
+      std::lower_bound(pages_.begin(), pages_.end(), number_first,
+                       [](const Page& page, std::uint32_t number) { return page.number < number; });
   while (next != pages_.end()) {
     const std::uint64_t page_offset = std::uint64_t{next->number - 1} * page_size_;
     if (page_offset >= end) {

@@ -109,6 +109,18 @@ TEST_F(CatalogQuery, ReadsLiveTablesWithTheirTypes) {
                                 {"51", "BACKUP DATABASE", "12.5", "18446744073709551615"}}));
 }
 
+TEST_F(CatalogQuery, ReadsLiveTablesWithTextOfAnyLength) {
+  const LiveTable agents{
+      .name = "sys.dm_backup_agents",
+      .content = {.columns = {{"last_error", "nvarchar(max)"}}, .rows = {{"disk full"}}}};
+
+  const auto table = catalog_->Query("SELECT last_error FROM sys_dm_backup_agents", {agents});
+
+  ASSERT_THAT(table, IsOk());
+  EXPECT_EQ(table->columns[0].type, "nvarchar(max)");
+  EXPECT_EQ(table->rows, (std::vector<Cells>{{"disk full"}}));
+}
+
 TEST_F(CatalogQuery, JoinsLiveTablesWithHistory) {
   ASSERT_THAT(RecordBackup(*catalog_, SampleHeader(), SampleSet()), IsOk());
 

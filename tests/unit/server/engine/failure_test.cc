@@ -1,6 +1,7 @@
 // What can go wrong while a backup runs: each ends in a clear error, loses nothing, leaves nothing.
 
 #include <atomic>
+#include <cerrno>
 #include <thread>
 
 #include <gmock/gmock.h>
@@ -52,6 +53,30 @@ TEST_F(Failure, DiskFullOnOneOfTwoFamiliesNamesDeviceAndCause) {
   EXPECT_THAT(status, MessageHas("Write on \"b\" failed: 28(No space left on device)"));
   devices_.fault = nullptr;
   ExpectOldMediumKept();
+  ExpectNothingHarmed();
+}
+
+// A folder that cannot be entered cannot be tidied either; nothing was begun there.
+TEST_F(Failure, ARefusedMediumLeavesNothingToSettle) {
+  devices_.open_answer = SqlError(3201, "c", OsErrorText(EACCES)).WithOsError(EACCES);
+  devices_.recover_answer = OsError(EACCES, "unable to reach directory");
+
+  EXPECT_THAT(Backup({"c"}), HasReason(3201));
+
+  EXPECT_EQ(UnfinishedCount(), 0U);
+  devices_.open_answer = devices_.recover_answer = OkStatus();
+  ExpectNothingHarmed();
+}
+
+TEST_F(Failure, AnAgentThatWasLostWhileOpeningIsSettledLater) {
+  devices_.open_answer = SqlError(3201, "c", "995(lost)").WithOsError(ECANCELED);
+  devices_.recover_answer = Error(Code::kUnavailable, "no agent");
+
+  EXPECT_THAT(Backup({"c"}), HasReason(3201));
+
+  EXPECT_EQ(UnfinishedCount(), 1U);
+  devices_.open_answer = devices_.recover_answer = OkStatus();
+  engine_->SettleUnfinishedJobs();
   ExpectNothingHarmed();
 }
 
@@ -132,6 +157,21 @@ TEST_F(Failure, ACancelledJobSaysSo) {
   EXPECT_THAT(Backup({"a", "b"}), HasReason(3204));
 
   ExpectOldMediumKept();
+  ExpectNothingHarmed();
+}
+
+TEST_F(Failure, ACancelDuringTheCommitComesTooLate) {
+  devices_.fault = [&](std::size_t, const vdi::ClientCommand& command) {
+    if (command.code == CommandCode::kComplete) {
+      EXPECT_TRUE(jobs_.Cancel(51));
+      std::this_thread::sleep_for(std::chrono::milliseconds(150));  // longer than the monitor's beat
+    }
+    return CompletionCode::kSuccess;
+  };
+
+  EXPECT_THAT(Backup({"a", "b"}), IsOk());
+
+  EXPECT_EQ(HistoryCount(), 2U);
   ExpectNothingHarmed();
 }
 

@@ -2,7 +2,8 @@
 #include <cstring>
 #include <functional>
 
-#include <gtest/gtest.h>
+#include <fmt/format.h>
+#include <gmock/gmock.h>
 #include <malloc.h>
 
 #include "server/media/block_composer.h"
@@ -109,6 +110,9 @@ TEST(FamilyDamage, EveryPrefixIsToldFromAMedium) {
       ASSERT_THAT(status, HasReason(3208)) << size;
     } else {
       ASSERT_THAT(status, HasReason(3256)) << size;
+    }
+    if (size != 0) {
+      ASSERT_THAT(status.hint(), testing::EndsWith(fmt::format("'dev' ends at byte {}", size)));
     }
   }
 }
