@@ -45,12 +45,12 @@ class Report:
 
     @staticmethod
     def print_promises(promises: list[Promise], results: dict[str, Result]) -> None:
-        print(f"\n{'promise':32}{'peer':20}{'ratio':>8}{'limit':>8}")
+        print(f"\n{'promise':32}{'peer':28}{'ratio':>8}{'limit':>8}")
         for promise in promises:
             peer = results[promise.peer].median
             ratio = results[promise.contestant].median / max(peer, 1e-3)
             print(
-                f"{promise.job:32}{promise.peer:20}{ratio:>8.2f}{promise.limit:>8.2f}"
+                f"{promise.job:32}{promise.peer:28}{ratio:>8.2f}{promise.limit:>8.2f}"
                 f"  {_verdict(ratio <= promise.limit)}"
             )
 
