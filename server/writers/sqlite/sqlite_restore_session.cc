@@ -1,6 +1,7 @@
 #include "server/writers/sqlite/sqlite_restore_session.h"
 
 #include <cerrno>
+#include <optional>
 #include <utility>
 
 #include <fcntl.h>
@@ -35,9 +36,10 @@ bool NotSupported(int os_error) {
 
 Result<std::unique_ptr<SqliteRestoreSession>> SqliteRestoreSession::Begin(
     const RestoreTarget& target, const RestoreOptions& options,
-    std::shared_ptr<WriterStateTracker> tracker) {
+    std::shared_ptr<WriterStateTracker> tracker, std::shared_ptr<ReleasedFiles> released_files) {
   std::unique_ptr<SqliteRestoreSession> session(new SqliteRestoreSession(target, options));
   CAPSTAN_RETURN_IF_ERROR(session->Open());
+  session->released_files_ = std::move(released_files);
   session->activity_ =
       std::make_unique<WriterActivity>(std::move(tracker), WriterActivity::Kind::kRestore);
   return session;
@@ -165,17 +167,24 @@ Status SqliteRestoreSession::CommitSteps() {
   CAPSTAN_RETURN_IF_ERROR(CheckIsDatabase());
   CAPSTAN_CRASH_POINT("sqlite.restore.checked");
   CAPSTAN_RETURN_IF_ERROR(CheckMayReplace());
-  SqliteReplacement replacement(paths_, directory_.get());
-  CAPSTAN_RETURN_IF_ERROR(replacement.TakeOver(options_.lock_deadline));
-  CAPSTAN_RETURN_IF_ERROR(replacement.CopyOwnership(fd_.get()));
+  return Replace();
+}
+
+Status SqliteRestoreSession::Replace() {
+  std::optional<SqliteReplacement> replacement(std::in_place, paths_, directory_.get());
+  CAPSTAN_RETURN_IF_ERROR(replacement->TakeOver(options_.lock_deadline));
+  CAPSTAN_RETURN_IF_ERROR(replacement->CopyOwnership(fd_.get()));
   CAPSTAN_RETURN_IF_ERROR(Sync());
   // Closed before the file becomes a database that others may open: a close after that would drop
   // the locks of this process's connections to it (sqlite_file_guard.h).
   fd_.Reset();
-  Status status = replacement.Swap();
+  UniqueFd old_file = replacement->HoldOldFile();
+  Status status = replacement->Swap();
   if (::access(paths_.temporary.c_str(), F_OK) != 0) {
     has_temporary_ = false;  // it has its final name
   }
+  replacement.reset();
+  released_files_->LetGo(std::move(old_file));  // after all else that we had of it
   return status;
 }
 
