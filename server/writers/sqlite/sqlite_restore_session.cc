@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "server/messages/messages.h"
-#include "server/writers/sqlite/positioned_io.h"
+#include "server/writers/positioned_io.h"
 #include "server/writers/sqlite/sqlite_connection.h"
 #include "server/writers/sqlite/sqlite_format.h"
 #include "vdi/base/crash_point.h"
@@ -61,7 +61,9 @@ Status SqliteRestoreSession::Open() {
   }
   CAPSTAN_RETURN_IF_ERROR(CheckMayReplace());
   CAPSTAN_RETURN_IF_ERROR(CreateTemporary());
-  return Reserve();
+  CAPSTAN_RETURN_IF_ERROR(Reserve());
+  output_ = std::make_unique<DirectFileWriter>(fd_.get(), paths_.temporary);
+  return OkStatus();
 }
 
 Status SqliteRestoreSession::CheckMayReplace() const {
@@ -129,16 +131,13 @@ Status SqliteRestoreSession::WriteExtent(const Extent& extent, std::span<const s
     return Error(Code::kInvalidArgument, "extent of {} bytes at byte {} does not fit",
                  extent.length, extent.offset);
   }
-  if (Status status = WriteFully(fd_.get(), extent.offset, source); !status.ok()) {
+  if (Status status = output_->Write(extent.offset, source); !status.ok()) {
     Status error = status.os_error() == ENOSPC || status.os_error() == EDQUOT
                        ? InsufficientSpace().WithOsError(status.os_error())
                        : Unwritable(paths_.target, status.os_error());
     activity_->Fail(error);
     return error;
   }
-  // Start writing to disk now, so that the sync in Commit finds little left to do.
-  ::sync_file_range(fd_.get(), static_cast<off_t>(extent.offset), extent.length,
-                    SYNC_FILE_RANGE_WRITE);
   written_bytes_ += extent.length;
   return OkStatus();
 }
@@ -158,6 +157,7 @@ Status SqliteRestoreSession::CommitSteps() {
     return NotADatabase(paths_.target, fmt::format("{} of {} bytes were written",
                                                    written_bytes_.load(), file_.size_bytes));
   }
+  output_.reset();
   CAPSTAN_RETURN_IF_ERROR(Sync());
   CAPSTAN_RETURN_IF_ERROR(CheckIsDatabase());
   CAPSTAN_CRASH_POINT("sqlite.restore.checked");

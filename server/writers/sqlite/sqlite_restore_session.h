@@ -13,6 +13,7 @@
 #include <string>
 
 #include "server/writers/database_writer.h"
+#include "server/writers/direct_file_writer.h"
 #include "server/writers/sqlite/sqlite_replacement.h"
 #include "server/writers/sqlite/writer_state_tracker.h"
 #include "vdi/base/unique_fd.h"
@@ -49,6 +50,7 @@ class SqliteRestoreSession final : public RestoreSession {
   std::unique_ptr<WriterActivity> activity_;
   UniqueFd directory_;
   UniqueFd fd_;
+  std::unique_ptr<DirectFileWriter> output_;  // writes to fd_
   std::atomic<std::uint64_t> written_bytes_{0};
   bool has_temporary_ = false;
 };

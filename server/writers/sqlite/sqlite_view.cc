@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "server/messages/messages.h"
-#include "server/writers/sqlite/positioned_io.h"
+#include "server/writers/positioned_io.h"
 
 namespace capstan::writers {
 namespace {

@@ -9,7 +9,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include "server/writers/sqlite/positioned_io.h"
+#include "server/writers/positioned_io.h"
 
 namespace capstan::writers {
 namespace {

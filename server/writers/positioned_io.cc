@@ -1,4 +1,4 @@
-#include "server/writers/sqlite/positioned_io.h"
+#include "server/writers/positioned_io.h"
 
 #include <algorithm>
 #include <cerrno>

@@ -1,0 +1,163 @@
+"""Kills capstand, or its agent, at every registered crash point during a backup, a restore and a failing
+backup, and checks what must hold after the next start: the medium is the old one or the new one and
+whole, the catalog says the same, the database is the old one or the new one, nothing is left behind,
+and the next backup works.
+
+SIGKILL is what it can show; the order of writes on a power cut it cannot.
+"""
+
+import os
+import re
+import signal
+import sqlite3
+import sys
+import unittest
+from contextlib import closing
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[4]
+sys.path.insert(0, str(ROOT / "tests" / "e2e"))
+
+import harness  # noqa: E402  (its folder is put on the path above)
+
+BACKUP_POINTS = [
+    "catalog.before_begin", "catalog.after_begin",
+    "engine.after_open",
+    "vdi.server.after_end_configuration", "vdi.server.after_send_command:3",
+    "vdi.server.before_callback:3",
+    "vdi.client.after_create", "vdi.client.after_open_device:2", "vdi.client.after_get_command:3",
+    "vdi.client.before_complete:4", "vdi.client.after_complete:2",
+    "engine.after_data", "engine.after_trailers",
+    "catalog.before_prepare", "catalog.after_prepare",
+    "engine.after_prepare", "engine.after_complete",
+    "catalog.before_commit", "catalog.after_commit",
+]
+RESTORE_POINTS = [
+    "vdi.client.before_complete:4", "vdi.server.before_callback:3",
+    "catalog.before_begin", "catalog.after_begin",
+    "engine.restore_begun",
+    "sqlite.restore.checked", "sqlite.restore.locked", "sqlite.restore.checkpointed",
+    "sqlite.restore.wal_removed", "sqlite.restore.before_directory_sync",
+    "sqlite.restore.before_rename", "sqlite.restore.renamed", "sqlite.restore.rename_synced",
+    "sqlite.restore.retired",
+    "engine.restore_swapped",
+    "catalog.before_restore_commit", "catalog.after_restore_commit",
+]
+FAILING_BACKUP_POINTS = ["catalog.before_forget", "catalog.after_forget"]
+# Passed only when the database to be replaced cannot be read; tests/crash/server/writers goes there.
+ELSEWHERE = ["sqlite.restore.set_aside"]
+
+
+def registered_points() -> set[str]:
+    names: set[str] = set()
+    for folder in ("server", "vdi", "agent", "plugins"):
+        for source in (ROOT / folder).rglob("*.cc"):
+            names.update(re.findall(r'CAPSTAN_CRASH_POINT\("([^"]+)"\)', source.read_text()))
+    return names
+
+
+def rows_of(database: Path) -> int:
+    with closing(sqlite3.connect(database)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+        return connection.execute("SELECT count(*) FROM versions").fetchone()[0]
+
+
+def add_version(database: Path) -> None:
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS versions (x)")
+        connection.execute("INSERT INTO versions VALUES (1)")
+
+
+class CrashPoints(unittest.TestCase):
+    def crash(self, point: str, action) -> None:
+        """Runs `action(server)` in a server that dies at `point`, then starts it anew."""
+        self.server.terminate()
+        os.environ["CAPSTAN_CRASH_AT"] = point
+        try:
+            self.server.start(wait_for_agent=False)
+        finally:
+            del os.environ["CAPSTAN_CRASH_AT"]
+        mark = len(self.server.console.read_text(errors="replace"))
+        action(self.server)
+        assert self.server.process is not None
+        server_died = self.server.process.poll() == -signal.SIGKILL
+        said = self.server.console.read_text(errors="replace")[mark:]
+        self.assertTrue(server_died or "signal 9" in said, f"nobody died at {point}")
+        self.server.kill()
+        self.server.start()
+        harness.wait_for(lambda: not self.server.journal() and not self.server.leftovers(),
+                         "the interrupted job to be settled")
+
+    def setUp(self) -> None:
+        self.server = harness.CapstanServer()
+        self.addCleanup(lambda: self.server.close(self))
+        self.database = self.server.next_database(size=3 << 20)
+        self.media = [self.server.media / "a.bak", self.server.media / "b.bak"]
+        self.version = 0
+        self.next_version()
+
+    def next_version(self) -> None:
+        self.version += 1
+        add_version(self.database)
+
+    def check(self, outcome: harness.Outcome) -> None:
+        self.assertEqual(outcome.exit_code, 0, outcome.describe() + self.server.log_tail())
+
+    def version_on_media(self) -> int:
+        """That of the database that the media hold; they must be whole."""
+        self.check(self.server.verify(*self.media))
+        copy = self.server.db / "probe.db"
+        self.check(self.server.restore("probe", *self.media,
+                                       options=f"MOVE 'source' TO '{copy}', REPLACE"))
+        return rows_of(copy)
+
+    def test_every_point_is_in_a_list(self) -> None:
+        listed = {point.split(":")[0] for point in
+                  BACKUP_POINTS + RESTORE_POINTS + FAILING_BACKUP_POINTS + ELSEWHERE}
+        self.assertEqual(registered_points(), listed)
+
+    def test_a_backup_is_whole_or_not_there(self) -> None:
+        self.check(self.server.backup("source", *self.media, options="INIT"))
+        for point in BACKUP_POINTS:
+            with self.subTest(point):
+                before, sets = self.version_on_media(), len(self.server.backup_sets())
+                self.next_version()
+
+                self.crash(point, lambda server: server.backup("source", *self.media,
+                                                               options="INIT"))
+
+                now = self.version_on_media()
+                self.assertIn(now, (before, self.version))
+                shown = len(self.server.backup_sets()) - sets
+                self.assertEqual(shown, 1 if now == self.version else 0,
+                                 "the catalog and the media disagree")
+                self.check(self.server.backup("source", *self.media, options="INIT"))
+
+    def test_a_restored_database_is_the_old_one_or_the_new_one(self) -> None:
+        target = self.server.db / "target.db"
+        options = f"MOVE 'source' TO '{target}', REPLACE"
+        self.check(self.server.backup("source", *self.media, options="INIT"))
+        self.check(self.server.restore("target", *self.media, options=options))
+        for point in RESTORE_POINTS:
+            with self.subTest(point):
+                before = rows_of(target)
+                self.next_version()
+                self.check(self.server.backup("source", *self.media, options="INIT"))
+
+                self.crash(point, lambda server: server.restore("target", *self.media,
+                                                                options=options))
+
+                self.assertIn(rows_of(target), (before, self.version))
+                self.check(self.server.restore("target", *self.media, options=options))
+                self.assertEqual(rows_of(target), self.version)
+
+    def test_a_failing_backup_is_forgotten(self) -> None:
+        self.check(self.server.backup("source", *self.media, options="INIT"))
+        for point in FAILING_BACKUP_POINTS:
+            with self.subTest(point):
+                self.crash(point, lambda server: server.backup("source", *self.media))
+                self.assertEqual(self.version_on_media(), self.version)
+
+
+if __name__ == "__main__":
+    harness.main()
