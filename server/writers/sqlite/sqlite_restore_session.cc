@@ -126,20 +126,24 @@ Status SqliteRestoreSession::InsufficientSpace() const {
 }
 
 Status SqliteRestoreSession::WriteExtent(const Extent& extent, std::span<const std::byte> source) {
-  if (extent.file_index != 0 || extent.length != source.size() ||
+  if (output_ == nullptr || extent.file_index != 0 || extent.length != source.size() ||
       extent.offset > file_.size_bytes || extent.length > file_.size_bytes - extent.offset) {
     return Error(Code::kInvalidArgument, "extent of {} bytes at byte {} does not fit",
                  extent.length, extent.offset);
   }
   if (Status status = output_->Write(extent.offset, source); !status.ok()) {
-    Status error = status.os_error() == ENOSPC || status.os_error() == EDQUOT
-                       ? InsufficientSpace().WithOsError(status.os_error())
-                       : Unwritable(paths_.target, status.os_error());
-    activity_->Fail(error);
-    return error;
+    return WriteError(status);
   }
   written_bytes_ += extent.length;
   return OkStatus();
+}
+
+Status SqliteRestoreSession::WriteError(const Status& cause) {
+  Status error = cause.os_error() == ENOSPC || cause.os_error() == EDQUOT
+                     ? InsufficientSpace().WithOsError(cause.os_error())
+                     : Unwritable(paths_.target, cause.os_error());
+  activity_->Fail(error);
+  return error;
 }
 
 Status SqliteRestoreSession::Commit() {
@@ -157,8 +161,7 @@ Status SqliteRestoreSession::CommitSteps() {
     return NotADatabase(paths_.target, fmt::format("{} of {} bytes were written",
                                                    written_bytes_.load(), file_.size_bytes));
   }
-  output_.reset();
-  CAPSTAN_RETURN_IF_ERROR(Sync());
+  CAPSTAN_RETURN_IF_ERROR(FinishWriting());
   CAPSTAN_RETURN_IF_ERROR(CheckIsDatabase());
   CAPSTAN_CRASH_POINT("sqlite.restore.checked");
   CAPSTAN_RETURN_IF_ERROR(CheckMayReplace());
@@ -174,6 +177,16 @@ Status SqliteRestoreSession::CommitSteps() {
     has_temporary_ = false;  // it has its final name
   }
   return status;
+}
+
+Status SqliteRestoreSession::FinishWriting() {
+  if (output_ != nullptr) {
+    if (Status status = output_->Drain(); !status.ok()) {
+      return WriteError(status);
+    }
+    output_.reset();
+  }
+  return Sync();
 }
 
 Status SqliteRestoreSession::Sync() {

@@ -40,6 +40,10 @@ class SqliteRestoreSession final : public RestoreSession {
   Status Reserve();
   Status InsufficientSpace() const;
   Status CheckMayReplace() const;
+  // The error for a write that failed; also the writer's state.
+  Status WriteError(const Status& cause);
+  // What was handed over is in the file and durable.
+  Status FinishWriting();
   Status Sync();
   Status CheckIsDatabase() const;
   Status CommitSteps();
@@ -50,7 +54,7 @@ class SqliteRestoreSession final : public RestoreSession {
   std::unique_ptr<WriterActivity> activity_;
   UniqueFd directory_;
   UniqueFd fd_;
-  std::unique_ptr<DirectFileWriter> output_;  // writes to fd_
+  std::unique_ptr<DirectFileWriter> output_;  // of fd_, until all is written
   std::atomic<std::uint64_t> written_bytes_{0};
   bool has_temporary_ = false;
 };
