@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <cerrno>
 #include <optional>
+#include <system_error>
 #include <utility>
+
+#include <fmt/format.h>
 
 #include "agent/abi_plugin.h"
 #include "vdi/base/log.h"
@@ -128,7 +131,7 @@ void DeviceRunner::Carry(const vdi::ClientCommand& command) {
     return;
   }
   if (const Status status = medium_->Submit(&request); !status.ok()) {
-    NoteError(std::string(status.message()));
+    NoteError(status);
     Finish(slot, CodeOfRefusal(status.os_error(), command.code));
   }
 }
@@ -150,7 +153,7 @@ void DeviceRunner::OnComplete(capstan_request* request) {
   Slot* const slot = static_cast<Slot*>(request->context);
   const auto code = static_cast<CompletionCode>(request->completion_code);
   if (IsError(code)) {
-    slot->runner->NoteError(std::string(ErrorOf(request->error, slot->runner->target_).message()));
+    slot->runner->NoteError(ErrorOf(request->error, slot->runner->target_));
   }
   slot->runner->Finish(slot, code);
 }
@@ -178,11 +181,17 @@ void DeviceRunner::Finish(Slot* slot, CompletionCode code) {
   }
 }
 
-void DeviceRunner::NoteError(const std::string& error) {
-  CAPSTAN_LOG(kWarning, "device error set={} device={} error={}", set_name_, device_name_, error);
+void DeviceRunner::NoteError(const Status& error) {
+  CAPSTAN_LOG(kWarning, "device error set={} device={} error={}", set_name_, device_name_,
+              error.message());
+  // The report names the target by itself, and its readers know errors by their numbers.
+  const int os_error = error.os_error();
+  std::string reported =
+      os_error == 0 ? std::string(error.message())
+                    : fmt::format("{}({})", os_error, std::generic_category().message(os_error));
   const MutexLock lock(mutex_);
   ++errors_;
-  last_error_ = error;
+  last_error_ = std::move(reported);
 }
 
 Status DeviceRunner::CloseMedium(capstan_outcome outcome) {

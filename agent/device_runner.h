@@ -28,7 +28,7 @@ struct DeviceLoad {
   std::uint64_t bytes_per_second = 0;  // since the last report
   std::uint32_t queue_depth = 0;       // requests in flight now
   std::uint32_t errors = 0;
-  std::string last_error = {};
+  std::string last_error = {};  // "28(No space left on device)"; other words without an errno
   std::string mode = {};
 };
 
@@ -66,7 +66,7 @@ class DeviceRunner {
   Slot* TakeSlot() CAPSTAN_EXCLUDES(mutex_);
   static void OnComplete(capstan_request* request);
   void Finish(Slot* slot, vdi::CompletionCode code);
-  void NoteError(const std::string& error) CAPSTAN_EXCLUDES(mutex_);
+  void NoteError(const Status& error) CAPSTAN_EXCLUDES(mutex_);
 
   const std::string set_name_;
   const std::string device_name_;

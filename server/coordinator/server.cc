@@ -34,6 +34,7 @@ namespace {
 
 // How long running batches get to say that they were cancelled.
 constexpr std::chrono::seconds kStopGrace{10};
+constexpr std::chrono::seconds kSettleRetry{10};
 
 Status MakeDirectory(const std::string& path) {
   if (::mkdir(path.c_str(), 0750) != 0 && errno != EEXIST) {
@@ -164,13 +165,14 @@ class WiredServer final : public Server {
     settle_.NotifyAll();
   }
 
-  // Interrupted jobs are settled at the start, and again whenever an agent attaches.
+  // Interrupted jobs are settled at the start, again whenever an agent attaches, and now and then:
+  // an agent may have been too slow, and be attached all the time.
   void SettleLoop(const std::stop_token& stop) {
     while (true) {
       {
         MutexLock lock(settle_mutex_);
-        while (!settle_wanted_) {
-          settle_.Wait(settle_mutex_);
+        const auto retry = std::chrono::steady_clock::now() + kSettleRetry;
+        while (!settle_wanted_ && settle_.WaitUntil(settle_mutex_, retry)) {
         }
         settle_wanted_ = false;
       }

@@ -94,10 +94,9 @@ DeviceSnapshot DeviceChannel::Sample(std::uint64_t now_ns) {
         static_cast<double>(snapshot.bytes - window_start_bytes_) / window_s);
     window_start_ns_ = now_ns;
     window_start_bytes_ = snapshot.bytes;
-  } else if (rate_now_ == 0) {
-    rate_now_ = snapshot.bytes_per_second_mean;  // the first second has no window yet
   }
-  snapshot.bytes_per_second_now = rate_now_;
+  // The first second has no window yet.
+  snapshot.bytes_per_second_now = rate_now_.value_or(snapshot.bytes_per_second_mean);
   snapshot.state = state_;
   snapshot.wait = state_ != "Active" ? "" : snapshot.in_flight == 0 ? "reader" : "device";
   return snapshot;

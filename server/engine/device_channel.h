@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "server/engine/job.h"
@@ -75,7 +76,7 @@ class DeviceChannel {
   std::string state_ CAPSTAN_GUARDED_BY(mutex_) = "Active";
   std::uint64_t window_start_ns_ CAPSTAN_GUARDED_BY(mutex_) = MonotonicNanos();
   std::uint64_t window_start_bytes_ CAPSTAN_GUARDED_BY(mutex_) = 0;
-  std::uint64_t rate_now_ CAPSTAN_GUARDED_BY(mutex_) = 0;
+  std::optional<std::uint64_t> rate_now_ CAPSTAN_GUARDED_BY(mutex_);  // of the last whole window
 };
 
 // Whether a failure happened while writing or reading: 3202 or 3203.

@@ -1,6 +1,7 @@
 #include "server/engine/engine.h"
 
 #include <algorithm>
+#include <set>
 
 #include "server/engine/backup_job.h"
 #include "server/engine/device_source.h"
@@ -174,16 +175,28 @@ Result<media::MediumListing> Engine::List(const TransferRequest& request) {
 
 void Engine::SettleUnfinishedJobs() {
   MutexLock lock(settle_mutex_);
-  const auto unfinished = parts_.catalog.UnfinishedJobs();
-  if (!unfinished.ok()) {
-    CAPSTAN_LOG(kError, "the job journal cannot be read: {}", unfinished.status().message());
-    return;
-  }
-  for (const catalog::JobRecord& record : *unfinished) {
+  // A job that ends while this runs takes its record along. So a record counts only if it is there
+  // after its job was seen not to run: by then that job will not change it any more.
+  std::set<Guid> idle;
+  for (const catalog::JobRecord& record : ReadJournal()) {
     if (!parts_.jobs.IsRunning(record.job_guid)) {
+      idle.insert(record.job_guid);
+    }
+  }
+  for (const catalog::JobRecord& record : idle.empty() ? Journal() : ReadJournal()) {
+    if (idle.contains(record.job_guid)) {
       SettleJob(record);
     }
   }
+}
+
+Engine::Journal Engine::ReadJournal() {
+  auto unfinished = parts_.catalog.UnfinishedJobs();
+  if (!unfinished.ok()) {
+    CAPSTAN_LOG(kError, "the job journal cannot be read: {}", unfinished.status().message());
+    return {};
+  }
+  return std::move(unfinished).value();
 }
 
 void Engine::SettleJob(const catalog::JobRecord& record) {

@@ -93,6 +93,9 @@ class Engine {
   const Parts& parts() const { return parts_; }
 
  private:
+  using Journal = std::vector<catalog::JobRecord>;
+
+  Journal ReadJournal();  // empty, and logged, if it cannot be read
   void SettleJob(const catalog::JobRecord& record) CAPSTAN_REQUIRES(settle_mutex_);
 
   Parts parts_;

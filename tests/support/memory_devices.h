@@ -41,6 +41,8 @@ class MemoryDevices final : public engine::DeviceProvider {
   // What Open and Recover answer, unless OK.
   Status open_answer;
   Status recover_answer;
+  // Called at the beginning of Recover.
+  std::function<void()> on_recover;
 
   Result<engine::ProvidedSet> Open(const engine::DeviceSetRequest& request,
                                    Deadline deadline) override {
@@ -72,6 +74,9 @@ class MemoryDevices final : public engine::DeviceProvider {
   Status Recover(const std::string&, const engine::DeviceTarget& target,
                  engine::RecoverAction action, Deadline) override {
     ++recovered;
+    if (on_recover) {
+      on_recover();
+    }
     CAPSTAN_RETURN_IF_ERROR(recover_answer);
     MutexLock lock(mutex_);
     const auto partial = partial_.find(target.token);

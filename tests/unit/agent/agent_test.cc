@@ -170,7 +170,7 @@ TEST_F(AgentTest, WriteErrorReachesTheEngineAndTheReport) {
   ASSERT_EQ(loads.size(), 1U);
   EXPECT_EQ(loads[0].bytes, buffer_.size());
   EXPECT_EQ(loads[0].errors, 1U);
-  EXPECT_THAT(loads[0].last_error, testing::HasSubstr("No space left on device"));
+  EXPECT_EQ(loads[0].last_error, "28(No space left on device)");
   EXPECT_EQ(loads[0].mode, "memory");
   EXPECT_EQ(loads[0].target, kTarget);
 }
