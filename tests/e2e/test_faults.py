@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import time
@@ -402,6 +403,7 @@ class FullCatalog(unittest.TestCase):
 
     def test_backup_and_recovery(self) -> None:
         server = CapstanServer(start=False)
+        self.addCleanup(shutil.rmtree, server.root, ignore_errors=True)
         with small_disk(self, server.data, "4m"):
             try:
                 server.start()
