@@ -374,32 +374,45 @@ void AgentDirectory::Close() {
   }
 }
 
+std::vector<AgentInfo> AgentDirectory::Expired(TimePoint& next) const {
+  const TimePoint now = Deadline::Clock::now();
+  next = now + options_.lease;
+  std::vector<AgentInfo> expired;
+  for (const auto& [id, agent] : agents_) {
+    const TimePoint expiry = agent.heard + options_.lease;
+    if (expiry <= now) {
+      expired.push_back(agent.info);
+    } else {
+      next = std::min(next, expiry);
+    }
+  }
+  return expired;
+}
+
 void AgentDirectory::WatchLeases(const std::stop_token& stop) {
   while (!stop.stop_requested()) {
-    std::vector<std::shared_ptr<AgentLink>> silent;
+    std::vector<AgentInfo> lost;
+    std::vector<std::shared_ptr<AgentLink>> links;
     {
       MutexLock lock(mutex_);
-      const TimePoint now = Deadline::Clock::now();
-      TimePoint next = now + options_.lease;
-      std::vector<AgentId> expired;
-      for (const auto& [id, agent] : agents_) {
-        const TimePoint expiry = agent.heard + options_.lease;
-        if (expiry <= now) {
-          expired.push_back(id);
-        } else {
-          next = std::min(next, expiry);
-        }
+      TimePoint next;
+      lost = Expired(next);
+      for (const AgentInfo& agent : lost) {
+        links.push_back(
+            Remove(agent.id, Error(Code::kUnavailable, "nothing was heard of it for {} ms",
+                                   options_.lease.count())));
       }
-      for (const AgentId id : expired) {
-        silent.push_back(Remove(id, Error(Code::kUnavailable, "nothing was heard of it for {} ms",
-                                          options_.lease.count())));
-      }
-      if (silent.empty() && !closed_) {
+      if (lost.empty() && !closed_) {
         changed_.WaitUntil(mutex_, next);
       }
     }
-    for (const auto& link : silent) {
+    for (const auto& link : links) {
       link->Close();
+    }
+    for (const AgentInfo& agent : lost) {
+      if (options_.on_lost) {
+        options_.on_lost(agent);
+      }
     }
   }
 }

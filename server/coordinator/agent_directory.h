@@ -59,6 +59,9 @@ class AgentDirectory {
     // killed and started again may arrive before its old stream is known to have ended.
     std::chrono::milliseconds takeover_wait{1'000};
     std::function<void()> on_attached = {};  // on the attaching thread, without a lock
+    // An agent whose lease has run out, after it was let go: its process may hang, and then nobody
+    // else ends it. On the lease thread, without a lock; must not block.
+    std::function<void(const AgentInfo&)> on_lost = {};
   };
   explicit AgentDirectory(Options options);
   ~AgentDirectory();  // closes
@@ -154,6 +157,8 @@ class AgentDirectory {
   Status GoneError(const std::string& name, const Status& why) const;
   // Takes the agent out; returns its link, to be closed without the lock.
   std::shared_ptr<AgentLink> Remove(AgentId id, const Status& why) CAPSTAN_REQUIRES(mutex_);
+  // Agents whose lease has run out, and when to look again.
+  std::vector<AgentInfo> Expired(TimePoint& next) const CAPSTAN_REQUIRES(mutex_);
   // 0 and a failed status if the agent is gone.
   Result<std::uint64_t> Dispatch(AgentId id, const Order& order, bool awaited)
       CAPSTAN_EXCLUDES(mutex_);

@@ -21,6 +21,7 @@
 
 #include "vdi/base/clock.h"
 #include "vdi/base/log.h"
+#include "vdi/base/mutex.h"
 #include "vdi/base/unique_fd.h"
 
 namespace capstan::coordinator {
@@ -80,6 +81,13 @@ class Child {
   void Signal(int number) const {
     if (running()) {
       ::kill(pid_, number);  // the pid is ours until it is reaped here
+    }
+  }
+
+  void KillIfHung(const std::string& name, pid_t pid) const {
+    if (running() && pid == pid_ && name == name_) {
+      CAPSTAN_LOG(kWarning, "agent process hangs name={} pid={}: it is killed", name_, pid_);
+      Signal(SIGKILL);
     }
   }
 
@@ -144,7 +152,8 @@ class Child {
 
 class AgentSupervisor::Keeper {
  public:
-  explicit Keeper(const ServerConfig& config) : program_(config.agent_program) {
+  explicit Keeper(const ServerConfig& config)
+      : program_(config.agent_program), wake_event_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
     for (const AgentConfig& agent : config.agents) {
       children_.emplace_back(agent, config);
     }
@@ -158,9 +167,8 @@ class AgentSupervisor::Keeper {
               "agent_program in the configuration names another; start_agents = false "
               "leaves starting agents to somebody else");
     }
-    stop_event_.Reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-    if (!stop_event_.valid()) {
-      return OsError(errno, "unable to create the supervisor's event");
+    if (!wake_event_.valid()) {
+      return Error(Code::kUnavailable, "unable to create the supervisor's event");
     }
     thread_ = std::jthread([this]() noexcept { Run(); });
     return OkStatus();
@@ -168,15 +176,28 @@ class AgentSupervisor::Keeper {
 
   void Stop() {
     if (thread_.joinable()) {
-      ::eventfd_write(stop_event_.get(), 1);
+      {
+        MutexLock lock(mutex_);
+        stopping_ = true;
+      }
+      ::eventfd_write(wake_event_.get(), 1);
       thread_.join();
     }
+  }
+
+  void EndHung(const std::string& name, pid_t pid) {
+    {
+      MutexLock lock(mutex_);
+      hung_.emplace_back(name, pid);
+    }
+    ::eventfd_write(wake_event_.get(), 1);
   }
 
  private:
   // The thread that the children's lives are tied to.
   void Run() {
     for (bool stopping = false; !stopping;) {
+      KillHung();
       Deadline::Clock::time_point next = Deadline::Clock::time_point::max();
       for (Child& child : children_) {
         child.StartIfDue();
@@ -184,7 +205,8 @@ class AgentSupervisor::Keeper {
           next = std::min(next, child.start_at());
         }
       }
-      stopping = Wait(next, /*until_stop=*/true);
+      Wait(next);
+      stopping = StopWanted();
       for (Child& child : children_) {
         child.ReapIfEnded(stopping);
       }
@@ -192,11 +214,30 @@ class AgentSupervisor::Keeper {
     EndAll();
   }
 
+  bool StopWanted() {
+    MutexLock lock(mutex_);
+    return stopping_;
+  }
+
+  // On the thread that reaps: a child that is found running here keeps its process id meanwhile.
+  void KillHung() {
+    std::vector<std::pair<std::string, pid_t>> hung;
+    {
+      MutexLock lock(mutex_);
+      hung.swap(hung_);
+    }
+    for (const auto& [name, pid] : hung) {
+      for (const Child& child : children_) {
+        child.KillIfHung(name, pid);
+      }
+    }
+  }
+
   void EndAll() {
     Deadline deadline = Deadline::After(kStopGrace);
     SignalAll(SIGTERM);
     while (AnyRunning()) {
-      Wait(deadline.when(), /*until_stop=*/false);
+      Wait(deadline.when());
       for (Child& child : children_) {
         child.ReapIfEnded(/*stopping=*/true);
       }
@@ -218,14 +259,11 @@ class AgentSupervisor::Keeper {
                        [](const Child& child) { return child.running(); });
   }
 
-  // Until a child has ended, or `when`, or, if wanted, Stop: true then.
-  bool Wait(Deadline::Clock::time_point when, bool until_stop) const {
+  // Until a child has ended, or somebody wants something, or `when`.
+  void Wait(Deadline::Clock::time_point when) const {
     // A child without a pidfd (none was left) is looked at now and then.
     constexpr std::chrono::milliseconds kLook{1'000};
-    std::vector<pollfd> fds;
-    if (until_stop) {
-      fds.push_back({.fd = stop_event_.get(), .events = POLLIN, .revents = 0});
-    }
+    std::vector<pollfd> fds{{.fd = wake_event_.get(), .events = POLLIN, .revents = 0}};
     for (const Child& child : children_) {
       if (child.exit_fd() >= 0) {
         fds.push_back({.fd = child.exit_fd(), .events = POLLIN, .revents = 0});
@@ -235,12 +273,18 @@ class AgentSupervisor::Keeper {
     const auto wait = std::chrono::ceil<std::chrono::milliseconds>(
         std::clamp<Deadline::Clock::duration>(when - now, Deadline::Clock::duration(0), kLook));
     ::poll(fds.data(), fds.size(), static_cast<int>(wait.count()));
-    return until_stop && (fds.front().revents & POLLIN) != 0;
+    eventfd_t wakes = 0;
+    ::eventfd_read(wake_event_.get(), &wakes);  // non-blocking: there may be none
   }
 
   const std::string program_;
   std::vector<Child> children_;  // the thread's
-  UniqueFd stop_event_;
+  UniqueFd wake_event_;          // written after a change below
+
+  Mutex mutex_;
+  bool stopping_ CAPSTAN_GUARDED_BY(mutex_) = false;
+  std::vector<std::pair<std::string, pid_t>> hung_ CAPSTAN_GUARDED_BY(mutex_);
+
   std::jthread thread_;  // last: joined before the rest goes
 };
 
@@ -251,6 +295,10 @@ AgentSupervisor::~AgentSupervisor() = default;
 
 Status AgentSupervisor::Start() {
   return keeper_->Start();
+}
+
+void AgentSupervisor::EndHung(const std::string& name, pid_t pid) {
+  keeper_->EndHung(name, pid);
 }
 
 void AgentSupervisor::Stop() {

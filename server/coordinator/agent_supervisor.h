@@ -1,15 +1,19 @@
 // AgentSupervisor: starts the agents that the configuration names, and starts them again when they
-// die.
+// die, or when somebody who knows that they hang says so.
 //
 // A child cannot outlive the server: the kernel kills it when the thread that started it ends
 // (PR_SET_PDEATHSIG goes by thread), and that is the supervisor's own, which lives until Stop.
 // Restarts wait 100 ms at first, twice as long each time, 5 s at most; an agent that lived for 30 s
 // begins anew. Children write to the server's standard output and error.
 //
-// Threads: Start and Stop from one; owns the one that starts, watches and reaps the children.
+// Threads: Start and Stop from one, EndHung from any; owns the one that starts, watches, kills and
+// reaps the children.
 #pragma once
 
 #include <memory>
+#include <string>
+
+#include <sys/types.h>
 
 #include "server/coordinator/config.h"
 #include "vdi/base/status.h"
@@ -26,6 +30,11 @@ class AgentSupervisor {
   // kFailedPrecondition: the agents' program cannot be executed. That a single agent does not come
   // up is logged, not returned: it is tried again.
   Status Start();
+
+  // SIGKILL to the child of that name and process id, which is then started again like any that
+  // died. No other process is ever touched: what no running child is called is ignored (an agent
+  // that somebody else started, perhaps with process ids of its own). Does not wait.
+  void EndHung(const std::string& name, pid_t pid);
 
   // SIGTERM to every child, SIGKILL to those that are still there 10 s later. Returns when all are
   // gone. Idempotent.

@@ -77,6 +77,7 @@ class WiredServer final : public Server {
     CAPSTAN_ASSIGN_OR_RETURN(error_log_,
                              engine::ErrorLog::Open(config_.data_dir + "/log/ERRORLOG"));
     CAPSTAN_ASSIGN_OR_RETURN(rendezvous_, vdi::Rendezvous::Listen({.path = config_.vdi_socket}));
+    supervisor_ = std::make_unique<AgentSupervisor>(config_);
     agents_ = std::make_unique<AgentDirectory>(AgentDirectoryOptions());
     devices_ = std::make_unique<MediaDevices>(*agents_, *rendezvous_, MediaDevicesOptions());
     engine_ = std::make_unique<engine::Engine>(
@@ -96,7 +97,6 @@ class WiredServer final : public Server {
     settler_ = std::jthread([this](const std::stop_token& stop) noexcept { SettleLoop(stop); });
     WakeSettler();
     if (config_.start_agents) {
-      supervisor_ = std::make_unique<AgentSupervisor>(config_);
       CAPSTAN_RETURN_IF_ERROR(supervisor_->Start());
     }
     error_log_->Write(0, fmt::format("Capstan is ready on unix:{}", config_.socket));
@@ -184,8 +184,10 @@ class WiredServer final : public Server {
   }
 
   AgentDirectory::Options AgentDirectoryOptions() {
-    return {.lease = std::chrono::seconds(config_.agent_lease_s),
-            .on_attached = [this] { WakeSettler(); }};
+    return {
+        .lease = std::chrono::seconds(config_.agent_lease_s),
+        .on_attached = [this] { WakeSettler(); },
+        .on_lost = [this](const AgentInfo& agent) { supervisor_->EndHung(agent.name, agent.pid); }};
   }
   MediaDevices::Options MediaDevicesOptions() const {
     return {.virtual_device_wait = std::chrono::seconds(config_.virtual_device_wait_s),
@@ -198,6 +200,7 @@ class WiredServer final : public Server {
   std::unique_ptr<catalog::Catalog> catalog_;
   std::unique_ptr<engine::ErrorLog> error_log_;
   std::unique_ptr<vdi::Rendezvous> rendezvous_;
+  std::unique_ptr<AgentSupervisor> supervisor_;
   std::unique_ptr<AgentDirectory> agents_;
   std::unique_ptr<MediaDevices> devices_;
   std::unique_ptr<engine::Engine> engine_;
@@ -206,7 +209,6 @@ class WiredServer final : public Server {
   std::unique_ptr<RequesterService> requesters_;
   std::unique_ptr<CoordinatorService> coordinator_;
   std::unique_ptr<grpc::Server> grpc_;
-  std::unique_ptr<AgentSupervisor> supervisor_;
   bool stopped_ = false;
 
   Mutex settle_mutex_;

@@ -12,7 +12,8 @@ import signal
 import sqlite3
 import sys
 import unittest
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -43,7 +44,10 @@ RESTORE_POINTS = [
     "engine.restore_swapped",
     "catalog.before_restore_commit", "catalog.after_restore_commit",
 ]
-FAILING_BACKUP_POINTS = ["catalog.before_forget", "catalog.after_forget"]
+# The catalog's last word on an interrupted job is spoken at the next start, which may die as well.
+COMMITTING = ["catalog.before_commit", "catalog.after_commit"]
+FORGETTING = ["catalog.before_forget", "catalog.after_forget"]
+FAILING_BACKUP_POINTS = FORGETTING
 # Passed only when the database to be replaced cannot be read; tests/crash/server/writers goes there.
 ELSEWHERE = ["sqlite.restore.set_aside"]
 
@@ -68,25 +72,53 @@ def add_version(database: Path) -> None:
         connection.execute("INSERT INTO versions VALUES (1)")
 
 
+@contextmanager
+def dying_at(point: str) -> Iterator[None]:
+    """Servers that are started inside of this, and their agents, die at the point."""
+    os.environ["CAPSTAN_CRASH_AT"] = point
+    try:
+        yield
+    finally:
+        del os.environ["CAPSTAN_CRASH_AT"]
+
+
 class CrashPoints(unittest.TestCase):
-    def crash(self, point: str, action) -> None:
-        """Runs `action(server)` in a server that dies at `point`, then starts it anew."""
+    def dies(self, point: str, action: Callable[[], object]) -> bool:
+        """Runs the action with a server that dies at the point, or whose agent does; leaves none
+        running. False: both lived on."""
         self.server.terminate()
-        os.environ["CAPSTAN_CRASH_AT"] = point
-        try:
+        with dying_at(point):
             self.server.start(wait_for_agent=False)
-        finally:
-            del os.environ["CAPSTAN_CRASH_AT"]
         mark = len(self.server.console.read_text(errors="replace"))
-        action(self.server)
+        action()
         assert self.server.process is not None
         server_died = self.server.process.poll() == -signal.SIGKILL
         said = self.server.console.read_text(errors="replace")[mark:]
-        self.assertTrue(server_died or "signal 9" in said, f"nobody died at {point}")
         self.server.kill()
+        return server_died or "killed by signal 9" in said
+
+    def start_anew(self) -> None:
         self.server.start()
         harness.wait_for(lambda: not self.server.journal() and not self.server.leftovers(),
                          "the interrupted job to be settled")
+
+    def crash(self, point: str, action: Callable[[], object], starts_die_at: list[str] | None = None
+              ) -> None:
+        """Dies at the point during the action, then starts anew: at first once for each point that
+        the starts themselves are to die at."""
+        self.assertTrue(self.dies(point, action), f"nobody died at {point}")
+        for later in starts_die_at or []:
+            with dying_at(later):
+                try:
+                    self.server.start(wait_for_agent=False)
+                except AssertionError:
+                    pass  # it was dead before it could say that it is ready
+            process = self.server.process
+            assert process is not None
+            harness.wait_for(lambda: process.poll() is not None, f"a start to die at {later}")
+            self.assertEqual(process.returncode, -signal.SIGKILL)
+            self.server.kill()
+        self.start_anew()
 
     def setUp(self) -> None:
         self.server = harness.CapstanServer()
@@ -116,46 +148,88 @@ class CrashPoints(unittest.TestCase):
                   BACKUP_POINTS + RESTORE_POINTS + FAILING_BACKUP_POINTS + ELSEWHERE}
         self.assertEqual(registered_points(), listed)
 
+    def backup(self) -> harness.Outcome:
+        return self.server.backup("source", *self.media, options="INIT")
+
+    def check_backup(self, before: int, sets: int) -> int:
+        """After a crash: which version the media hold; the catalog must say the same."""
+        now = self.version_on_media()
+        self.assertIn(now, (before, self.version))
+        shown = len(self.server.backup_sets()) - sets
+        self.assertEqual(shown, 1 if now == self.version else 0,
+                         "the catalog and the media disagree")
+        self.check(self.backup())
+        return now
+
     def test_a_backup_is_whole_or_not_there(self) -> None:
-        self.check(self.server.backup("source", *self.media, options="INIT"))
+        self.check(self.backup())
         for point in BACKUP_POINTS:
             with self.subTest(point):
                 before, sets = self.version_on_media(), len(self.server.backup_sets())
                 self.next_version()
+                self.crash(point, self.backup)
+                self.check_backup(before, sets)
 
-                self.crash(point, lambda server: server.backup("source", *self.media,
-                                                               options="INIT"))
+    def test_no_pass_of_an_agent_splits_a_media_set(self) -> None:
+        """The agent completes every command once, its commits of the two families last: a death
+        between them leaves one family of the old backup and one of the new."""
+        self.check(self.backup())
+        outcomes = []
+        for number in range(1, 100):
+            point = f"vdi.client.before_complete:{number}"
+            before, sets = self.version_on_media(), len(self.server.backup_sets())
+            self.next_version()
+            died = self.dies(point, self.backup)
+            self.start_anew()
+            if not died:
+                break
+            with self.subTest(point):
+                outcomes.append(self.check_backup(before, sets) == self.version)
+        self.assertFalse(died, "a backup of so small a database has fewer commands")
+        # All that die before the last flush are undone, those after it are finished.
+        self.assertEqual(outcomes, sorted(outcomes))
+        self.assertEqual(outcomes.count(True), len(self.media), "deaths during the commit")
 
-                now = self.version_on_media()
-                self.assertIn(now, (before, self.version))
-                shown = len(self.server.backup_sets()) - sets
-                self.assertEqual(shown, 1 if now == self.version else 0,
-                                 "the catalog and the media disagree")
-                self.check(self.server.backup("source", *self.media, options="INIT"))
+    def test_starting_may_die_as_well(self) -> None:
+        self.check(self.backup())
+        for point, starts, is_new in (("engine.after_prepare", COMMITTING, True),
+                                      ("engine.after_complete", COMMITTING, True),
+                                      ("engine.after_trailers", FORGETTING, False)):
+            # What follows the catalog's last word is a start with nothing left to do.
+            for last in starts:
+                with self.subTest(point=point, start=last):
+                    before, sets = self.version_on_media(), len(self.server.backup_sets())
+                    self.next_version()
+                    self.crash(point, self.backup, starts_die_at=[starts[0], last])
+                    now = self.check_backup(before, sets)
+                    self.assertEqual(now, self.version if is_new else before)
 
     def test_a_restored_database_is_the_old_one_or_the_new_one(self) -> None:
         target = self.server.db / "target.db"
         options = f"MOVE 'source' TO '{target}', REPLACE"
-        self.check(self.server.backup("source", *self.media, options="INIT"))
-        self.check(self.server.restore("target", *self.media, options=options))
+
+        def restore() -> harness.Outcome:
+            return self.server.restore("target", *self.media, options=options)
+
+        self.check(self.backup())
+        self.check(restore())
+        dying_starts = {"sqlite.restore.before_rename": FORGETTING,
+                        "sqlite.restore.renamed": FORGETTING}
         for point in RESTORE_POINTS:
             with self.subTest(point):
                 before = rows_of(target)
                 self.next_version()
-                self.check(self.server.backup("source", *self.media, options="INIT"))
-
-                self.crash(point, lambda server: server.restore("target", *self.media,
-                                                                options=options))
-
+                self.check(self.backup())
+                self.crash(point, restore, dying_starts.get(point))
                 self.assertIn(rows_of(target), (before, self.version))
-                self.check(self.server.restore("target", *self.media, options=options))
+                self.check(restore())
                 self.assertEqual(rows_of(target), self.version)
 
     def test_a_failing_backup_is_forgotten(self) -> None:
-        self.check(self.server.backup("source", *self.media, options="INIT"))
+        self.check(self.backup())
         for point in FAILING_BACKUP_POINTS:
             with self.subTest(point):
-                self.crash(point, lambda server: server.backup("source", *self.media))
+                self.crash(point, lambda: self.server.backup("source", *self.media))
                 self.assertEqual(self.version_on_media(), self.version)
 
 

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <future>
 #include <thread>
 
 #include <gtest/gtest.h>
@@ -238,6 +239,39 @@ TEST(AgentDirectory, ASilentAgentIsGoneAfterItsLease) {
   EXPECT_THAT(why, MessageHas("agent 'disk' is gone"));
   EXPECT_TRUE(link->WaitUntilClosed());
   EXPECT_TRUE(directory.List().empty());
+}
+
+// Its process is for whoever started it to end. The directory must be usable from the callback.
+TEST(AgentDirectory, TellsWhoWasLost) {
+  std::promise<AgentInfo> lost;
+  std::atomic<std::size_t> left{1};
+  AgentDirectory* asked = nullptr;
+  AgentDirectory directory({.lease = 200ms, .on_lost = [&](const AgentInfo& agent) {
+                              left = asked->List().size();
+                              lost.set_value(agent);
+                            }});
+  asked = &directory;
+  const AgentId id = *directory.Attach(DiskHello(), std::make_shared<ScriptedLink>());
+
+  auto told = lost.get_future();
+  ASSERT_EQ(told.wait_for(20s), std::future_status::ready);
+  const AgentInfo agent = told.get();
+  EXPECT_EQ(agent.id, id);
+  EXPECT_EQ(agent.name, "disk");
+  EXPECT_EQ(agent.pid, 4711);
+  EXPECT_EQ(left, 0U);
+}
+
+// It ended its stream, so that it does not hang.
+TEST(AgentDirectory, AnAgentThatDetachesIsNotLost) {
+  std::atomic<int> lost{0};
+  {
+    AgentDirectory directory({.lease = 20ms, .on_lost = [&](const AgentInfo&) { ++lost; }});
+    const AgentId id = *directory.Attach(DiskHello(), std::make_shared<ScriptedLink>());
+    directory.Detach(id, Error(Code::kUnavailable, "its stream has ended"));
+    EXPECT_THAT(directory.WaitForAgent("DISK", Within(100ms)), HasCode(Code::kUnavailable));
+  }
+  EXPECT_EQ(lost, 0);
 }
 
 TEST(AgentDirectory, EmptyReportsKeepTheLease) {

@@ -94,6 +94,58 @@ TEST_F(AgentSupervisorTest, StartsADeadAgentAgain) {
   EXPECT_TRUE(Exists(Pids()[1]));
 }
 
+// A stopped process stands for one that hangs: it notices nothing and takes no SIGTERM.
+TEST_F(AgentSupervisorTest, EndsAHungAgentAndStartsItAgain) {
+  WriteAgent("exec sleep 60");
+  AgentSupervisor supervisor(config_);
+  ASSERT_THAT(supervisor.Start(), IsOk());
+  ASSERT_TRUE(Eventually([this] { return Pids().size() == 1; }));
+  const pid_t hung = Pids()[0];
+  ASSERT_EQ(::kill(hung, SIGSTOP), 0);
+
+  supervisor.EndHung("disk", hung);
+
+  ASSERT_TRUE(Eventually([this] { return Pids().size() == 2; }));
+  EXPECT_FALSE(Exists(hung));
+  EXPECT_TRUE(Exists(Pids()[1]));
+}
+
+// The child that is ended last shows that the supervisor has seen the orders before it.
+TEST_F(AgentSupervisorTest, EndsNobodyElsesProcess) {
+  WriteAgent("exec sleep 60");
+  const pid_t foreign = ::fork();
+  if (foreign == 0) {
+    ::pause();
+    ::_exit(0);
+  }
+  ASSERT_GT(foreign, 0);
+  AgentSupervisor supervisor(config_);
+  ASSERT_THAT(supervisor.Start(), IsOk());
+  ASSERT_TRUE(Eventually([this] { return Pids().size() == 1; }));
+
+  supervisor.EndHung("disk", foreign);
+  supervisor.EndHung("another", Pids()[0]);  // a foreign agent with our child's process id
+  supervisor.EndHung("disk", 0);             // a process group, to kill(2)
+  supervisor.EndHung("disk", -1);            // everybody, to kill(2)
+  EXPECT_TRUE(Exists(Pids()[0]));
+  supervisor.EndHung("disk", Pids()[0]);
+  EXPECT_TRUE(Eventually([this] { return Pids().size() == 2; }));
+
+  EXPECT_EQ(::waitpid(foreign, nullptr, WNOHANG), 0) << "it was ended";
+  ::kill(foreign, SIGKILL);
+  ::waitpid(foreign, nullptr, 0);
+}
+
+TEST_F(AgentSupervisorTest, OrdersToEndAreIgnoredWhileNothingRuns) {
+  WriteAgent("exec sleep 60");
+  AgentSupervisor supervisor(config_);
+  supervisor.EndHung("disk", ::getpid());
+  ASSERT_THAT(supervisor.Start(), IsOk());
+  ASSERT_TRUE(Eventually([this] { return Pids().size() == 1; }));
+  supervisor.Stop();
+  supervisor.EndHung("disk", Pids()[0]);
+}
+
 // Four lives need waits of 100, 200 and 400 ms between them.
 TEST_F(AgentSupervisorTest, WaitsLongerEachTimeAnAgentDies) {
   WriteAgent("exit 1");
