@@ -186,8 +186,13 @@ Failure DiskDevice::Submit(capstan_request* request) {
 
 int DiskDevice::DescriptorFor(const Transfer& transfer) const {
   const capstan_request& request = *transfer.request;
-  return file_.DescriptorFor(static_cast<const char*>(request.buffer) + transfer.done,
-                             request.size - transfer.done, request.position + transfer.done);
+  const std::uint32_t left = request.size - transfer.done;
+  const std::int64_t position = request.position + transfer.done;
+  if (request.op == CAPSTAN_OP_READ && file_.IsCached(left, position)) {
+    return file_.fd();
+  }
+  return file_.DescriptorFor(static_cast<const char*>(request.buffer) + transfer.done, left,
+                             position);
 }
 
 bool DiskDevice::Advance(Transfer& transfer, int result) {

@@ -7,6 +7,8 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 namespace capstan::disk {
 namespace {
@@ -16,6 +18,22 @@ bool DirectIsWanted() {
   const char* const wish = std::getenv("CAPSTAN_DISK_IO");
   return wish == nullptr || std::strstr(wish, "buffered") == nullptr;
 }
+
+// cachestat(2), Linux 6.5; not in the C library yet.
+#if !defined(SYS_cachestat)
+constexpr long SYS_cachestat = 451;
+#endif
+struct CachestatRange {
+  std::uint64_t offset;
+  std::uint64_t length;
+};
+struct Cachestat {
+  std::uint64_t cached;  // pages
+  std::uint64_t dirty;
+  std::uint64_t writeback;
+  std::uint64_t evicted;
+  std::uint64_t recently_evicted;
+};
 
 bool IsAligned(std::uint64_t value, std::uint32_t alignment) {
   return value % alignment == 0;
@@ -82,6 +100,14 @@ int MediumFile::DescriptorFor(const void* buffer, std::uint32_t size, std::int64
                     IsAligned(size, offset_alignment_) &&
                     IsAligned(reinterpret_cast<std::uintptr_t>(buffer), memory_alignment_);
   return fits && direct() ? direct_.get() : fd_;
+}
+
+bool MediumFile::IsCached(std::uint32_t size, std::int64_t position) const {
+  static const auto page_bytes = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  CachestatRange range{static_cast<std::uint64_t>(position), size};
+  Cachestat found{};
+  return size > 0 && ::syscall(SYS_cachestat, fd_, &range, &found, 0) == 0 &&
+         found.cached >= (range.offset % page_bytes + size + page_bytes - 1) / page_bytes;
 }
 
 }  // namespace capstan::disk

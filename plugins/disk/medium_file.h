@@ -32,6 +32,9 @@ class MediumFile {
 
   int fd() const { return fd_; }  // through the page cache
   int DescriptorFor(const void* buffer, std::uint32_t size, std::int64_t position) const;
+  // Whether all of the range is in the page cache, from where a read is several times faster than
+  // from the disk. False where the kernel cannot tell (before Linux 6.5).
+  bool IsCached(std::uint32_t size, std::int64_t position) const;
   bool IsDirect(int fd) const { return fd == direct_.get() && fd >= 0; }
   void RefuseDirect() { direct_allowed_.store(false, std::memory_order_relaxed); }
   bool direct() const { return direct_allowed_.load(std::memory_order_relaxed); }

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdlib>
 #include <cstring>
 #include <utility>
 
@@ -11,79 +10,120 @@
 #include "server/writers/positioned_io.h"
 
 namespace capstan::writers {
-namespace {
-
-constexpr std::size_t kAlignment = 4096;  // enough for every block device in use
-
-}  // namespace
-
-struct DirectFileWriter::AlignedBuffer {
-  AlignedBuffer() : data(static_cast<std::byte*>(std::aligned_alloc(kAlignment, kBufferSize))) {
-    CAPSTAN_CHECK(data != nullptr);
-  }
-  ~AlignedBuffer() { std::free(data); }
-  AlignedBuffer(const AlignedBuffer&) = delete;
-  AlignedBuffer& operator=(const AlignedBuffer&) = delete;
-
-  std::byte* const data;
-};
-
 DirectFileWriter::DirectFileWriter(int fd, const std::string& path)
-    : fd_(fd),
-      direct_fd_(::open(path.c_str(), O_WRONLY | O_DIRECT | O_CLOEXEC | O_NOFOLLOW)),
-      direct_(direct_fd_.valid()) {}
-
-DirectFileWriter::~DirectFileWriter() = default;
-
-std::unique_ptr<DirectFileWriter::AlignedBuffer> DirectFileWriter::Take() {
+    : fd_(fd), direct_fd_(::open(path.c_str(), O_WRONLY | O_DIRECT | O_CLOEXEC | O_NOFOLLOW)) {
+  if (!direct()) {
+    return;
+  }
   MutexLock lock(mutex_);
-  while (free_.empty() && made_ == kBuffers) {
-    returned_.Wait(mutex_);  // ends when the write of another thread does
+  for (Buffer& buffer : buffers_) {
+    buffer.memory.reset(static_cast<std::byte*>(std::aligned_alloc(kPageBytes, kBufferBytes)));
+    if (buffer.memory == nullptr) {
+      direct_fd_.Reset();
+      return;
+    }
+    free_.push_back(&buffer);
   }
-  if (free_.empty()) {
-    ++made_;
-    return std::make_unique<AlignedBuffer>();
+  for (std::size_t i = 0; i < kBufferCount; ++i) {
+    threads_.emplace_back([this]() noexcept { Work(); });
   }
-  auto buffer = std::move(free_.back());
-  free_.pop_back();
-  return buffer;
 }
 
-void DirectFileWriter::Return(std::unique_ptr<AlignedBuffer> buffer) {
-  {
-    MutexLock lock(mutex_);
-    free_.push_back(std::move(buffer));
-  }
-  returned_.NotifyOne();
-}
-
-Result<std::size_t> DirectFileWriter::WriteDirect(std::uint64_t offset,
-                                                  std::span<const std::byte> source) {
-  const std::size_t whole = source.size() / kAlignment * kAlignment;
-  auto buffer = Take();
-  std::size_t done = 0;
-  Status status;
-  while (status.ok() && done < whole) {
-    const std::size_t size = std::min(whole - done, kBufferSize);
-    std::memcpy(buffer->data, source.data() + done, size);
-    status = WriteFully(direct_fd_.get(), offset + done, std::span(buffer->data, size));
-    done += status.ok() ? size : 0;
-  }
-  Return(std::move(buffer));
-  if (status.os_error() == EINVAL) {
-    direct_.store(false, std::memory_order_relaxed);  // larger blocks than ours, or none at all
-    return done;
-  }
-  CAPSTAN_RETURN_IF_ERROR(std::move(status));
-  return done;
+DirectFileWriter::~DirectFileWriter() {
+  MutexLock lock(mutex_);
+  stopping_ = true;
+  filled_.NotifyAll();
 }
 
 Status DirectFileWriter::Write(std::uint64_t offset, std::span<const std::byte> source) {
-  std::size_t done = 0;
-  if (direct() && offset % kAlignment == 0 && source.size() >= kAlignment) {
-    CAPSTAN_ASSIGN_OR_RETURN(done, WriteDirect(offset, source));
+  const std::uint64_t end = offset + source.size();
+  const std::uint64_t direct_begin = (offset + kPageBytes - 1) / kPageBytes * kPageBytes;
+  const std::uint64_t direct_end = end / kPageBytes * kPageBytes;
+  if (!direct() || direct_begin >= direct_end) {
+    return Keep(WriteFully(fd_, offset, source));
   }
-  return done == source.size() ? OkStatus() : WriteFully(fd_, offset + done, source.subspan(done));
+  const auto head = static_cast<std::size_t>(direct_begin - offset);
+  const auto middle = static_cast<std::size_t>(direct_end - direct_begin);
+  CAPSTAN_RETURN_IF_ERROR(Keep(WriteFully(fd_, offset, source.first(head))));
+  CAPSTAN_RETURN_IF_ERROR(WriteDirect(direct_begin, source.subspan(head, middle)));
+  return Keep(WriteFully(fd_, direct_end, source.subspan(head + middle)));
+}
+
+Status DirectFileWriter::WriteDirect(std::uint64_t offset, std::span<const std::byte> source) {
+  while (!source.empty()) {
+    Buffer* buffer = nullptr;
+    {
+      MutexLock lock(mutex_);
+      while (free_.empty()) {
+        freed_.Wait(mutex_);
+      }
+      CAPSTAN_RETURN_IF_ERROR(failure_);
+      buffer = free_.back();
+      free_.pop_back();
+    }
+    buffer->offset = offset;
+    buffer->length = std::min(source.size(), kBufferBytes);
+    std::memcpy(buffer->memory.get(), source.data(), buffer->length);
+    offset += buffer->length;
+    source = source.subspan(buffer->length);
+    MutexLock lock(mutex_);
+    full_.push_back(buffer);
+    filled_.NotifyOne();
+  }
+  return OkStatus();
+}
+
+Status DirectFileWriter::Drain() {
+  MutexLock lock(mutex_);
+  while (direct() && free_.size() != kBufferCount) {
+    freed_.Wait(mutex_);
+  }
+  return failure_;
+}
+
+void DirectFileWriter::Work() {
+  while (true) {
+    Buffer* buffer = nullptr;
+    {
+      MutexLock lock(mutex_);
+      while (full_.empty() && !stopping_) {
+        filled_.Wait(mutex_);
+      }
+      if (full_.empty()) {
+        return;
+      }
+      buffer = full_.front();
+      full_.erase(full_.begin());
+    }
+    Status status = WriteBuffer(*buffer);
+    MutexLock lock(mutex_);
+    if (!status.ok() && failure_.ok()) {
+      failure_ = std::move(status);
+    }
+    free_.push_back(buffer);
+    freed_.NotifyAll();
+  }
+}
+
+Status DirectFileWriter::WriteBuffer(const Buffer& buffer) const {
+  const std::span<const std::byte> bytes(buffer.memory.get(), buffer.length);
+  Status status = WriteFully(direct_fd_.get(), buffer.offset, bytes);
+  if (status.os_error() == EINVAL) {
+    // Some file systems take O_DIRECT and refuse the transfer. These pages are of no other piece.
+    return WriteFully(fd_, buffer.offset, bytes);
+  }
+  return status;
+}
+
+Status DirectFileWriter::Keep(Status status) {
+  if (status.ok()) {
+    return status;
+  }
+  MutexLock lock(mutex_);
+  if (failure_.ok()) {
+    failure_ = std::move(status);
+  }
+  return failure_;
 }
 
 }  // namespace capstan::writers

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "server/messages/messages.h"
+#include "server/writers/released_files.h"
 #include "server/writers/sqlite/sqlite_format.h"
 #include "vdi/base/crash_point.h"
 #include "vdi/base/log.h"
@@ -192,6 +193,10 @@ Status SqliteReplacement::CopyOwnership(int fd) const {
         .WithHint("run the server as the owner of the database, or as root");
   }
   return OkStatus();
+}
+
+UniqueFd SqliteReplacement::HoldOldFile() const {
+  return guard_ ? ReleasedFiles::Hold(guard_->fd()) : UniqueFd();
 }
 
 Status SqliteReplacement::Swap() {

@@ -23,6 +23,7 @@
 #include "server/writers/sqlite/sqlite_file_guard.h"
 #include "vdi/base/clock.h"
 #include "vdi/base/status.h"
+#include "vdi/base/unique_fd.h"
 
 namespace capstan::writers {
 
@@ -48,6 +49,8 @@ class SqliteReplacement {
   Status TakeOver(Deadline lock_deadline);
   // Copies owner and mode of the old file, if there is one.
   Status CopyOwnership(int fd) const;
+  // Keeps the old file when this is gone; not valid if there is none (released_files.h).
+  UniqueFd HoldOldFile() const;
   // Steps 3 and 4. After an error of step 3 the old database is as it was.
   Status Swap();
 

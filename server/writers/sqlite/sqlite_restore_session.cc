@@ -1,6 +1,7 @@
 #include "server/writers/sqlite/sqlite_restore_session.h"
 
 #include <cerrno>
+#include <optional>
 #include <utility>
 
 #include <fcntl.h>
@@ -35,9 +36,10 @@ bool NotSupported(int os_error) {
 
 Result<std::unique_ptr<SqliteRestoreSession>> SqliteRestoreSession::Begin(
     const RestoreTarget& target, const RestoreOptions& options,
-    std::shared_ptr<WriterStateTracker> tracker) {
+    std::shared_ptr<WriterStateTracker> tracker, std::shared_ptr<ReleasedFiles> released_files) {
   std::unique_ptr<SqliteRestoreSession> session(new SqliteRestoreSession(target, options));
   CAPSTAN_RETURN_IF_ERROR(session->Open());
+  session->released_files_ = std::move(released_files);
   session->activity_ =
       std::make_unique<WriterActivity>(std::move(tracker), WriterActivity::Kind::kRestore);
   return session;
@@ -126,20 +128,24 @@ Status SqliteRestoreSession::InsufficientSpace() const {
 }
 
 Status SqliteRestoreSession::WriteExtent(const Extent& extent, std::span<const std::byte> source) {
-  if (extent.file_index != 0 || extent.length != source.size() ||
+  if (output_ == nullptr || extent.file_index != 0 || extent.length != source.size() ||
       extent.offset > file_.size_bytes || extent.length > file_.size_bytes - extent.offset) {
     return Error(Code::kInvalidArgument, "extent of {} bytes at byte {} does not fit",
                  extent.length, extent.offset);
   }
   if (Status status = output_->Write(extent.offset, source); !status.ok()) {
-    Status error = status.os_error() == ENOSPC || status.os_error() == EDQUOT
-                       ? InsufficientSpace().WithOsError(status.os_error())
-                       : Unwritable(paths_.target, status.os_error());
-    activity_->Fail(error);
-    return error;
+    return WriteError(status);
   }
   written_bytes_ += extent.length;
   return OkStatus();
+}
+
+Status SqliteRestoreSession::WriteError(const Status& cause) {
+  Status error = cause.os_error() == ENOSPC || cause.os_error() == EDQUOT
+                     ? InsufficientSpace().WithOsError(cause.os_error())
+                     : Unwritable(paths_.target, cause.os_error());
+  activity_->Fail(error);
+  return error;
 }
 
 Status SqliteRestoreSession::Commit() {
@@ -157,23 +163,39 @@ Status SqliteRestoreSession::CommitSteps() {
     return NotADatabase(paths_.target, fmt::format("{} of {} bytes were written",
                                                    written_bytes_.load(), file_.size_bytes));
   }
-  output_.reset();
-  CAPSTAN_RETURN_IF_ERROR(Sync());
+  CAPSTAN_RETURN_IF_ERROR(FinishWriting());
   CAPSTAN_RETURN_IF_ERROR(CheckIsDatabase());
   CAPSTAN_CRASH_POINT("sqlite.restore.checked");
   CAPSTAN_RETURN_IF_ERROR(CheckMayReplace());
-  SqliteReplacement replacement(paths_, directory_.get());
-  CAPSTAN_RETURN_IF_ERROR(replacement.TakeOver(options_.lock_deadline));
-  CAPSTAN_RETURN_IF_ERROR(replacement.CopyOwnership(fd_.get()));
+  return Replace();
+}
+
+Status SqliteRestoreSession::Replace() {
+  std::optional<SqliteReplacement> replacement(std::in_place, paths_, directory_.get());
+  CAPSTAN_RETURN_IF_ERROR(replacement->TakeOver(options_.lock_deadline));
+  CAPSTAN_RETURN_IF_ERROR(replacement->CopyOwnership(fd_.get()));
   CAPSTAN_RETURN_IF_ERROR(Sync());
   // Closed before the file becomes a database that others may open: a close after that would drop
   // the locks of this process's connections to it (sqlite_file_guard.h).
   fd_.Reset();
-  Status status = replacement.Swap();
+  UniqueFd old_file = replacement->HoldOldFile();
+  Status status = replacement->Swap();
   if (::access(paths_.temporary.c_str(), F_OK) != 0) {
     has_temporary_ = false;  // it has its final name
   }
+  replacement.reset();
+  released_files_->LetGo(std::move(old_file));  // after all else that we had of it
   return status;
+}
+
+Status SqliteRestoreSession::FinishWriting() {
+  if (output_ != nullptr) {
+    if (Status status = output_->Drain(); !status.ok()) {
+      return WriteError(status);
+    }
+    output_.reset();
+  }
+  return Sync();
 }
 
 Status SqliteRestoreSession::Sync() {

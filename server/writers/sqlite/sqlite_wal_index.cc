@@ -1,7 +1,6 @@
 #include "server/writers/sqlite/sqlite_wal_index.h"
 
 #include <algorithm>
-#include <atomic>
 #include <bit>
 #include <cstring>
 
@@ -59,7 +58,7 @@ Result<WalIndexHeader> SqliteWalIndex::ReadHeader() const {
   // The writer fills the second copy before the first one, with a barrier between; two equal copies
   // with a good checksum are a header that was valid as a whole.
   const HeaderWords first = CopyHeader(words_);
-  std::atomic_thread_fence(std::memory_order_seq_cst);
+  file_->pMethods->xShmBarrier(file_);  // SQLite's own, as its readers use it
   const HeaderWords second = CopyHeader(words_ + kHeaderWords);
   WalIndexHeader header;
   std::memcpy(header.bytes.data(), first.data(), header.bytes.size());
@@ -83,7 +82,7 @@ Result<WalIndexHeader> SqliteWalIndex::ReadHeader() const {
 
 std::uint32_t SqliteWalIndex::backfilled() const {
   const std::uint32_t value = words_[kBackfillWord];
-  std::atomic_thread_fence(std::memory_order_acquire);
+  file_->pMethods->xShmBarrier(file_);
   return value;
 }
 

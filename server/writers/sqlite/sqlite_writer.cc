@@ -48,7 +48,9 @@ Status CheckKind(BackupKind kind, RecoveryModel model) {
 }  // namespace
 
 SqliteWriter::SqliteWriter()
-    : instance_id_(Guid::Random()), tracker_(std::make_shared<WriterStateTracker>()) {}
+    : instance_id_(Guid::Random()),
+      tracker_(std::make_shared<WriterStateTracker>()),
+      released_files_(std::make_shared<ReleasedFiles>()) {}
 
 WriterInfo SqliteWriter::info() const {
   return {.name = "SqliteWriter",
@@ -100,7 +102,7 @@ Result<std::unique_ptr<RestoreSession>> SqliteWriter::BeginRestore(
   }
   CAPSTAN_RETURN_IF_ERROR(CheckPhysicalName(targets[0].physical_name));
   CAPSTAN_RETURN_IF_ERROR(CheckJobName(options.job_name));
-  auto session = SqliteRestoreSession::Begin(targets[0], options, tracker_);
+  auto session = SqliteRestoreSession::Begin(targets[0], options, tracker_, released_files_);
   if (!session.ok()) {
     tracker_->Record(session.status());
     return std::move(session).status();

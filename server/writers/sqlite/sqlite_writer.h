@@ -8,6 +8,7 @@
 #include <string>
 
 #include "server/writers/database_writer.h"
+#include "server/writers/released_files.h"
 #include "server/writers/sqlite/sqlite_lsn_clock.h"
 #include "server/writers/sqlite/writer_state_tracker.h"
 
@@ -39,6 +40,7 @@ class SqliteWriter final : public DatabaseWriter {
   const Guid instance_id_;
   // Shared with the sessions, which may outlive the writer.
   const std::shared_ptr<WriterStateTracker> tracker_;
+  const std::shared_ptr<ReleasedFiles> released_files_;
   SqliteLsnClock lsn_clock_;
 };
 

@@ -42,6 +42,12 @@ def warm_up(path: Path) -> None:
             pass
 
 
+def cool_down(path: Path) -> None:
+    """Drops a file that has been synced from the page cache."""
+    with open(path, "rb", buffering=0) as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
 @dataclass
 class Contestant:
     """One way to do one job.
@@ -52,7 +58,8 @@ class Contestant:
 
     name: str
     run: Callable[[], dict[str, float] | None]
-    reads: Path  # in the page cache when the clock starts
+    reads: Path  # in the page cache when the clock starts, unless `cold`
+    cold: bool = False
     removes: list[Path] = field(default_factory=list)  # gone when the clock starts, and at the end
     prepare: Callable[[], None] | None = None
 
@@ -91,7 +98,7 @@ class Contest:
         if contestant.prepare is not None:
             contestant.prepare()
         os.sync()  # nobody pays for what the one before left dirty
-        warm_up(contestant.reads)
+        (cool_down if contestant.cold else warm_up)(contestant.reads)
         begin = time.perf_counter()
         reported = contestant.run()
         self._keep(contestant.name, time.perf_counter() - begin)

@@ -37,30 +37,30 @@ class Report:
             f"Linux {platform.release()}, load {self._load_before:.1f} before and "
             f"{os.getloadavg()[0]:.1f} after\n"
         )
-        print(f"{'':28}{'median':>10}{'min - max':>18}{'MB/s':>8}")
+        print(f"{'':30}{'median':>10}{'min - max':>18}{'MB/s':>8}")
         for result in results.values():
             spread = f"{min(result.seconds):.3f} - {max(result.seconds):.3f}"
             rate = self._database_bytes / 1e6 / max(result.median, 1e-3)
-            print(f"{result.name:28}{result.median:>8.3f} s{spread:>18}{rate:>8.0f}")
+            print(f"{result.name:30}{result.median:>8.3f} s{spread:>18}{rate:>8.0f}")
 
     @staticmethod
     def print_promises(promises: list[Promise], results: dict[str, Result]) -> None:
-        print(f"\n{'promise':32}{'peer':20}{'ratio':>8}{'limit':>8}")
+        print(f"\n{'promise':32}{'peer':28}{'ratio':>8}{'limit':>8}")
         for promise in promises:
             peer = results[promise.peer].median
             ratio = results[promise.contestant].median / max(peer, 1e-3)
             print(
-                f"{promise.job:32}{promise.peer:20}{ratio:>8.2f}{promise.limit:>8.2f}"
+                f"{promise.job:32}{promise.peer:28}{ratio:>8.2f}{promise.limit:>8.2f}"
                 f"  {_verdict(ratio <= promise.limit)}"
             )
 
     @staticmethod
     def print_memory(processes: list[ProcessMemory], limit_mib: int) -> None:
-        print(f"\n{'peak memory, MiB':28}{'VmHWM':>10}{'buffers':>10}{'the rest':>10}")
+        print(f"\n{'peak memory, MiB':30}{'VmHWM':>10}{'buffers':>10}{'the rest':>10}")
         for process in processes:
             figures = (process.high_water_kib, process.shared_kib, process.private_kib)
-            print(f"{process.name:28}" + "".join(f"{kib / 1024:>10.1f}" for kib in figures))
+            print(f"{process.name:30}" + "".join(f"{kib / 1024:>10.1f}" for kib in figures))
         rest = sum(process.private_kib for process in processes) / 1024
         print(
-            f"{'all but buffers':28}{rest:>30.1f}{limit_mib:>8}  {_verdict(rest <= limit_mib)}"
+            f"{'all but buffers':30}{rest:>30.1f}{limit_mib:>8}  {_verdict(rest <= limit_mib)}"
         )

@@ -31,6 +31,8 @@ PROMISES = [
     Promise("full to 2 disks", "capstan, 2 disks", "dd oflag=direct", 1.2),
     Promise("full to null, engine's seconds", "capstan, null: engine", "dd of=/dev/null", 1.5),
     Promise("restore", "capstan restore", "sqlite3 .restore", 0.5),
+    Promise("restore", "capstan restore", "sqlite3 .restore, new file", 0.5),
+    Promise("restore, cold", "capstan restore, cold", "sqlite3 .restore, cold", 0.5),
 ]
 
 
@@ -94,12 +96,13 @@ class SqliteCase:
         return Contestant(name, run, reads=self.database, removes=removes)
 
     def _restores(self) -> list[Contestant]:
-        # The peers get the easier job: nothing is in their way, where Capstan replaces a database.
         peer_target = self._directory / "peer_restored.db"
 
-        def capstan() -> dict[str, float]:
-            seconds = self._server.restore([self._medium], self.restored)
-            return {"capstan restore: engine": seconds}
+        def capstan(name: str, cold: bool) -> Contestant:
+            def run() -> dict[str, float]:
+                return {f"{name}: engine": self._server.restore([self._medium], self.restored)}
+
+            return Contestant(name, run, reads=self._medium, cold=cold)
 
         def dot_restore() -> None:
             run_command(["sqlite3", str(peer_target), f".restore '{self._plain_copy}'"])
@@ -108,11 +111,19 @@ class SqliteCase:
             run_command(["cp", "--reflink=never", str(self._plain_copy), str(peer_target)])
             run_command(["sync", str(peer_target)])
 
+        def existing() -> None:
+            if not peer_target.exists():
+                copy()
+
         return [
-            Contestant("capstan restore", capstan, reads=self._medium),
-            Contestant("sqlite3 .restore", dot_restore, reads=self._plain_copy,
+            capstan("capstan restore", cold=False),
+            capstan("capstan restore, cold", cold=True),
+            Contestant("sqlite3 .restore", dot_restore, reads=self._plain_copy, prepare=existing),
+            Contestant("sqlite3 .restore, cold", dot_restore, reads=self._plain_copy, cold=True,
+                       prepare=existing),
+            Contestant("sqlite3 .restore, new file", dot_restore, reads=self._plain_copy,
                        removes=[peer_target]),
-            Contestant("cp + fsync back", copy, reads=self._plain_copy, removes=[peer_target]),
+            Contestant("cp + fsync back", copy, reads=self._plain_copy, prepare=existing),
         ]
 
 

@@ -1,6 +1,9 @@
 // What the disk plugin makes of files, names and links when all goes well, and of crashes.
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
+#include <fstream>
+#include <optional>
 
 #include <fcntl.h>
 #include <linux/filter.h>
@@ -55,6 +58,71 @@ TEST_F(DiskMedia, FallsBackToThreadsWhereUringIsForbidden) {
             }),
             "");
   EXPECT_TRUE(HoldsBuffer(target_));
+}
+
+// Bytes that this process had fetched from storage.
+std::uint64_t FetchedBytes() {
+  std::ifstream counters("/proc/self/io");
+  std::string name;
+  std::uint64_t value = 0;
+  while (counters >> name >> value) {
+    if (name == "read_bytes:") {
+      return value;
+    }
+  }
+  return 0;
+}
+
+// Pages of a file in the page cache; nullopt where the kernel cannot tell (before Linux 6.5).
+std::optional<std::uint64_t> CachedPages(const std::string& path) {
+  constexpr long kCachestat = 451;
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  std::uint64_t range[2] = {0, 0};  // to the end
+  std::uint64_t found[5] = {};
+  const bool known = ::syscall(kCachestat, fd, range, found, 0) == 0;
+  ::close(fd);
+  return known ? std::optional(found[0]) : std::nullopt;
+}
+
+// As WriteBytes: the completion code.
+std::uint32_t ReadBytes(agent::MediaDevice& device, const MediaBuffer& target) {
+  MediaRequest request;
+  EXPECT_THAT(request.Read(device, 0, {target.data(), target.size()}), IsOk());
+  return request.Wait().completion_code;
+}
+
+TEST_F(DiskMedia, ReadsFromThePageCacheWhatIsThere) {
+  ASSERT_THAT(WriteMedium(target_), IsOk());
+  EXPECT_TRUE(HoldsBuffer(target_));  // brings it in
+  if (!CachedPages(target_)) {
+    GTEST_SKIP() << "no cachestat here";
+  }
+  auto device = Open(CAPSTAN_OPEN_READ, target_);
+  ASSERT_THAT(device, IsOk());
+  MediaBuffer read(65536, 0);
+  const std::uint64_t before = FetchedBytes();
+
+  EXPECT_EQ(ReadBytes(**device, read), 0U);
+
+  EXPECT_EQ(FetchedBytes(), before);
+  EXPECT_TRUE(std::ranges::equal(read.bytes(), buffer_.bytes()));
+  EXPECT_THAT((*device)->Close(CAPSTAN_OUTCOME_DONE), IsOk());
+}
+
+TEST_F(DiskMedia, ReadsAroundThePageCacheWhatIsNotThere) {
+  ASSERT_THAT(WriteMedium(target_), IsOk());
+  auto device = Open(CAPSTAN_OPEN_READ, target_);
+  ASSERT_THAT(device, IsOk());
+  if (std::string((*device)->mode()).find("direct") == std::string::npos || !CachedPages(target_)) {
+    GTEST_SKIP() << "no direct I/O, or no cachestat, here";
+  }
+  MediaBuffer read(65536, 0);
+
+  EXPECT_EQ(ReadBytes(**device, read), 0U);
+
+  EXPECT_EQ(CachedPages(target_), 0U);
+  EXPECT_TRUE(std::ranges::equal(read.bytes(), buffer_.bytes()));
+  EXPECT_THAT((*device)->Close(CAPSTAN_OUTCOME_DONE), IsOk());
 }
 
 TEST_F(DiskMedia, NullSwallowsEverythingAndHasNoEnd) {

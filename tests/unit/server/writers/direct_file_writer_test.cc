@@ -1,6 +1,8 @@
 #include "server/writers/direct_file_writer.h"
 
+#include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <cstdint>
 #include <fstream>
 #include <iterator>
@@ -10,6 +12,10 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <linux/magic.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/vfs.h>
 
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_directory.h"
@@ -60,7 +66,65 @@ TEST_P(DirectFileWriterTest, PutsEveryPieceInItsPlace) {
     }
   }
 
+  EXPECT_THAT(writer.Drain(), IsOk());
   EXPECT_EQ(ContentOf(path_), content);
+}
+
+// Neighbours share memory pages of the file, and none of them may lose its half.
+TEST_P(DirectFileWriterTest, FillsFileFromPiecesThatSharePages) {
+  const std::vector<std::byte> content = Pattern(3'000'001);
+  constexpr std::size_t kPiece = 66'048;
+  DirectFileWriter writer(fd_.get(), path_);
+
+  for (std::size_t at = content.size() / kPiece * kPiece;; at -= kPiece) {
+    const std::size_t size = std::min(kPiece, content.size() - at);
+    EXPECT_THAT(writer.Write(at, std::span(content).subspan(at, size)), IsOk());
+    if (at == 0) {
+      break;
+    }
+  }
+
+  EXPECT_THAT(writer.Drain(), IsOk());
+  EXPECT_EQ(ContentOf(path_), content);
+}
+
+TEST_P(DirectFileWriterTest, LeavesNoWholePageInThePageCache) {
+  const std::vector<std::byte> content = Pattern(4 << 20);
+  DirectFileWriter writer(fd_.get(), path_);
+  struct statfs system {};
+  ASSERT_EQ(::fstatfs(fd_.get(), &system), 0);
+  if (!writer.direct() || system.f_type == TMPFS_MAGIC) {
+    GTEST_SKIP() << "nothing goes past the page cache here";
+  }
+
+  EXPECT_THAT(writer.Write(0, content), IsOk());
+  EXPECT_THAT(writer.Drain(), IsOk());
+
+  void* const mapped = ::mmap(nullptr, content.size(), PROT_READ, MAP_SHARED, fd_.get(), 0);
+  ASSERT_NE(mapped, MAP_FAILED);
+  std::vector<unsigned char> resident(content.size() / 4096);
+  ASSERT_EQ(::mincore(mapped, content.size(), resident.data()), 0);
+  ::munmap(mapped, content.size());
+  EXPECT_EQ(std::ranges::count_if(resident, [](unsigned char r) { return (r & 1) != 0; }), 0);
+}
+
+// The write fails on a thread of the writer, when Write may have returned already.
+TEST_P(DirectFileWriterTest, KeepsTheFirstErrorForEveryLaterCall) {
+  ::signal(SIGXFSZ, SIG_IGN);
+  const std::vector<std::byte> content = Pattern(1 << 20);
+  DirectFileWriter writer(fd_.get(), path_);
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
+  const rlimit limited{1 << 20, before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &limited), 0);
+
+  [[maybe_unused]] const Status either = writer.Write(8 << 20, content);
+  const Status drained = writer.Drain();
+  const Status later = writer.Write(0, content);
+  ::setrlimit(RLIMIT_FSIZE, &before);
+
+  EXPECT_EQ(drained.os_error(), EFBIG);
+  EXPECT_EQ(later.os_error(), EFBIG);
 }
 
 TEST_P(DirectFileWriterTest, SaysWhyItCannotWrite) {
