@@ -58,7 +58,12 @@ Result<vdi::ServerCommand> DeviceChannel::Execute(vdi::ServerCommand command) {
   awaited.channel = this;
   awaited.command.completion_routine = &AwaitedCommand::OnCompletion;
   awaited.command.completion_context = &awaited;
-  CAPSTAN_RETURN_IF_ERROR(Send(&awaited.command));
+  if (Status sent = Send(&awaited.command); sent.code() == Code::kAborted) {
+    awaited.command.completion_code = vdi::CompletionCode::kOperationAborted;
+    return awaited.command;
+  } else if (!sent.ok()) {
+    return sent;
+  }
   MutexLock lock(awaited.mutex);
   while (!awaited.done) {
     awaited.completed.Wait(awaited.mutex);

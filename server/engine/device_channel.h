@@ -39,6 +39,7 @@ class DeviceChannel {
   void NoteCompletion(const vdi::ServerCommand& command);
 
   // Sends a command and waits for its completion; returns it, also when its code is not success.
+  // A set that was aborted completes it with kOperationAborted, sent or not.
   // The wait is bounded by the job's monitor, which aborts the set when the device stalls or the
   // job is cancelled: an aborted set completes every command.
   Result<vdi::ServerCommand> Execute(vdi::ServerCommand command);

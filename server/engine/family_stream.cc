@@ -43,11 +43,13 @@ Status FamilyStream::Send(TransferBuffer* buffer, std::uint32_t size, std::uint6
   command.position = static_cast<std::int64_t>(position);
   command.completion_routine = &FamilyStream::OnWritten;
   command.completion_context = buffer;
-  Status status = channel_.Send(&command);
-  if (!status.ok()) {
+  if (!channel_.Send(&command).ok()) {
     set_.pool().Return(buffer);
+    // The set was aborted, or an earlier write failed: the pipeline finds the words for that.
+    return CommandError(Direction::kWrite, channel_.target(),
+                        vdi::CompletionCode::kOperationAborted, "");
   }
-  return status;
+  return OkStatus();
 }
 
 Status FamilyStream::WriteFrame(TransferBuffer* buffer, const media::FrameExtent& extent) {
