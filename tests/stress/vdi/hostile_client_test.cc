@@ -2,9 +2,10 @@
 // own set, with a reason; the engine may neither crash nor hang, and another set must not notice.
 //
 // The seed is printed and CAPSTAN_TEST_SEED replays it (not the interleaving, though).
+#include <cinttypes>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <iostream>
 #include <random>
 #include <thread>
 
@@ -35,7 +36,8 @@ std::uint64_t Seed() {
   const char* given = std::getenv("CAPSTAN_TEST_SEED");
   const std::uint64_t seed =
       given != nullptr ? std::strtoull(given, nullptr, 10) : std::random_device{}();
-  std::cout << "CAPSTAN_TEST_SEED=" << seed << std::endl;
+  std::printf("CAPSTAN_TEST_SEED=%" PRIu64 "\n", seed);
+  std::fflush(stdout);  // the test may end in a crash
   return seed;
 }
 
