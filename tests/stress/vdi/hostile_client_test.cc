@@ -13,6 +13,7 @@
 
 #include "tests/support/device_set_pair.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
 #include "vdi/control_message.h"
 #include "vdi/listening_socket.h"
 #include "vdi/segment_layout.h"
@@ -240,9 +241,9 @@ class SingleLie : public testing::Test {
     }
   }
 
-  test::TemporaryFolder folder_;
-  std::unique_ptr<Rendezvous> rendezvous_ = Must(Rendezvous::Listen({.path = folder_ / "s"}));
-  HostileClient client_{folder_ / "s", "liar"};
+  test::TemporaryDirectory folder_;
+  std::unique_ptr<Rendezvous> rendezvous_ = Must(Rendezvous::Listen({.path = folder_.Under("s")}));
+  HostileClient client_{folder_.Under("s"), "liar"};
   std::unique_ptr<ServerDeviceSet> set_ = Must(rendezvous_->Open("liar", Patience()));
   ServerDevice* device_ = nullptr;
   std::unique_ptr<AwaitedCommand> write_;
