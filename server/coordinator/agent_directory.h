@@ -71,7 +71,7 @@ class AgentDirectory {
   Result<AgentId> Attach(const AgentHello& hello, std::shared_ptr<AgentLink> link)
       CAPSTAN_EXCLUDES(mutex_);
   void Detach(AgentId id, const Status& why) CAPSTAN_EXCLUDES(mutex_);
-  // All three prove that the agent lives. Results of unknown orders are ignored: late ones are.
+  // Both prove that the agent lives. Results of unknown orders are ignored: late ones are.
   void OnResult(AgentId id, std::uint64_t order_id, OrderResult result) CAPSTAN_EXCLUDES(mutex_);
   void OnReports(AgentId id, std::vector<DeviceReport> reports) CAPSTAN_EXCLUDES(mutex_);
 
@@ -154,7 +154,7 @@ class AgentDirectory {
   Status GoneError(const std::string& name, const Status& why) const;
   // Takes the agent out; returns its link, to be closed without the lock.
   std::shared_ptr<AgentLink> Remove(AgentId id, const Status& why) CAPSTAN_REQUIRES(mutex_);
-  // 0 and a failed status if the agent is gone.
+  // The order's id. kUnavailable: the agent is gone.
   Result<std::uint64_t> Dispatch(AgentId id, const Order& order, bool awaited)
       CAPSTAN_EXCLUDES(mutex_);
   void StoreReport(DeviceReport report) CAPSTAN_REQUIRES(mutex_);
