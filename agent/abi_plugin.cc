@@ -11,6 +11,8 @@ namespace {
 constexpr std::uint32_t kAlignmentMax = 65536;
 // Everything up to the first optional field.
 constexpr std::size_t kPluginSizeMin = offsetof(capstan_plugin, device_mode);
+constexpr std::size_t kSizeWithDeviceMode =
+    offsetof(capstan_plugin, device_mode) + sizeof(capstan_plugin::device_mode);
 
 std::string TextOf(const char* text) {
   return text == nullptr ? "" : text;
@@ -59,7 +61,7 @@ class AbiDevice final : public MediaDevice {
   }
 
   std::string mode() const override {
-    const bool tells = plugin_.struct_size >= sizeof(capstan_plugin) &&
+    const bool tells = plugin_.struct_size >= kSizeWithDeviceMode &&
                        plugin_.device_mode != nullptr && device_ != nullptr;
     return tells ? TextOf(plugin_.device_mode(device_)) : "";
   }

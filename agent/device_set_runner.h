@@ -7,9 +7,9 @@
 // How the media end follows from how the set ended:
 //   read                                              DONE
 //   closed by the engine, every device completed      DONE
-//   closed by the engine, some device not completed   DISCARD, all of them: a set is whole or
-//   nothing aborted, the engine lives                         DISCARD the engine is gone KEEP: its
-//   journal decides when it is back
+//   closed by the engine, some device not completed   DISCARD, all: a set is whole or nothing
+//   aborted, the engine lives                         DISCARD
+//   the engine is gone                                KEEP: its journal decides when it is back
 // Threads: Start and the destructor on one; the rest from any. Owns one thread for the set and one
 // per device.
 #pragma once

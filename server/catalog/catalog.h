@@ -47,7 +47,7 @@ struct JobRecord {
   std::string statement;
   std::string database_name;
   std::vector<JobDevice> devices;
-  // For restores: file being built, to be discarded after a crash.
+  // For restores: the writer's scheme and the files being built, to be discarded after a crash.
   std::string restore_scheme;
   std::vector<std::string> restore_paths;
 };

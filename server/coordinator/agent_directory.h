@@ -74,7 +74,7 @@ class AgentDirectory {
   Result<AgentId> Attach(const AgentHello& hello, std::shared_ptr<AgentLink> link)
       CAPSTAN_EXCLUDES(mutex_);
   void Detach(AgentId id, const Status& why) CAPSTAN_EXCLUDES(mutex_);
-  // All three prove that the agent lives. Results of unknown orders are ignored: late ones are.
+  // Both prove that the agent lives. Results of unknown orders are ignored: late ones are.
   void OnResult(AgentId id, std::uint64_t order_id, OrderResult result) CAPSTAN_EXCLUDES(mutex_);
   void OnReports(AgentId id, std::vector<DeviceReport> reports) CAPSTAN_EXCLUDES(mutex_);
 
@@ -159,7 +159,7 @@ class AgentDirectory {
   std::shared_ptr<AgentLink> Remove(AgentId id, const Status& why) CAPSTAN_REQUIRES(mutex_);
   // Agents whose lease has run out, and when to look again.
   std::vector<AgentInfo> Expired(TimePoint& next) const CAPSTAN_REQUIRES(mutex_);
-  // 0 and a failed status if the agent is gone.
+  // The order's id. kUnavailable: the agent is gone.
   Result<std::uint64_t> Dispatch(AgentId id, const Order& order, bool awaited)
       CAPSTAN_EXCLUDES(mutex_);
   void StoreReport(DeviceReport report) CAPSTAN_REQUIRES(mutex_);

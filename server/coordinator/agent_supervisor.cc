@@ -123,7 +123,8 @@ class Child {
       BecomeAgent(arguments.data(), server);
     }
     if (pid < 0) {
-      CAPSTAN_LOG(kError, "unable to start agent '{}': {}", name_, ::strerrordesc_np(errno));
+      CAPSTAN_LOG(kError, "{}",
+                  OsError(errno, fmt::format("unable to start agent '{}'", name_)).message());
       BackOff();
       return;
     }

@@ -1,8 +1,8 @@
 #include "server/coordinator/listings.h"
 
-#include <ctime>
-
 #include <fmt/format.h>
+
+#include "server/catalog/timestamps.h"
 
 namespace capstan::coordinator {
 namespace {
@@ -67,7 +67,8 @@ constexpr ColumnSpec<Header> kLabelColumns[] = {
     {"MediaDescription", "nvarchar(255)", [](const Header& h) { return OrNull(h.description); }},
     {"SoftwareName", "nvarchar(128)", [](const Header& h) { return OrNull(h.software_name); }},
     {"SoftwareVendorId", "int", [](const Header& h) { return Num(h.software_vendor_id); }},
-    {"MediaDate", "datetime", [](const Header& h) { return DateTimeText(h.date_unix_s); }},
+    {"MediaDate", "datetime",
+     [](const Header& h) { return catalog::LocalDateTime(h.date_unix_s); }},
     {"Mirror_Count", "int", [](const Header& h) { return Num(h.mirror_count); }},
     {"IsCompressed", "bit", [](const Header& h) { return Bit(h.compressed); }},
 };
@@ -102,7 +103,7 @@ constexpr ColumnSpec<SetRow> kHeaderColumns[] = {
      [](const SetRow& r) { return OrNull(r.set().description); }},
     {"BackupType", "smallint", [](const SetRow& r) { return Num(static_cast<int>(r.set().kind)); }},
     {"ExpirationDate", "datetime",
-     [](const SetRow& r) { return DateTimeText(r.set().expiration_unix_s); }},
+     [](const SetRow& r) { return catalog::LocalDateTime(r.set().expiration_unix_s); }},
     {"Compressed", "bit", [](const SetRow& r) { return Bit(r.set().compressed); }},
     {"Position", "smallint", [](const SetRow& r) { return Num(r.set().position); }},
     {"DeviceType", "tinyint", [](const SetRow& r) { return Num(r.device_type); }},
@@ -112,7 +113,7 @@ constexpr ColumnSpec<SetRow> kHeaderColumns[] = {
      [](const SetRow& r) { return OrNull(r.set().database_name); }},
     {"DatabaseVersion", "int", [](const SetRow&) { return Cell("0"); }},
     {"DatabaseCreationDate", "datetime",
-     [](const SetRow& r) { return DateTimeText(r.set().database_created_unix_s); }},
+     [](const SetRow& r) { return catalog::LocalDateTime(r.set().database_created_unix_s); }},
     {"BackupSize", "numeric(20,0)", [](const SetRow& r) { return Num(r.set().backup_size_bytes); }},
     {"FirstLSN", "numeric(25,0)", [](const SetRow& r) { return Num(r.set().first_lsn); }},
     {"LastLSN", "numeric(25,0)", [](const SetRow& r) { return Num(r.set().last_lsn); }},
@@ -120,9 +121,9 @@ constexpr ColumnSpec<SetRow> kHeaderColumns[] = {
     {"DatabaseBackupLSN", "numeric(25,0)",
      [](const SetRow& r) { return Num(r.set().database_backup_lsn); }},
     {"BackupStartDate", "datetime",
-     [](const SetRow& r) { return DateTimeText(r.set().start_unix_s); }},
+     [](const SetRow& r) { return catalog::LocalDateTime(r.set().start_unix_s); }},
     {"BackupFinishDate", "datetime",
-     [](const SetRow& r) { return DateTimeText(r.set().finish_unix_s); }},
+     [](const SetRow& r) { return catalog::LocalDateTime(r.set().finish_unix_s); }},
     {"SortOrder", "smallint", [](const SetRow&) { return Cell("0"); }},
     {"CodePage", "smallint", [](const SetRow&) { return Cell("0"); }},
     {"UnicodeLocaleId", "int", [](const SetRow&) { return Cell("0"); }},
@@ -165,7 +166,7 @@ constexpr ColumnSpec<SetRow> kHeaderColumns[] = {
     {"EncryptorThumbprint", "varbinary(20)", [](const SetRow&) { return Null(); }},
     {"EncryptorType", "nvarchar(32)", [](const SetRow&) { return Null(); }},
     {"LastValidRestoreTime", "datetime",
-     [](const SetRow& r) { return DateTimeText(r.set().finish_unix_s); }},
+     [](const SetRow& r) { return catalog::LocalDateTime(r.set().finish_unix_s); }},
     {"TimeZone", "smallint",
      [](const SetRow& r) { return Num(static_cast<int>(r.set().time_zone_quarter_hours)); }},
     {"CompressionAlgorithm", "nvarchar(32)", [](const SetRow&) { return Null(); }},
@@ -218,17 +219,6 @@ catalog::Table FileListTable(const media::BackupSet& set) {
 
 int DeviceTypeNumber(const std::string& device_class) {
   return device_class == "DISK" ? 2 : device_class == "TAPE" ? 5 : device_class == "URL" ? 9 : 7;
-}
-
-std::optional<std::string> DateTimeText(std::int64_t unix_s) {
-  if (unix_s == 0) {
-    return std::nullopt;
-  }
-  const std::time_t time = unix_s;
-  std::tm local{};
-  ::localtime_r(&time, &local);
-  return fmt::format("{:04}-{:02}-{:02} {:02}:{:02}:{:02}.000", local.tm_year + 1900,
-                     local.tm_mon + 1, local.tm_mday, local.tm_hour, local.tm_min, local.tm_sec);
 }
 
 }  // namespace capstan::coordinator

@@ -23,7 +23,4 @@ catalog::Table FileListTable(const media::BackupSet& set);
 // The number that msdb and HEADERONLY have for "DISK", "URL", "TAPE", "VIRTUAL_DEVICE".
 int DeviceTypeNumber(const std::string& device_class);
 
-// "2026-11-21 08:28:29.000" in local time; nullopt for 0.
-std::optional<std::string> DateTimeText(std::int64_t unix_s);
-
 }  // namespace capstan::coordinator

@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "server/coordinator/listings.h"
+#include "server/catalog/timestamps.h"
 #include "server/messages/messages.h"
 
 namespace capstan::coordinator {
@@ -52,8 +52,8 @@ catalog::Table LiveTables::Requests() const {
       waits_for_devices = waits_for_devices || device.wait == "device";
     }
     table.rows.push_back(
-        {Num(job.session_id), DateTimeText(job.start_unix_ms / 1000), "running", job.command,
-         OrNull(job.database), fmt::format("{:.2f}", job.percent_complete()),
+        {Num(job.session_id), catalog::LocalDateTime(job.start_unix_ms / 1000), "running",
+         job.command, OrNull(job.database), fmt::format("{:.2f}", job.percent_complete()),
          Num(job.estimated_remaining_ms()), Num(job.elapsed_ms),
          waits_for_devices ? "BACKUPIO" : "BACKUPBUFFER", job.phase, job.statement});
   }
@@ -102,8 +102,8 @@ catalog::Table LiveTables::Agents() const {
                    {"last_error", "nvarchar(max)"}};
   for (const AgentInfo& agent : sources_.agents.List()) {
     table.rows.push_back({agent.name, agent.plugin_name, agent.plugin_version, agent.device_class,
-                          Num(agent.pid), DateTimeText(agent.attached_unix_s), agent.state,
-                          OrNull(agent.last_error)});
+                          Num(agent.pid), catalog::LocalDateTime(agent.attached_unix_s),
+                          agent.state, OrNull(agent.last_error)});
   }
   return table;
 }
@@ -159,7 +159,7 @@ Result<catalog::Table> LiveTables::Databases() const {
       }
     }
     table.rows.push_back({database.name, Num(database.database_id),
-                          DateTimeText(database.created_unix_s),
+                          catalog::LocalDateTime(database.created_unix_s),
                           fmt::format("{}:{}", database.scheme, database.location), model, state});
   }
   return table;

@@ -13,7 +13,7 @@ namespace capstan::engine {
 
 class DeviceSource final : public media::MediumSource {
  public:
-  // Takes one buffer of the set's pool for its life; `error` ends the waits when the job ends.
+  // Takes one buffer of the set's pool for its life. Set and channel must outlive the source.
   static Result<std::unique_ptr<DeviceSource>> Create(OpenSet& set, DeviceChannel& channel);
   ~DeviceSource() override;
   DeviceSource(const DeviceSource&) = delete;

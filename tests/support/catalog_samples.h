@@ -1,36 +1,13 @@
-// Sample values for tests of the catalog, and a directory that goes away with the test.
+// Sample values for tests of the catalog.
 #pragma once
 
 #include <cstdint>
-#include <cstdlib>
-#include <filesystem>
 #include <string>
 #include <vector>
 
 #include "server/catalog/catalog.h"
-#include "vdi/base/check.h"
 
 namespace capstan::test {
-
-class TemporaryDirectory {
- public:
-  TemporaryDirectory() {
-    std::string name = (std::filesystem::temp_directory_path() / "capstan-XXXXXX").string();
-    CAPSTAN_CHECK(::mkdtemp(name.data()) != nullptr);
-    path_ = name;
-  }
-  TemporaryDirectory(const TemporaryDirectory&) = delete;
-  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-  ~TemporaryDirectory() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-
-  std::string File(const std::string& name) const { return (path_ / name).string(); }
-
- private:
-  std::filesystem::path path_;
-};
 
 inline catalog::JobRecord SampleJob(std::uint16_t families = 1) {
   catalog::JobRecord job{.job_guid = Guid::Random(),

@@ -11,39 +11,18 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
-#include <filesystem>
 #include <future>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "tests/support/temporary_directory.h"
 #include "vdi/client_device_set.h"
 #include "vdi/rendezvous.h"
 #include "vdi/server_device_set.h"
 
 namespace capstan::test {
-
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "capstan-vdi-XXXXXX").string();
-    CAPSTAN_CHECK(::mkdtemp(pattern.data()) != nullptr);
-    path_ = pattern;
-  }
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-
-  std::string operator/(const std::string& name) const { return path_ + "/" + name; }
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 // Long enough for a loaded machine; a test that passes never waits for it.
 inline Deadline Patience() {
@@ -109,7 +88,7 @@ class DeviceSetPair {
     }
   }
 
-  std::string path() const { return folder_ / "vdi.sock"; }
+  std::string path() const { return folder_.Under("vdi.sock"); }
   vdi::DeviceSetConfig wishes() const {
     return {.device_count = options_.device_count,
             .features = options_.features,
@@ -138,7 +117,7 @@ class DeviceSetPair {
 
  private:
   const PairOptions options_;
-  TemporaryFolder folder_;
+  TemporaryDirectory folder_;
   std::unique_ptr<vdi::Rendezvous> rendezvous_;
   std::unique_ptr<vdi::ClientDeviceSet> client_;
   std::unique_ptr<vdi::ServerDeviceSet> engine_;

@@ -1,10 +1,9 @@
-// What tests of the SQLite writer share: a scratch directory, SQL in one line, whole backups and
-// restores through the writer's interface, and child processes.
+// What tests of the SQLite writer share: SQL in one line, whole backups and restores through the
+// writer's interface, and child processes.
 #pragma once
 
 #include <algorithm>
 #include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <functional>
 #include <iterator>
@@ -26,33 +25,6 @@
 #include "vdi/base/status.h"
 
 namespace capstan::test {
-
-class ScratchDirectory {
- public:
-  ScratchDirectory() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "capstan-XXXXXX").string();
-    path_ = ::mkdtemp(pattern.data());
-  }
-  ~ScratchDirectory() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  ScratchDirectory(const ScratchDirectory&) = delete;
-  ScratchDirectory& operator=(const ScratchDirectory&) = delete;
-  std::string File(const std::string& leaf) const { return path_ + "/" + leaf; }
-  const std::string& path() const { return path_; }
-  std::vector<std::string> Leaves() const {
-    std::vector<std::string> leaves;
-    for (const auto& entry : std::filesystem::directory_iterator(path_)) {
-      leaves.push_back(entry.path().filename().string());
-    }
-    std::sort(leaves.begin(), leaves.end());
-    return leaves;
-  }
-
- private:
-  std::string path_;
-};
 
 // A plain SQLite connection, as an application has one.
 class Application {

@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <system_error>
 #include <utility>
 
 #include <grpcpp/grpcpp.h>
@@ -180,7 +181,7 @@ std::string LastPart(const std::string& message) {
 Status Unreachable(const Endpoint& endpoint, std::string cause) {
   const int os_error = endpoint.unix_path.empty() ? 0 : ProbeUnixSocket(endpoint.unix_path);
   if (os_error != 0) {
-    cause = std::strerror(os_error);
+    cause = std::generic_category().message(os_error);
   }
   const std::string hint =
       os_error == EACCES || os_error == EPERM

@@ -11,8 +11,9 @@
  *  4. Functions return 0, or -1 with *error filled in. A null error pointer is not allowed.
  *  5. Sizes and positions are bytes. Buffers lie in memory shared with the engine, are aligned to
  *     capstan_plugin.alignment, and belong to the plugin from submit until it completes the request.
- *  6. The agent calls open, submit and close of one device from one thread at a time. A completion may
- *     be called from any thread of the plugin, also from inside submit.
+ *  6. The agent calls submit and close of one device from one thread at a time; everything else from
+ *     any thread, also at the same time and while devices are open. A completion may be called from
+ *     any thread of the plugin, also from inside submit.
  *  7. A plugin never prints, never ends the process, and never lets an exception out.
  *  8. The agent ignores SIGPIPE and SIGXFSZ; a plugin leaves signals alone.
  */
@@ -28,12 +29,11 @@ extern "C" {
 
 #define CAPSTAN_PLUGIN_ABI_VERSION 1u
 
-/* What a plugin can do, bits of capstan_plugin.capabilities. */
+/* Bits of capstan_plugin.capabilities. Without its bit, remove or recover may be null. */
 #define CAPSTAN_CAN_READ 0x1u
 #define CAPSTAN_CAN_WRITE 0x2u
 #define CAPSTAN_CAN_RECOVER 0x4u /* recover(): a medium under construction outlives a crash */
 #define CAPSTAN_CAN_REMOVE 0x8u
-#define CAPSTAN_CAN_LIST 0x10u
 
 /* Operations; the numbers are those of VDI's commands. */
 #define CAPSTAN_OP_READ 1
@@ -84,13 +84,13 @@ enum capstan_open_mode {
 
 typedef struct capstan_open_params {
   uint32_t struct_size;
-  uint32_t mode;            /* enum capstan_open_mode */
-  const char *target;       /* what the statement named: a path, a URL, a drive */
-  const char *token;        /* names this construction for recover(); letters, digits and '-' */
-  uint32_t block_size;      /* every transfer is a multiple of this */
-  uint32_t max_transfer_size;
-  uint64_t size_estimate;   /* bytes that will probably be written, 0 if unknown */
-  uint32_t queue_depth_max; /* requests that may be in flight at once */
+  uint32_t mode;              /* enum capstan_open_mode */
+  const char *target;         /* what the statement named: a path, a URL, a drive */
+  const char *token;          /* names this construction for recover(); letters, digits and '-' */
+  uint32_t block_size;        /* bytes; every transfer is a multiple of this */
+  uint32_t max_transfer_size; /* bytes of one transfer at most */
+  uint64_t size_estimate;     /* bytes that will probably be written, 0 if unknown */
+  uint32_t queue_depth_max;   /* requests that may be in flight at once */
 } capstan_open_params;
 
 enum capstan_outcome {

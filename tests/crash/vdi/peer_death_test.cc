@@ -19,6 +19,7 @@
 #include "tests/support/device_client.h"
 #include "tests/support/device_set_pair.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
 
 namespace capstan::vdi {
 namespace {
@@ -164,8 +165,8 @@ Holdings Count() {
 
 // A client dies under an engine that works. Without a crash point it is killed after `kill_after`.
 void ClientDies(const std::string& crash_point, std::chrono::microseconds kill_after) {
-  test::TemporaryFolder folder;
-  const std::string path = folder / "s";
+  test::TemporaryDirectory folder;
+  const std::string path = folder.Under("s");
   const Holdings before = Count();
   {
     const auto rendezvous = Must(Rendezvous::Listen({.path = path}));
@@ -198,8 +199,8 @@ void ClientDies(const std::string& crash_point, std::chrono::microseconds kill_a
 
 // An engine dies under a client that works.
 void EngineDies(const std::string& crash_point, std::chrono::microseconds kill_after) {
-  test::TemporaryFolder folder;
-  const std::string path = folder / "s";
+  test::TemporaryDirectory folder;
+  const std::string path = folder.Under("s");
   const Holdings before = Count();
   {
     Victim victim("Engine", path, crash_point);
@@ -247,11 +248,11 @@ std::chrono::microseconds Chance(std::mt19937& random) {
 
 #if defined(CAPSTAN_CRASH_POINTS)
 TEST(PeerDeath, ASetWhoseClientDiedBeforeAnyStatementIsGone) {
-  test::TemporaryFolder folder;
+  test::TemporaryDirectory folder;
   const Holdings before = Count();
   {
-    const auto rendezvous = Must(Rendezvous::Listen({.path = folder / "s"}));
-    Victim victim("Client", folder / "s", "vdi.client.after_create");
+    const auto rendezvous = Must(Rendezvous::Listen({.path = folder.Under("s")}));
+    Victim victim("Client", folder.Under("s"), "vdi.client.after_create");
     EXPECT_TRUE(victim.AwaitDeath());
     const Deadline notice = Deadline::After(kNoticeMax);
     while (!rendezvous->List().empty() && !notice.passed()) {

@@ -2,9 +2,10 @@
 // own set, with a reason; the engine may neither crash nor hang, and another set must not notice.
 //
 // The seed is printed and CAPSTAN_TEST_SEED replays it (not the interleaving, though).
+#include <cinttypes>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <iostream>
 #include <random>
 #include <thread>
 
@@ -12,6 +13,7 @@
 
 #include "tests/support/device_set_pair.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
 #include "vdi/control_message.h"
 #include "vdi/listening_socket.h"
 #include "vdi/segment_layout.h"
@@ -35,7 +37,8 @@ std::uint64_t Seed() {
   const char* given = std::getenv("CAPSTAN_TEST_SEED");
   const std::uint64_t seed =
       given != nullptr ? std::strtoull(given, nullptr, 10) : std::random_device{}();
-  std::cout << "CAPSTAN_TEST_SEED=" << seed << std::endl;
+  std::printf("CAPSTAN_TEST_SEED=%" PRIu64 "\n", seed);
+  std::fflush(stdout);  // the test may end in a crash
   return seed;
 }
 
@@ -238,9 +241,9 @@ class SingleLie : public testing::Test {
     }
   }
 
-  test::TemporaryFolder folder_;
-  std::unique_ptr<Rendezvous> rendezvous_ = Must(Rendezvous::Listen({.path = folder_ / "s"}));
-  HostileClient client_{folder_ / "s", "liar"};
+  test::TemporaryDirectory folder_;
+  std::unique_ptr<Rendezvous> rendezvous_ = Must(Rendezvous::Listen({.path = folder_.Under("s")}));
+  HostileClient client_{folder_.Under("s"), "liar"};
   std::unique_ptr<ServerDeviceSet> set_ = Must(rendezvous_->Open("liar", Patience()));
   ServerDevice* device_ = nullptr;
   std::unique_ptr<AwaitedCommand> write_;

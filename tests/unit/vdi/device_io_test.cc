@@ -6,6 +6,7 @@
 #include "tests/support/device_client.h"
 #include "tests/support/device_set_pair.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
 #include "vdi/segment_layout.h"
 #include "vdi/wake.h"
 
@@ -383,10 +384,10 @@ TEST(Wakes, ABusyDeviceMakesNoSystemCall) {
 }
 
 TEST(DeviceClientHelper, WritesToMemoryAndReadsBack) {
-  test::TemporaryFolder folder;
-  const auto rendezvous = Must(Rendezvous::Listen({.path = folder / "s"}));
+  test::TemporaryDirectory folder;
+  const auto rendezvous = Must(Rendezvous::Listen({.path = folder.Under("s")}));
   test::MemoryMedia media(2);
-  test::DeviceClient client(folder / "s", "set", {.device_count = 2}, media.handlers());
+  test::DeviceClient client(folder.Under("s"), "set", {.device_count = 2}, media.handlers());
   ASSERT_THAT(client.created(), IsOk());
   const auto engine = Must(rendezvous->Open("set", Patience()));
   Must(engine->BeginConfiguration({.added_features = feature::kWriteMedia}));

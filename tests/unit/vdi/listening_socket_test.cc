@@ -10,6 +10,7 @@
 
 #include "tests/support/device_set_pair.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
 
 namespace capstan::vdi {
 namespace {
@@ -20,7 +21,7 @@ using test::MessageHas;
 
 class ListeningSocketTest : public testing::Test {
  protected:
-  std::string Path() const { return folder_ / "vdi.sock"; }
+  std::string Path() const { return folder_.Under("vdi.sock"); }
 
   // What a server that was killed leaves behind: a file that nobody listens at.
   void LeaveStaleFile(int type) {
@@ -31,7 +32,7 @@ class ListeningSocketTest : public testing::Test {
     ASSERT_EQ(::bind(dead.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)), 0);
   }
 
-  test::TemporaryFolder folder_;
+  test::TemporaryDirectory folder_;
 };
 
 TEST_F(ListeningSocketTest, TakesAConnectionAndRemovesItsFile) {
@@ -90,7 +91,7 @@ TEST_F(ListeningSocketTest, RemovesOnlyItsOwnFile) {
 }
 
 TEST_F(ListeningSocketTest, APathThatIsTooLongIsSaidToBe) {
-  const std::string path = folder_ / std::string(108, 'x');
+  const std::string path = folder_.Under(std::string(108, 'x'));
 
   EXPECT_THAT(ListeningSocket::Bind(path, 0600), HasCode(Code::kInvalidArgument));
   EXPECT_THAT(ListeningSocket::Bind(path, 0600), MessageHas("107 are possible"));
@@ -99,7 +100,8 @@ TEST_F(ListeningSocketTest, APathThatIsTooLongIsSaidToBe) {
 }
 
 TEST_F(ListeningSocketTest, AFolderThatIsNotThereIsAnError) {
-  EXPECT_THAT(ListeningSocket::Bind(folder_ / "nowhere/vdi.sock", 0600), HasCode(Code::kNotFound));
+  EXPECT_THAT(ListeningSocket::Bind(folder_.Under("nowhere/vdi.sock"), 0600),
+              HasCode(Code::kNotFound));
 }
 
 TEST_F(ListeningSocketTest, ConnectSaysWhereNobodyListens) {

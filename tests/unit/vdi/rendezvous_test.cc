@@ -9,6 +9,7 @@
 
 #include "tests/support/device_set_pair.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
 #include "vdi/client_device_set.h"
 #include "vdi/control_message.h"
 #include "vdi/listening_socket.h"
@@ -26,7 +27,7 @@ using test::Patience;
 
 class RendezvousTest : public testing::Test {
  protected:
-  std::string Path() const { return folder_ / "vdi.sock"; }
+  std::string Path() const { return folder_.Under("vdi.sock"); }
   Result<std::unique_ptr<ClientDeviceSet>> Create(std::string_view name,
                                                   const DeviceSetConfig& wishes = {
                                                       .device_count = 1}) {
@@ -64,7 +65,7 @@ class RendezvousTest : public testing::Test {
     return message;
   }
 
-  test::TemporaryFolder folder_;
+  test::TemporaryDirectory folder_;
   std::unique_ptr<Rendezvous> rendezvous_ = Must(Rendezvous::Listen({.path = Path()}));
 };
 
@@ -168,7 +169,7 @@ TEST_F(RendezvousTest, ImpossibleNamesAreInvalid) {
 }
 
 TEST_F(RendezvousTest, CreateNeedsAnEngine) {
-  EXPECT_THAT(ClientDeviceSet::Create(folder_ / "nobody", "s", {.device_count = 1}),
+  EXPECT_THAT(ClientDeviceSet::Create(folder_.Under("nobody"), "s", {.device_count = 1}),
               HasCode(Code::kUnavailable));
 }
 
@@ -284,9 +285,9 @@ class StrangeEngine : public testing::Test {
  protected:
   // What Create says when the engine answers with `bytes`, or hangs up if there are none.
   Status CreateAgainst(std::span<const std::byte> bytes, int passed_fd = -1) {
-    const ListeningSocket socket = Must(ListeningSocket::Bind(folder_ / "vdi.sock", 0600));
+    const ListeningSocket socket = Must(ListeningSocket::Bind(folder_.Under("vdi.sock"), 0600));
     auto created = std::async(std::launch::async, [&] {
-      return ClientDeviceSet::Create(folder_ / "vdi.sock", "s", {.device_count = 1}).status();
+      return ClientDeviceSet::Create(folder_.Under("vdi.sock"), "s", {.device_count = 1}).status();
     });
     pollfd waiting{.fd = socket.fd(), .events = POLLIN, .revents = 0};
     CAPSTAN_CHECK(::poll(&waiting, 1, 20000) == 1);
@@ -299,7 +300,7 @@ class StrangeEngine : public testing::Test {
     peer.Reset();
     return created.get();
   }
-  test::TemporaryFolder folder_;
+  test::TemporaryDirectory folder_;
 };
 
 TEST_F(StrangeEngine, IsRefusedByTheClient) {

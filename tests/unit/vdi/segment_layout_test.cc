@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 
 #include "tests/support/device_set_pair.h"
+#include "tests/support/temporary_directory.h"
 #include "vdi/control_message.h"
 #include "vdi/listening_socket.h"
 #include "vdi/shared_memory.h"
@@ -17,9 +18,9 @@ using test::Must;
 
 // The control area as a client of any version finds it: golden bytes, so that a change is meant.
 TEST(SegmentLayout, AFreshControlAreaHasItsGoldenHeaderAndIsOtherwiseZero) {
-  test::TemporaryFolder folder;
-  const auto rendezvous = Must(Rendezvous::Listen({.path = folder / "s"}));
-  const UniqueFd socket = Must(ConnectSocket(folder / "s"));
+  test::TemporaryDirectory folder;
+  const auto rendezvous = Must(Rendezvous::Listen({.path = folder.Under("s")}));
+  const UniqueFd socket = Must(ConnectSocket(folder.Under("s")));
   auto request = NewMessage<CreateMessage>();
   request.wishes.device_count = 3;
   request.name.Set("golden");

@@ -11,6 +11,7 @@
 
 #include "tests/support/device_set_pair.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
 #include "vdi/memory_limits.h"
 
 namespace capstan::vdi {
@@ -103,15 +104,15 @@ TEST(SharedMemory, MoreThanTheMachineHasIsRefused) {
 class MemoryLimits : public testing::Test {
  protected:
   void Write(const std::string& name, const std::string& text) {
-    std::filesystem::create_directories(std::filesystem::path(folder_ / name).parent_path());
-    std::ofstream(folder_ / name) << text;
+    std::filesystem::create_directories(std::filesystem::path(folder_.Under(name)).parent_path());
+    std::ofstream(folder_.Under(name)) << text;
   }
   MemoryLimitSources sources() const {
-    return {.meminfo = folder_ / "meminfo",
-            .own_groups = folder_ / "cgroup",
-            .group_root = folder_ / "groups"};
+    return {.meminfo = folder_.Under("meminfo"),
+            .own_groups = folder_.Under("cgroup"),
+            .group_root = folder_.Under("groups")};
   }
-  test::TemporaryFolder folder_;
+  test::TemporaryDirectory folder_;
 };
 
 TEST_F(MemoryLimits, WithoutSourcesThereIsNoLimit) {

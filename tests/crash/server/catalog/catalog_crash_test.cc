@@ -13,6 +13,7 @@
 
 #include "tests/support/catalog_samples.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
 
 namespace capstan::catalog {
 namespace {
@@ -68,7 +69,7 @@ class CatalogCrash : public testing::TestWithParam<CrashCase> {
   }
 
   std::unique_ptr<Catalog> Open() {
-    auto catalog = Catalog::Open(directory_.File("catalog.db"));
+    auto catalog = Catalog::Open(directory_.Under("catalog.db"));
     EXPECT_THAT(catalog, IsOk());
     return catalog.ok() ? std::move(catalog).value() : nullptr;
   }

@@ -13,6 +13,7 @@
 #include "server/writers/sqlite/sqlite_writer.h"
 #include "tests/support/sqlite_fixture.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
 
 namespace capstan::writers {
 namespace {
@@ -99,16 +100,16 @@ int RestoreInChild(const std::string& path, const std::string& image, const char
 class SqliteRestoreCrash : public testing::TestWithParam<Case> {
  protected:
   void SetUp() override {
-    MakeDatabase(scratch_.File("source.db"), "WAL", kNewRows);
+    MakeDatabase(scratch_.Under("source.db"), "WAL", kNewRows);
     SqliteWriter writer;
-    const auto image = BackUp(writer, scratch_.File("source.db"));
+    const auto image = BackUp(writer, scratch_.Under("source.db"));
     ASSERT_THAT(image, IsOk());
     image_ = *image;
     MakeTarget(GetParam().target, path_);
   }
 
-  ScratchDirectory scratch_;
-  const std::string path_ = scratch_.File("target.db");
+  TemporaryDirectory scratch_;
+  const std::string path_ = scratch_.Under("target.db");
   std::string image_;
 };
 

@@ -11,6 +11,7 @@
 #include "server/writers/sqlite/sqlite_writer.h"
 #include "tests/support/sqlite_fixture.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
 
 namespace capstan::writers {
 namespace {
@@ -109,13 +110,13 @@ void BackUpRepeatedly(const std::string& path, const std::string& copy, std::uin
 class SqliteInUse : public testing::TestWithParam<int> {};
 
 TEST_P(SqliteInUse, EveryCopyIsOneStateWhileOthersCommitAndCheckpoint) {
-  ScratchDirectory scratch;
-  const std::string path = scratch.File("busy.db");
+  TemporaryDirectory scratch;
+  const std::string path = scratch.Under("busy.db");
   MakeBusyDatabase(path, "WAL", GetParam());
   ChildProcess writing([&] { return Write(path, 1); });
   ChildProcess checkpointing([&] { return Checkpoint(path, 2); });
 
-  BackUpRepeatedly(path, scratch.File("copy.db"), 70000);
+  BackUpRepeatedly(path, scratch.Under("copy.db"), 70000);
 
   EXPECT_EQ(writing.Kill(), 1000 + SIGKILL) << "it must have run all the time";
   EXPECT_EQ(checkpointing.Kill(), 1000 + SIGKILL);
@@ -125,12 +126,12 @@ TEST_P(SqliteInUse, EveryCopyIsOneStateWhileOthersCommitAndCheckpoint) {
 INSTANTIATE_TEST_SUITE_P(PageSizes, SqliteInUse, testing::Values(512, 4096, 65536));
 
 TEST(SqliteInUseRollback, EveryCopyIsOneStateWhileOthersCommit) {
-  ScratchDirectory scratch;
-  const std::string path = scratch.File("busy.db");
+  TemporaryDirectory scratch;
+  const std::string path = scratch.Under("busy.db");
   MakeBusyDatabase(path, "DELETE", 4096);
   ChildProcess writing([&] { return Write(path, 3); });
 
-  BackUpRepeatedly(path, scratch.File("copy.db"), 1 << 20);
+  BackUpRepeatedly(path, scratch.Under("copy.db"), 1 << 20);
 
   EXPECT_EQ(writing.Kill(), 1000 + SIGKILL);
   EXPECT_EQ(FaultOf(path), "");

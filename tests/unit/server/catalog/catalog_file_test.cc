@@ -55,16 +55,16 @@ TEST_F(CatalogFile, CanBeOpenedAgainOnceClosed) {
 }
 
 TEST_F(CatalogFile, ReportsAMissingDirectory) {
-  const auto opened = Catalog::Open(directory_.File("no/such/catalog.db"));
+  const auto opened = Catalog::Open(directory_.Under("no/such/catalog.db"));
 
   EXPECT_THAT(opened, AllOf(HasCode(Code::kNotFound), MessageHas("no/such")));
   EXPECT_THAT(std::string(opened.status().hint()), HasSubstr("directory"));
 }
 
 TEST_F(CatalogFile, ReportsAPathThatIsADirectory) {
-  ASSERT_TRUE(std::filesystem::create_directory(directory_.File("d")));
+  ASSERT_TRUE(std::filesystem::create_directory(directory_.Under("d")));
 
-  EXPECT_FALSE(Catalog::Open(directory_.File("d")).ok());
+  EXPECT_FALSE(Catalog::Open(directory_.Under("d")).ok());
 }
 
 TEST_F(CatalogFile, RefusesAFileThatIsNoDatabase) {

@@ -11,6 +11,7 @@
 #include "server/catalog/sqlite_catalog.h"
 #include "tests/support/catalog_samples.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
 
 namespace capstan::catalog {
 
@@ -27,7 +28,7 @@ class CatalogTest : public testing::Test {
     catalog_ = std::move(opened).value();
   }
 
-  std::string path() const { return directory_.File("catalog.db"); }
+  std::string path() const { return directory_.Under("catalog.db"); }
 
   // The rows of a query that must succeed.
   std::vector<Cells> Rows(const std::string& select, const std::vector<LiveTable>& live = {}) {

@@ -208,13 +208,13 @@ TEST_F(CatalogQuery, ChangesNothing) {
            "UPDATE catalog_backup_set SET name = 'x' RETURNING name",
            "DROP VIEW msdb_dbo_backupset", "CREATE TABLE t (x)", "CREATE TEMP TABLE t (x)",
            "PRAGMA user_version = 9", "PRAGMA user_version",
-           "ATTACH '" + directory_.File("other.db") + "' AS other", "SELECT load_extension('x')",
-           "BEGIN", "COMMIT", "VACUUM", "VACUUM INTO '" + directory_.File("copy.db") + "'"}) {
+           "ATTACH '" + directory_.Under("other.db") + "' AS other", "SELECT load_extension('x')",
+           "BEGIN", "COMMIT", "VACUUM", "VACUUM INTO '" + directory_.Under("copy.db") + "'"}) {
     EXPECT_FALSE(catalog_->Query(forbidden, {}).ok()) << forbidden;
   }
   EXPECT_EQ(Value("SELECT name FROM msdb_dbo_backupset"), "nightly");
-  EXPECT_FALSE(std::filesystem::exists(directory_.File("other.db")));
-  EXPECT_FALSE(std::filesystem::exists(directory_.File("copy.db")));
+  EXPECT_FALSE(std::filesystem::exists(directory_.Under("other.db")));
+  EXPECT_FALSE(std::filesystem::exists(directory_.Under("copy.db")));
 }
 
 TEST_F(CatalogQuery, EndsAtItsTimeLimit) {

@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "tests/support/temporary_directory.h"
 #include "tests/unit/server/catalog/catalog_test.h"
 
 namespace capstan::catalog {
@@ -15,8 +16,8 @@ using testing::AllOf;
 class CatalogSchema : public testing::Test {
  protected:
   Connection Open() {
-    std::fclose(std::fopen(directory_.File("x.db").c_str(), "a"));
-    auto connection = Connection::Open(directory_.File("x.db"), Connection::Mode::kReadWrite);
+    std::fclose(std::fopen(directory_.Under("x.db").c_str(), "a"));
+    auto connection = Connection::Open(directory_.Under("x.db"), Connection::Mode::kReadWrite);
     EXPECT_THAT(connection, IsOk());
     return std::move(connection).value();
   }

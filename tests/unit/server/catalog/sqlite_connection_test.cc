@@ -6,6 +6,7 @@
 
 #include "tests/support/catalog_samples.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
 
 namespace capstan::catalog {
 namespace {
@@ -24,11 +25,11 @@ class SqliteConnection : public testing::Test {
   }
 
   test::TemporaryDirectory directory_;
-  std::string path_ = directory_.File("x.db");
+  std::string path_ = directory_.Under("x.db");
 };
 
 TEST_F(SqliteConnection, ReportsAMissingFile) {
-  EXPECT_THAT(Connection::Open(directory_.File("nosuch.db"), Connection::Mode::kReadOnly),
+  EXPECT_THAT(Connection::Open(directory_.Under("nosuch.db"), Connection::Mode::kReadOnly),
               HasCode(Code::kNotFound));
 }
 

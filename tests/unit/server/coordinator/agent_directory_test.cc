@@ -280,7 +280,7 @@ TEST(AgentDirectory, EmptyReportsKeepTheLease) {
 
   for (const Deadline end = Deadline::After(1500ms); !end.passed();) {
     directory.OnReports(id, {});
-    std::this_thread::sleep_for(50ms);
+    std::this_thread::sleep_for(50ms);  // the beat of the reports, well within the lease
   }
 
   EXPECT_EQ(directory.List().size(), 1U);

@@ -32,7 +32,7 @@ bool Eventually(const std::function<bool()>& condition) {
     if (condition()) {
       return true;
     }
-    std::this_thread::sleep_for(5ms);
+    std::this_thread::sleep_for(5ms);  // between two looks at what another process does
   }
   return condition();
 }

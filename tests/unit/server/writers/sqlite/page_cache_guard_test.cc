@@ -9,6 +9,7 @@
 #include <sys/vfs.h>
 
 #include "tests/support/sqlite_fixture.h"
+#include "tests/support/temporary_directory.h"
 #include "vdi/base/unique_fd.h"
 
 namespace capstan::writers {
@@ -59,8 +60,8 @@ class PageCacheGuardTest : public testing::Test {
                       std::ranges::count_if(resident, [](unsigned char r) { return r & 1; }));
   }
 
-  ScratchDirectory scratch_;
-  const std::string path_ = scratch_.File("file");
+  TemporaryDirectory scratch_;
+  const std::string path_ = scratch_.Under("file");
   UniqueFd fd_;
 };
 

@@ -9,6 +9,7 @@
 #include "server/writers/sqlite/sqlite_writer.h"
 #include "tests/support/sqlite_fixture.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
 
 namespace capstan::writers {
 namespace {
@@ -24,8 +25,8 @@ class SqliteBackup : public testing::Test {
     return std::string(session.status().message());
   }
 
-  ScratchDirectory scratch_;
-  const std::string path_ = scratch_.File("a.db");
+  TemporaryDirectory scratch_;
+  const std::string path_ = scratch_.Under("a.db");
   SqliteWriter writer_;
 };
 
@@ -37,16 +38,16 @@ TEST_F(SqliteBackup, CopiesFileAndWalOfDatabaseInUse) {
   const auto image = BackUp(writer_, path_);
 
   ASSERT_THAT(image, IsOk());
-  WriteWhole(scratch_.File("copy.db"), *image);
-  EXPECT_EQ(FaultOf(scratch_.File("copy.db")), "");
-  EXPECT_EQ(Application(scratch_.File("copy.db")).Ask("SELECT count(*) FROM t"), "2500");
+  WriteWhole(scratch_.Under("copy.db"), *image);
+  EXPECT_EQ(FaultOf(scratch_.Under("copy.db")), "");
+  EXPECT_EQ(Application(scratch_.Under("copy.db")).Ask("SELECT count(*) FROM t"), "2500");
 }
 
 class SqliteBackupPageSize : public SqliteBackup, public testing::WithParamInterface<int> {};
 
 TEST_P(SqliteBackupPageSize, CopyOfEveryModeIsWhole) {
   for (const char* mode : {"WAL", "DELETE", "TRUNCATE", "PERSIST"}) {
-    const std::string path = scratch_.File(mode);
+    const std::string path = scratch_.Under(mode);
     MakeDatabase(path, mode, 3000, GetParam());
     Application application(path);
     application.Run("PRAGMA wal_autocheckpoint=0");
@@ -55,9 +56,9 @@ TEST_P(SqliteBackupPageSize, CopyOfEveryModeIsWhole) {
     const auto image = BackUp(writer_, path, 100000);
 
     ASSERT_THAT(image, IsOk());
-    WriteWhole(scratch_.File("copy.db"), *image);
-    EXPECT_EQ(FaultOf(scratch_.File("copy.db")), "") << mode;
-    EXPECT_EQ(Application(scratch_.File("copy.db")).Ask("SELECT count(*) FROM t"), "4000");
+    WriteWhole(scratch_.Under("copy.db"), *image);
+    EXPECT_EQ(FaultOf(scratch_.Under("copy.db")), "") << mode;
+    EXPECT_EQ(Application(scratch_.Under("copy.db")).Ask("SELECT count(*) FROM t"), "4000");
   }
 }
 
@@ -137,8 +138,8 @@ TEST_F(SqliteBackup, SeveralThreadsMayReadAtOnce) {
 
   EXPECT_EQ(failures, 0);
   EXPECT_THAT((*session)->End(), IsOk());
-  WriteWhole(scratch_.File("copy.db"), image);
-  EXPECT_EQ(FaultOf(scratch_.File("copy.db")), "");
+  WriteWhole(scratch_.Under("copy.db"), image);
+  EXPECT_EQ(FaultOf(scratch_.Under("copy.db")), "");
 }
 
 TEST_F(SqliteBackup, LeavesNothingBesideAClosedDatabase) {
@@ -167,8 +168,8 @@ TEST_F(SqliteBackup, NeitherCheckpointsNorRemovesTheWalOfACrashedProgram) {
   ASSERT_THAT(image, IsOk());
   EXPECT_TRUE(ReadWhole(path_) == file);
   EXPECT_TRUE(ReadWhole(path_ + "-wal") == wal);
-  WriteWhole(scratch_.File("copy.db"), *image);
-  EXPECT_EQ(Application(scratch_.File("copy.db")).Ask("SELECT count(*) FROM t"), "200");
+  WriteWhole(scratch_.Under("copy.db"), *image);
+  EXPECT_EQ(Application(scratch_.Under("copy.db")).Ask("SELECT count(*) FROM t"), "200");
 }
 
 TEST_F(SqliteBackup, RollsBackAHotJournalFirst) {
@@ -186,13 +187,13 @@ TEST_F(SqliteBackup, RollsBackAHotJournalFirst) {
   const auto image = BackUp(writer_, path_);
 
   ASSERT_THAT(image, IsOk());
-  WriteWhole(scratch_.File("copy.db"), *image);
-  EXPECT_EQ(FaultOf(scratch_.File("copy.db")), "");
+  WriteWhole(scratch_.Under("copy.db"), *image);
+  EXPECT_EQ(FaultOf(scratch_.Under("copy.db")), "");
 }
 
 TEST_F(SqliteBackup, CommitsGoOnInWalModeAndWaitInRollbackMode) {
   for (const bool wal : {true, false}) {
-    const std::string path = scratch_.File(wal ? "w.db" : "r.db");
+    const std::string path = scratch_.Under(wal ? "w.db" : "r.db");
     MakeDatabase(path, wal ? "WAL" : "DELETE", 10);
     OtherProcess other(path);
     auto session = writer_.BeginBackup(path, "db", {});
@@ -218,7 +219,7 @@ TEST_F(SqliteBackup, TakesThePagesThatTheHeaderCounts) {
 
 TEST_F(SqliteBackup, FollowsSymbolicLinks) {
   MakeDatabase(path_, "WAL", 10);
-  const std::string link = scratch_.File("link.db");
+  const std::string link = scratch_.Under("link.db");
   std::filesystem::create_symlink(path_, link);
 
   const auto description = writer_.Describe(link, "db");
@@ -229,23 +230,23 @@ TEST_F(SqliteBackup, FollowsSymbolicLinks) {
 
 TEST_F(SqliteBackup, TellsTwoNamesThatDifferInCaseApart) {
   // S0-44
-  MakeDatabase(scratch_.File("Ab"), "WAL", 10);
-  MakeDatabase(scratch_.File("AB"), "WAL", 20);
+  MakeDatabase(scratch_.Under("Ab"), "WAL", 10);
+  MakeDatabase(scratch_.Under("AB"), "WAL", 20);
 
-  const auto small = BackUp(writer_, scratch_.File("Ab"));
-  const auto large = BackUp(writer_, scratch_.File("AB"));
+  const auto small = BackUp(writer_, scratch_.Under("Ab"));
+  const auto large = BackUp(writer_, scratch_.Under("AB"));
 
-  WriteWhole(scratch_.File("copy1"), *small);
-  WriteWhole(scratch_.File("copy2"), *large);
-  EXPECT_EQ(Application(scratch_.File("copy1")).Ask("SELECT count(*) FROM t"), "10");
-  EXPECT_EQ(Application(scratch_.File("copy2")).Ask("SELECT count(*) FROM t"), "20");
+  WriteWhole(scratch_.Under("copy1"), *small);
+  WriteWhole(scratch_.Under("copy2"), *large);
+  EXPECT_EQ(Application(scratch_.Under("copy1")).Ask("SELECT count(*) FROM t"), "10");
+  EXPECT_EQ(Application(scratch_.Under("copy2")).Ask("SELECT count(*) FROM t"), "20");
 }
 
 TEST_F(SqliteBackup, SaysWhyThereIsNothingToRead) {
   EXPECT_EQ(RefusalOf(path_),
             "The database '" + path_ + "' cannot be read: 2(No such file or directory).");
   EXPECT_THAT(RefusalOf(scratch_.path()), testing::HasSubstr("it is a directory"));
-  const std::string fifo = scratch_.File("fifo");
+  const std::string fifo = scratch_.Under("fifo");
   ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
   EXPECT_THAT(RefusalOf(fifo), testing::HasSubstr("it is not a regular file"));
   EXPECT_THAT(RefusalOf("relative.db"), testing::HasSubstr("its path is not absolute"));
@@ -266,7 +267,7 @@ TEST_F(SqliteBackup, RefusesTruncatedDatabase) {
 
 TEST_F(SqliteBackup, RefusesExclusiveLockingModeOfAnother) {
   for (const char* mode : {"WAL", "DELETE"}) {
-    const std::string path = scratch_.File(mode);
+    const std::string path = scratch_.Under(mode);
     MakeDatabase(path, mode, 10);
     Application application(path);
     application.Run("PRAGMA locking_mode=EXCLUSIVE");
@@ -294,7 +295,7 @@ TEST_F(SqliteBackup, WaitsForALockAsLongAsItMay) {
 
 // As root every file may be read: these run as nobody then.
 TEST_F(SqliteBackup, SaysThatRightsAreMissing) {
-  const std::string wal_path = scratch_.File("w.db");
+  const std::string wal_path = scratch_.Under("w.db");
   MakeDatabase(path_, "DELETE", 10);
   MakeDatabase(wal_path, "WAL", 10);
   ::chmod(scratch_.path().c_str(), 0755);

@@ -8,6 +8,7 @@
 #include "server/writers/sqlite/sqlite_writer.h"
 #include "tests/support/sqlite_fixture.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
 
 namespace capstan::writers {
 namespace {
@@ -24,8 +25,8 @@ class SqliteFileGuardTest : public testing::Test {
   // What another process is told when it tries to commit.
   int Commit() { return other_->TryRun("UPDATE t SET sum = sum + 1 WHERE id = 1"); }
 
-  ScratchDirectory scratch_;
-  const std::string path_ = scratch_.File("a.db");
+  TemporaryDirectory scratch_;
+  const std::string path_ = scratch_.Under("a.db");
   SqliteWriter writer_;
   std::unique_ptr<OtherProcess> other_;
 };
@@ -67,7 +68,7 @@ TEST_F(SqliteFileGuardTest, EndOfOneBackupKeepsLocksOfTheOther) {
 }
 
 TEST_F(SqliteFileGuardTest, HardLinkIsTheSameFile) {
-  const std::string other = scratch_.File("b.db");
+  const std::string other = scratch_.Under("b.db");
   ASSERT_EQ(::link(path_.c_str(), other.c_str()), 0);
   auto session = writer_.BeginBackup(path_, "db", {});
   ASSERT_THAT(session, IsOk());

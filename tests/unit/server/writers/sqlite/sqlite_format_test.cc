@@ -7,6 +7,7 @@
 
 #include "tests/support/sqlite_fixture.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
 
 namespace capstan::writers {
 namespace {
@@ -21,13 +22,13 @@ SqliteHeaderBytes HeaderOf(const std::string& path) {
 
 class SqliteFormat : public testing::Test {
  protected:
-  ScratchDirectory scratch_;
-  const std::string path_ = scratch_.File("a.db");
+  TemporaryDirectory scratch_;
+  const std::string path_ = scratch_.Under("a.db");
 };
 
 TEST_F(SqliteFormat, HeaderTellsPageSizeModeAndCount) {
   for (const int page_size : {512, 1024, 32768, 65536}) {
-    const std::string path = scratch_.File(std::to_string(page_size));
+    const std::string path = scratch_.Under(std::to_string(page_size));
     MakeDatabase(path, page_size == 1024 ? "WAL" : "DELETE", 100, page_size);
 
     const auto header = ParseSqliteHeader(HeaderOf(path));

@@ -9,6 +9,7 @@
 #include "server/writers/sqlite/sqlite_writer.h"
 #include "tests/support/sqlite_fixture.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
 
 namespace capstan::writers {
 namespace {
@@ -20,9 +21,9 @@ using Leaves = std::vector<std::string>;
 class SqliteRestore : public testing::Test {
  protected:
   void SetUp() override {
-    ScratchDirectory other;
-    MakeDatabase(other.File("source.db"), "WAL", 1000);
-    const auto image = BackUp(writer_, other.File("source.db"));
+    TemporaryDirectory other;
+    MakeDatabase(other.Under("source.db"), "WAL", 1000);
+    const auto image = BackUp(writer_, other.Under("source.db"));
     ASSERT_THAT(image, IsOk());
     image_ = *image;
   }
@@ -35,8 +36,8 @@ class SqliteRestore : public testing::Test {
         {&target, 1}, {.replace = replace, .job_name = "job-1", .lock_deadline = Deadline::Now()});
   }
 
-  ScratchDirectory scratch_;
-  const std::string path_ = scratch_.File("a.db");
+  TemporaryDirectory scratch_;
+  const std::string path_ = scratch_.Under("a.db");
   SqliteWriter writer_;
   std::string image_;
 };
@@ -85,7 +86,7 @@ TEST_F(SqliteRestore, KeepsOwnerOfReplacedDatabase) {
 }
 
 TEST_F(SqliteRestore, ReplacesTheFileBehindASymbolicLink) {
-  const std::string real = scratch_.File("real.db");
+  const std::string real = scratch_.Under("real.db");
   MakeDatabase(real, "WAL", 50);
   std::filesystem::create_symlink(real, path_);
 
@@ -207,7 +208,7 @@ TEST_F(SqliteRestore, IdleConnectionInRollbackModeIsToldThatItsDatabaseIsGone) {
 
 TEST_F(SqliteRestore, HardLinkToReplacedDatabaseStaysUsable) {
   MakeDatabase(path_, "DELETE", 50);
-  const std::string link = scratch_.File("link.db");
+  const std::string link = scratch_.Under("link.db");
   ASSERT_EQ(::link(path_.c_str(), link.c_str()), 0);
 
   ASSERT_THAT(Restore(writer_, path_, image_, true), IsOk());
@@ -303,15 +304,15 @@ TEST_F(SqliteRestore, TwoOfOneNameDoNotDisturbEachOther) {
 }
 
 TEST_F(SqliteRestore, TakesOverWhatAnInterruptedOneLeft) {
-  WriteWhole(scratch_.File(".a.db.job-1.capstan-restore"), "half");
+  WriteWhole(scratch_.Under(".a.db.job-1.capstan-restore"), "half");
 
   EXPECT_THAT(Restore(writer_, path_, image_, false), IsOk());
   EXPECT_EQ(scratch_.Leaves(), Leaves{"a.db"});
 }
 
 TEST_F(SqliteRestore, DiscardForgetsOnlyItsOwnJob) {
-  WriteWhole(scratch_.File(".a.db.job-1.capstan-restore"), "half");
-  WriteWhole(scratch_.File(".a.db.job-2.capstan-restore"), "half");
+  WriteWhole(scratch_.Under(".a.db.job-1.capstan-restore"), "half");
+  WriteWhole(scratch_.Under(".a.db.job-2.capstan-restore"), "half");
 
   EXPECT_THAT(writer_.DiscardRestore(path_, "job-1"), IsOk());
   EXPECT_THAT(writer_.DiscardRestore(path_, "job-1"), IsOk());
@@ -324,9 +325,9 @@ TEST_F(SqliteRestore, SaysWhatIsWrongWithTheTarget) {
     const RestoreTarget target = TargetFor(path, image_);
     return writer_.BeginRestore({&target, 1}, {.replace = true, .job_name = job});
   };
-  EXPECT_THAT(begin(scratch_.File("no/a.db"), "j"), MessageHas("2(No such file or directory)"));
+  EXPECT_THAT(begin(scratch_.Under("no/a.db"), "j"), MessageHas("2(No such file or directory)"));
   EXPECT_THAT(begin(scratch_.path(), "j"), MessageHas("Is a directory"));
-  const std::string fifo = scratch_.File("fifo");
+  const std::string fifo = scratch_.Under("fifo");
   ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
   EXPECT_THAT(begin(fifo, "j"), HasReason(3156));
   EXPECT_THAT(begin("a.db", "j"), HasCode(Code::kInvalidArgument));
@@ -337,7 +338,7 @@ TEST_F(SqliteRestore, SaysWhatIsWrongWithTheTarget) {
 }
 
 TEST_F(SqliteRestore, FullDiskIsNoticedBeforeTheFirstByte) {
-  const std::string disk = scratch_.File("disk");
+  const std::string disk = scratch_.Under("disk");
   std::filesystem::create_directory(disk);
   if (::mount("tmpfs", disk.c_str(), "tmpfs", 0, "size=64k") != 0) {
     GTEST_SKIP() << "needs the right to mount a small tmpfs";

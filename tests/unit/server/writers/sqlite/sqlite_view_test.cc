@@ -4,6 +4,7 @@
 
 #include "tests/support/sqlite_fixture.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
 
 namespace capstan::writers {
 namespace {
@@ -23,8 +24,8 @@ class SqliteViewTest : public testing::Test {
     return image;
   }
 
-  ScratchDirectory scratch_;
-  const std::string path_ = scratch_.File("a.db");
+  TemporaryDirectory scratch_;
+  const std::string path_ = scratch_.Under("a.db");
   std::unique_ptr<OtherProcess> other_;
 };
 

@@ -7,6 +7,7 @@
 #include "server/writers/sqlite/sqlite_writer.h"
 #include "tests/support/sqlite_fixture.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
 
 namespace capstan::writers {
 namespace {
@@ -36,8 +37,8 @@ class SqliteWalViewTest : public testing::Test {
     ::close(fd);
   }
 
-  ScratchDirectory scratch_;
-  const std::string path_ = scratch_.File("a.db");
+  TemporaryDirectory scratch_;
+  const std::string path_ = scratch_.Under("a.db");
   Application application_{path_};
   std::uint64_t wal_bytes_ = 0;
   SqliteWriter writer_;
@@ -81,9 +82,9 @@ TEST_F(SqliteWalViewTest, ReadsFromTheWalWhatAPassiveCheckpointLeft) {
   const auto image = BackUp(writer_, path_);
 
   ASSERT_THAT(image, IsOk());
-  WriteWhole(scratch_.File("copy.db"), *image);
-  EXPECT_EQ(FaultOf(scratch_.File("copy.db")), "");
-  EXPECT_EQ(Application(scratch_.File("copy.db")).Ask("SELECT count(*) FROM t"), "900");
+  WriteWhole(scratch_.Under("copy.db"), *image);
+  EXPECT_EQ(FaultOf(scratch_.Under("copy.db")), "");
+  EXPECT_EQ(Application(scratch_.Under("copy.db")).Ask("SELECT count(*) FROM t"), "900");
 }
 
 TEST_F(SqliteWalViewTest, OnlyTheStateAtTheBeginningIsSeen) {
@@ -96,9 +97,9 @@ TEST_F(SqliteWalViewTest, OnlyTheStateAtTheBeginningIsSeen) {
 
   ASSERT_THAT(image, IsOk());
   ASSERT_THAT((*session)->End(), IsOk());
-  WriteWhole(scratch_.File("copy.db"), *image);
-  EXPECT_EQ(FaultOf(scratch_.File("copy.db")), "");
-  EXPECT_EQ(Application(scratch_.File("copy.db")).Ask("SELECT count(*) FROM t"), "600");
+  WriteWhole(scratch_.Under("copy.db"), *image);
+  EXPECT_EQ(FaultOf(scratch_.Under("copy.db")), "");
+  EXPECT_EQ(Application(scratch_.Under("copy.db")).Ask("SELECT count(*) FROM t"), "600");
 }
 
 TEST_F(SqliteWalViewTest, NoticesEveryKindOfForeignFrame) {

@@ -4,6 +4,7 @@
 
 #include "tests/support/sqlite_fixture.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
 
 namespace capstan::writers {
 namespace {
@@ -16,8 +17,8 @@ class SqliteWriterTest : public testing::Test {
     return writer_.BeginBackup(path_, "db", {.kind = kind});
   }
 
-  ScratchDirectory scratch_;
-  const std::string path_ = scratch_.File("a.db");
+  TemporaryDirectory scratch_;
+  const std::string path_ = scratch_.Under("a.db");
   SqliteWriter writer_;
 };
 
@@ -66,7 +67,7 @@ TEST_F(SqliteWriterTest, StateFollowsItsSessions) {
   ASSERT_THAT((*session)->End(), IsOk());
   EXPECT_EQ(writer_.info().state, WriterState::kStable);
 
-  EXPECT_THAT(writer_.BeginBackup(scratch_.File("none"), "db", {}), HasReason(65005));
+  EXPECT_THAT(writer_.BeginBackup(scratch_.Under("none"), "db", {}), HasReason(65005));
   EXPECT_EQ(writer_.info().state, WriterState::kFailed);
   EXPECT_NE(writer_.info().last_error.find("No such file"), std::string::npos);
 
