@@ -201,8 +201,8 @@ TEST_F(Failure, ACancelDuringTheCommitComesTooLate) {
   devices_.fault = [&](std::size_t, const vdi::ClientCommand& command) {
     if (command.code == CommandCode::kComplete) {
       EXPECT_TRUE(jobs_.Cancel(51));
-      std::this_thread::sleep_for(
-          std::chrono::milliseconds(150));  // longer than the monitor's beat
+      // Not for luck: the monitor looks every 50 ms, and must have had the chance to be wrong.
+      std::this_thread::sleep_for(std::chrono::milliseconds(150));
     }
     return CompletionCode::kSuccess;
   };
