@@ -7,8 +7,6 @@
 
 namespace capstan::writers {
 
-ReleasedFiles::ReleasedFiles() : thread_([this]() noexcept { Work(); }) {}
-
 ReleasedFiles::~ReleasedFiles() {
   MutexLock lock(mutex_);
   stopping_ = true;
@@ -22,6 +20,9 @@ UniqueFd ReleasedFiles::Hold(int fd) {
 void ReleasedFiles::LetGo(UniqueFd hold) {
   MutexLock lock(mutex_);
   holds_.push_back(std::move(hold));
+  if (!thread_.joinable()) {
+    thread_ = std::jthread([this]() noexcept { Work(); });
+  }
   changed_.NotifyAll();
 }
 

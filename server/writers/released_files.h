@@ -5,7 +5,8 @@
 // closes whatever else it has of it, and leaves the last close to this class. A hold is an O_PATH
 // descriptor: it keeps the file without being open, so closing it drops no lock of this process.
 //
-// Threads: any. Owns the one that closes; the destructor waits until it has closed everything.
+// Threads: any. Owns the one that closes, from the first file on: until then nothing runs that a
+// forked child would miss. The destructor waits until everything is closed.
 #pragma once
 
 #include <thread>
@@ -18,7 +19,7 @@ namespace capstan::writers {
 
 class ReleasedFiles {
  public:
-  ReleasedFiles();
+  ReleasedFiles() = default;
   ~ReleasedFiles();
   ReleasedFiles(const ReleasedFiles&) = delete;
   ReleasedFiles& operator=(const ReleasedFiles&) = delete;

@@ -5,6 +5,7 @@
 // without Complete discards it, Recover finishes or undoes it.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <functional>
@@ -147,7 +148,7 @@ class MemoryDevices final : public engine::DeviceProvider {
       const Bytes& bytes = *client->media[device];
       const auto at = std::min(static_cast<std::size_t>(command.position), bytes.size());
       const std::size_t count = std::min<std::size_t>(bytes.size() - at, command.size);
-      std::memcpy(command.buffer, bytes.data() + at, count);
+      std::copy_n(bytes.data() + at, count, command.buffer);
       return Outcome{.code = count == command.size ? vdi::CompletionCode::kSuccess
                                                    : vdi::CompletionCode::kHandleEof,
                      .bytes = static_cast<std::uint32_t>(count)};
