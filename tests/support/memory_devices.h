@@ -24,6 +24,38 @@
 
 namespace capstan::test {
 
+// A planned fault, which a test may change while clients consult it. Locked before and after each
+// call: what a fault writes is seen by whoever assigns the next one (ThreadSanitizer cannot see the
+// order that the two mappings of a segment give).
+class PlannedFault {
+ public:
+  using Function =
+      std::function<vdi::CompletionCode(std::size_t device, const vdi::ClientCommand& command)>;
+
+  PlannedFault& operator=(Function function) {
+    MutexLock lock(mutex_);
+    function_ = std::make_shared<const Function>(std::move(function));
+    return *this;
+  }
+  vdi::CompletionCode operator()(std::size_t device, const vdi::ClientCommand& command) {
+    std::shared_ptr<const Function> function;  // shared: an assignment may come in mid-call
+    {
+      MutexLock lock(mutex_);
+      function = function_;
+    }
+    if (function == nullptr || !*function) {
+      return vdi::CompletionCode::kSuccess;
+    }
+    const vdi::CompletionCode code = (*function)(device, command);
+    MutexLock lock(mutex_);
+    return code;
+  }
+
+ private:
+  Mutex mutex_;
+  std::shared_ptr<const Function> function_ CAPSTAN_GUARDED_BY(mutex_);
+};
+
 class MemoryDevices final : public engine::DeviceProvider {
  public:
   using Bytes = std::vector<std::byte>;
@@ -36,7 +68,7 @@ class MemoryDevices final : public engine::DeviceProvider {
 
   // Consulted before a command is executed; anything but success ends the command with that code.
   // `device` counts from 0 in the order of the statement.
-  std::function<vdi::CompletionCode(std::size_t device, const vdi::ClientCommand& command)> fault;
+  PlannedFault fault;
   // What ErrorDetail says.
   std::string detail;
   // What Open and Recover answer, unless OK.
@@ -138,7 +170,7 @@ class MemoryDevices final : public engine::DeviceProvider {
   DeviceHandlers Handlers(Client* client) {
     const auto with_fault = [this](auto body) {
       return [this, body](std::size_t device, const vdi::ClientCommand& command) -> Outcome {
-        const auto code = fault ? fault(device, command) : vdi::CompletionCode::kSuccess;
+        const auto code = fault(device, command);
         return code != vdi::CompletionCode::kSuccess ? Outcome{.code = code}
                                                      : body(device, command);
       };
