@@ -1,5 +1,5 @@
-// The engine's process is killed while an agent writes: nothing is discarded, as the engine's journal
-// is to decide when it is back.
+// The engine's process is killed while an agent writes: nothing is discarded, as the engine's
+// journal is to decide when it is back.
 #include <chrono>
 #include <csignal>
 #include <memory>

@@ -123,11 +123,10 @@ TEST(RenderTop, ScalesBarsToTheFastest) {
                                            .wait = "",
                                            .errors = "0"}};
 
-  EXPECT_THAT(
-      RenderTop(devices, 100 * kMebibyte, {.columns = 120, .lines = 24}),
-      ElementsAre(HasSubstr("device"),
-                  "    51  [##########----------]    50.0 MiB/s    40.0 MiB/s     1.0 MiB  "
-                  "/b/a.bak disk  4 in flight  writing"));
+  EXPECT_THAT(RenderTop(devices, 100 * kMebibyte, {.columns = 120, .lines = 24}),
+              ElementsAre(HasSubstr("device"),
+                          "    51  [##########----------]    50.0 MiB/s    40.0 MiB/s     1.0 MiB  "
+                          "/b/a.bak disk  4 in flight  writing"));
   EXPECT_THAT(RenderTop(devices, 0, {.columns = 120, .lines = 24})[1],
               HasSubstr("[--------------------]"));
   for (int columns = 1; columns <= 150; ++columns) {
