@@ -16,6 +16,7 @@
 #include "vdi/base/clock.h"
 #include "vdi/base/log.h"
 #include "vdi/base/mutex.h"
+#include "vdi/base/thread.h"
 
 namespace capstan::agent {
 namespace {
@@ -121,22 +122,32 @@ class Attachment {
       CAPSTAN_LOG(kInfo, "attached server={} version={} rendezvous={}", options_.server,
                   message.welcome().server_version(), message.welcome().rendezvous_path());
     } else if (message.has_order()) {
-      orders_.remove_if([](const RunningOrder& order) { return order.done.load(); });
-      RunningOrder& running = orders_.emplace_back();
-      running.thread = std::jthread([this, &running, order = message.order()] {
-        v1::AgentMessage reply;
-        *reply.mutable_result() = CarryOut(agent_, order);
-        LogFailure(reply.result());
-        Send(reply);
-        running.done.store(true);
-      });
+      StartOrder(message.order());
     }
   }
 
-  static void LogFailure(const v1::OrderResult& result) {
+  void StartOrder(const v1::Order& order) {
+    orders_.remove_if([](const RunningOrder& running) { return running.done.load(); });
+    RunningOrder& running = orders_.emplace_back();
+    auto thread = StartThread(fmt::format("order {}", order.order_id()), [this, &running, order] {
+      Answer(CarryOut(agent_, order));
+      running.done.store(true);
+    });
+    if (thread.ok()) {
+      running.thread = std::move(thread).value();
+    } else {
+      orders_.pop_back();
+      Answer(OrderResultOf(order.order_id(), {std::move(thread).status()}));
+    }
+  }
+
+  void Answer(v1::OrderResult result) {
     if (result.code() != 0) {
       CAPSTAN_LOG(kWarning, "order failed order={} reason={}", result.order_id(), result.message());
     }
+    v1::AgentMessage reply;
+    *reply.mutable_result() = std::move(result);
+    Send(reply);
   }
 
   void Report(const std::stop_token& stop) {

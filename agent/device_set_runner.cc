@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "vdi/base/log.h"
+#include "vdi/base/thread.h"
 
 namespace capstan::agent {
 namespace {
@@ -47,11 +48,17 @@ std::unique_ptr<DeviceSetRunner> DeviceSetRunner::Start(const DeviceSetOrder& or
     outcome->status = runner->CreateSet();
   }
   if (!outcome->status.ok()) {
-    runner->CloseMedia(order.mode == CAPSTAN_OPEN_READ ? CAPSTAN_OUTCOME_DONE
-                                                       : CAPSTAN_OUTCOME_DISCARD);
+    runner->GiveUp();
     return nullptr;
   }
-  runner->thread_ = std::jthread([self = runner.get()] { self->Run(); });
+  auto thread = StartThread(fmt::format("device set '{}'", order.set_name),
+                            [self = runner.get()] { self->Run(); });
+  if (!thread.ok()) {
+    *outcome = {.status = std::move(thread).status()};
+    runner->GiveUp();
+    return nullptr;
+  }
+  runner->thread_ = std::move(thread).value();
   return runner;
 }
 
@@ -92,6 +99,11 @@ Status DeviceSetRunner::CreateSet() {
   return OkStatus();
 }
 
+void DeviceSetRunner::GiveUp() {
+  CloseMedia(order_.mode == CAPSTAN_OPEN_READ ? CAPSTAN_OUTCOME_DONE : CAPSTAN_OUTCOME_DISCARD);
+  set_.reset();
+}
+
 void DeviceSetRunner::Run() {
   CAPSTAN_LOG(kInfo, "device set begin set={} job={} devices={}", order_.set_name, order_.job_id,
               order_.devices.size());
@@ -122,12 +134,18 @@ Status DeviceSetRunner::Serve() {
       set_->SignalAbort();  // ends the devices that run already
       return std::move(device).status();
     }
-    threads.emplace_back([this, index, opened = *device] {
-      endings_[index] = devices_[index]->Run(*opened);
-      if (endings_[index] != DeviceRunner::Ending::kClosed) {
-        set_->SignalAbort();
-      }
-    });
+    auto thread = StartThread(fmt::format("device '{}'", devices_[index]->device_name()),
+                              [this, index, opened = *device] {
+                                endings_[index] = devices_[index]->Run(*opened);
+                                if (endings_[index] != DeviceRunner::Ending::kClosed) {
+                                  set_->SignalAbort();
+                                }
+                              });
+    if (!thread.ok()) {
+      set_->SignalAbort();
+      return std::move(thread).status();
+    }
+    threads.push_back(std::move(thread).value());
   }
   return OkStatus();
 }

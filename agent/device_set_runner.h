@@ -89,6 +89,8 @@ class DeviceSetRunner {
 
   OrderOutcome OpenMedia(MediaPlugin& plugin);
   Status CreateSet();
+  // Closes what Start has opened so far, as if there had been no order.
+  void GiveUp();
   void Run();
   Status Serve();
   capstan_outcome DecideOutcome() CAPSTAN_EXCLUDES(mutex_);

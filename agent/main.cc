@@ -23,7 +23,6 @@
 namespace capstan::agent {
 namespace {
 
-constexpr char kVersion[] = "0.1.0";
 
 struct Settings {
   std::string plugin = "disk";
@@ -36,7 +35,7 @@ struct Settings {
 // Returns an exit status, or -1 to go on.
 int ParseCommandLine(int argc, char** argv, Settings* settings) {
   CLI::App app("Keeps the bytes of Capstan's backups on one kind of medium.", "capstan-agent");
-  app.set_version_flag("--version", kVersion);
+  app.set_version_flag("--version", "capstan-agent " CAPSTAN_VERSION);
   app.add_option("--plugin", settings->plugin, "Name of an installed plugin, or a path")
       ->capture_default_str();
   app.add_option("--plugin-dir", settings->plugin_directory, "Where installed plugins are")
@@ -122,7 +121,7 @@ int Main(int argc, char** argv) {
   Agent agent(**plugin, &vdi::ClientDeviceSet::Create);
   CoordinatorClient client({.server = settings.server,
                             .agent_name = settings.name.empty() ? info.name : settings.name,
-                            .agent_version = kVersion},
+                            .agent_version = CAPSTAN_VERSION},
                            agent);
   return Serve(client, agent, signals.get());
 }

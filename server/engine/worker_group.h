@@ -1,4 +1,5 @@
-// WorkerGroup: threads of one step of a job. The first failure goes into the job's FirstError.
+// WorkerGroup: threads of one step of a job. The first failure goes into the job's FirstError; a
+// thread that cannot be started is one.
 //
 // Threads: Start and WaitAll from the job's thread. Owns the threads; the destructor joins them.
 #pragma once
@@ -11,6 +12,7 @@
 
 #include "server/engine/first_error.h"
 #include "vdi/base/mutex.h"
+#include "vdi/base/thread.h"
 
 namespace capstan::engine {
 
@@ -25,14 +27,13 @@ class WorkerGroup {
       MutexLock lock(mutex_);
       ++running_;
     }
-    threads_.emplace_back([this, work = std::move(work)]() noexcept {
-      if (Status status = work(); !status.ok()) {
-        error_.Set(std::move(status));
-      }
-      MutexLock lock(mutex_);
-      --running_;
-      finished_.NotifyAll();
-    });
+    auto thread = StartThread("a step of the job",
+                              [this, work = std::move(work)]() noexcept { Finish(work()); });
+    if (thread.ok()) {
+      threads_.push_back(std::move(thread).value());
+    } else {
+      Finish(std::move(thread).status());
+    }
   }
 
   // True when all are done, waiting at most `patience` for it.
@@ -48,6 +49,15 @@ class WorkerGroup {
   }
 
  private:
+  void Finish(Status status) CAPSTAN_EXCLUDES(mutex_) {
+    if (!status.ok()) {
+      error_.Set(std::move(status));
+    }
+    MutexLock lock(mutex_);
+    --running_;
+    finished_.NotifyAll();
+  }
+
   FirstError& error_;
   Mutex mutex_;
   CondVar finished_;
