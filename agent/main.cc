@@ -23,7 +23,6 @@
 namespace capstan::agent {
 namespace {
 
-
 struct Settings {
   std::string plugin = "disk";
   std::string plugin_directory = DefaultPluginDirectory();
