@@ -40,6 +40,8 @@ class ClientSetEnd final : public ClientDeviceSet, public ClientDeviceOwner {
 
   Result<DeviceSetConfig> GetConfiguration(Deadline deadline) override;
   Result<ClientDevice*> OpenDevice(std::string_view name) override;
+  Result<BufferHandle> GetBufferHandle(const std::byte* buffer) override;
+  Result<std::byte*> MapBufferHandle(BufferHandle handle) override;
   void SignalAbort() override { AbortSet(Error(Code::kAborted, "the client called SignalAbort")); }
   Status abort_reason() const override {
     MutexLock lock(mutex_);
@@ -136,6 +138,45 @@ Result<ClientDevice*> ClientSetEnd::OpenDevice(std::string_view name) {
   devices_[index]->Open();
   CAPSTAN_CRASH_POINT("vdi.client.after_open_device");
   return devices_[index].get();
+}
+
+// A handle is an area's index above the number, from 1, of a unit of 512 bytes in it: data starts
+// at multiples of the alignment, which is never less.
+constexpr int kHandleAreaShift = 28;
+constexpr std::uint64_t kHandleUnit = 512;
+
+Result<BufferHandle> ClientSetEnd::GetBufferHandle(const std::byte* buffer) {
+  MutexLock lock(mutex_);
+  if (closed_) {
+    return ClosedError();
+  }
+  if (!config_) {
+    return Error(Code::kFailedPrecondition, "device set '{}' is not configured yet", name_);
+  }
+  const std::uint64_t offset = reinterpret_cast<std::uintptr_t>(buffer) -
+                               reinterpret_cast<std::uintptr_t>(buffers_ ? buffers_->data() : 0);
+  if (!buffers_ || offset >= buffers_->size() || offset % config_->alignment != 0) {
+    return Error(Code::kInvalidArgument, "the address is not that of a buffer of device set '{}'",
+                 name_);
+  }
+  return static_cast<BufferHandle>(offset / kHandleUnit + 1);
+}
+
+Result<std::byte*> ClientSetEnd::MapBufferHandle(BufferHandle handle) {
+  MutexLock lock(mutex_);
+  if (closed_) {
+    return ClosedError();
+  }
+  if (!config_) {
+    return Error(Code::kFailedPrecondition, "device set '{}' is not configured yet", name_);
+  }
+  const std::uint64_t offset = (std::uint64_t{handle} - 1) * kHandleUnit;
+  if (handle == 0 || handle >> kHandleAreaShift != 0 || !buffers_ || offset >= buffers_->size() ||
+      offset % config_->alignment != 0) {
+    return Error(Code::kInvalidArgument, "{:#x} is not a buffer handle of device set '{}'", handle,
+                 name_);
+  }
+  return buffers_->data() + offset;
 }
 
 Status ClientSetEnd::Close() {
@@ -343,6 +384,12 @@ Result<std::unique_ptr<ClientDeviceSet>> ClientDeviceSet::Create(const std::stri
   CAPSTAN_CRASH_POINT("vdi.client.after_create");
   return std::unique_ptr<ClientDeviceSet>(std::make_unique<ClientSetEnd>(
       std::string(name), std::move(socket), std::move(control).value()));
+}
+
+Result<std::unique_ptr<ClientDeviceSet>> ClientDeviceSet::OpenInSecondary(
+    const std::string& rendezvous_path, std::string_view name) {
+  CAPSTAN_ASSIGN_OR_RETURN(const UniqueFd socket, ConnectSocket(rendezvous_path));
+  return Error(Code::kUnimplemented, "unable to join device set '{}'", name);
 }
 
 }  // namespace capstan::vdi
