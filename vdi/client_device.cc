@@ -15,22 +15,32 @@ bool ReportsPosition(CommandCode code) {
   return code == CommandCode::kGetPosition || code == CommandCode::kSetPosition;
 }
 
+// How long a command may be here before the area of its buffer: the area's descriptor comes through
+// the socket, the command does not.
+constexpr std::chrono::seconds kAreaPatience{5};
+
 }  // namespace
 
-ClientDeviceEnd::ClientDeviceEnd(ClientDeviceOwner& owner, DeviceArea& area,
-                                 SleepWord& engine_sleep, ClientBuffers buffers, std::string name)
-    : owner_(owner),
+ClientDeviceEnd::ClientDeviceEnd(const Shared& shared, DeviceArea& area, std::string name)
+    : owner_(shared.owner),
+      buffers_(shared.buffers),
+      engine_sleep_(shared.engine_sleep),
+      member_(shared.member),
       area_(area),
-      engine_sleep_(engine_sleep),
-      buffers_(buffers),
       name_(std::move(name)),
       commands_(area.commands),
       completions_(area.completions) {}
 
-void ClientDeviceEnd::Open() {
-  // SYNC(sleep), poster half: WakeIfAsleep loads the sleep word after this store.
-  area_.client_state.store(kClientOpen, std::memory_order_seq_cst);
-  WakeIfAsleep(engine_sleep_);
+bool ClientDeviceEnd::Claim(const Shared& shared, DeviceArea& area) {
+  std::uint32_t expected = kClientClosed;
+  // SYNC(sleep), poster half: WakeIfAsleep loads the sleep word after this swap. Of all processes
+  // that try, one finds the device closed.
+  if (!area.client_state.compare_exchange_strong(expected, ClientWord(kClientOpen, shared.member),
+                                                 std::memory_order_seq_cst)) {
+    return false;
+  }
+  WakeIfAsleep(shared.engine_sleep);
+  return true;
 }
 
 void ClientDeviceEnd::Retire() {
@@ -86,6 +96,7 @@ Result<std::optional<ClientCommand>> ClientDeviceEnd::TakeOne() {
   }
   if (record.code == kCloseRecord) {
     closed_.store(true, std::memory_order_release);
+    area_.client_state.store(ClientWord(kClientFinished, member_), std::memory_order_release);
     return std::optional<ClientCommand>();
   }
   if (RefuseInIoError(record)) {
@@ -137,13 +148,20 @@ Result<ClientCommand> ClientDeviceEnd::Decode(const CommandRecord& record) const
                         .position = record.position,
                         .buffer = nullptr};
   if (IsTransfer(command.code)) {
-    if (record.buffer_offset > buffers_.size ||
-        record.size > buffers_.size - record.buffer_offset) {
-      return Broken("a buffer lies outside its area");
-    }
-    command.buffer = buffers_.data + record.buffer_offset;
+    CAPSTAN_ASSIGN_OR_RETURN(command.buffer, Locate(record));
   }
   return command;
+}
+
+Result<std::byte*> ClientDeviceEnd::Locate(const CommandRecord& record) const {
+  const SharedMemory* const area = buffers_.Await(record.buffer_area, kAreaPatience);
+  if (area == nullptr) {
+    return owner_.aborted() ? owner_.AbortedError() : Broken("a buffer's area never came");
+  }
+  if (record.buffer_offset > area->size() || record.size > area->size() - record.buffer_offset) {
+    return Broken("a buffer lies outside its area");
+  }
+  return area->data() + record.buffer_offset;
 }
 
 Status ClientDeviceEnd::Broken(std::string_view what) const {

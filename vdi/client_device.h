@@ -14,6 +14,7 @@
 
 #include "vdi/base/mutex.h"
 #include "vdi/base/status.h"
+#include "vdi/client_areas.h"
 #include "vdi/client_device_set.h"
 #include "vdi/segment_layout.h"
 #include "vdi/spsc_ring.h"
@@ -30,25 +31,27 @@ class ClientDeviceOwner {
   virtual void AbortSet(Status why) = 0;
 };
 
-// The buffer area as it is mapped here.
-struct ClientBuffers {
-  std::byte* data = nullptr;
-  std::uint64_t size = 0;
-};
-
 class ClientDeviceEnd final : public ClientDevice {
  public:
+  // What the devices of one process have in common.
+  struct Shared {
+    ClientDeviceOwner& owner;
+    ClientAreas& buffers;
+    SleepWord& engine_sleep;
+    std::uint32_t member;  // what this process is called in the set
+  };
   // The references must outlive the device; `area`, `engine_sleep` and `buffers` until Retire.
-  ClientDeviceEnd(ClientDeviceOwner& owner, DeviceArea& area, SleepWord& engine_sleep,
-                  ClientBuffers buffers, std::string name);
+  // REQUIRES: the device was claimed.
+  ClientDeviceEnd(const Shared& shared, DeviceArea& area, std::string name);
+
+  // Makes the device one of this process, and tells the engine. False: some process has it.
+  static bool Claim(const Shared& shared, DeviceArea& area);
 
   Result<std::optional<ClientCommand>> GetCommand(Deadline deadline) override;
   Status CompleteCommand(std::uint64_t command_id, CompletionCode code, std::uint32_t bytes,
                          std::int64_t position) override;
 
   const std::string& name() const { return name_; }
-  // Tells the engine. Once.
-  void Open();
   bool closed_by_engine() const { return closed_.load(std::memory_order_acquire); }
   // Makes a GetCommand that waits look at aborted().
   void Wake() { WakeIfAsleep(area_.client_sleep); }
@@ -67,13 +70,15 @@ class ClientDeviceEnd final : public ClientDevice {
   Result<std::optional<ClientCommand>> TakeOne() CAPSTAN_REQUIRES(take_mutex_);
   Result<ClientCommand> Deliver(const CommandRecord& record) CAPSTAN_EXCLUDES(complete_mutex_);
   Result<ClientCommand> Decode(const CommandRecord& record) const;
+  Result<std::byte*> Locate(const CommandRecord& record) const;
   bool RefuseInIoError(const CommandRecord& record) CAPSTAN_EXCLUDES(complete_mutex_);
   Status Broken(std::string_view what) const;
 
   ClientDeviceOwner& owner_;
-  DeviceArea& area_;
+  ClientAreas& buffers_;
   SleepWord& engine_sleep_;
-  const ClientBuffers buffers_;
+  const std::uint32_t member_;
+  DeviceArea& area_;
   const std::string name_;
   std::atomic<bool> closed_{false};  // by the engine, in good order
 

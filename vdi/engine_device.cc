@@ -32,6 +32,12 @@ static_assert(1U << kFlightBits == kRingCapacity);
 
 }  // namespace
 
+template <typename... Args>
+Status EngineDevice::Broken(fmt::format_string<Args...> what, Args&&... args) const {
+  return Error(Code::kDataLoss, "the client broke the protocol on device '{}': {}", name_,
+               fmt::format(what, std::forward<Args>(args)...));
+}
+
 EngineDevice::EngineDevice(EngineDeviceOwner& owner, EngineActivity& activity, DeviceArea& area,
                            std::string name)
     : owner_(owner),
@@ -94,6 +100,7 @@ EngineDevice::SendOutcome EngineDevice::TrySend(ServerCommand* command) {
                        .buffer_offset = buffer_offset,
                        .size = command->size,
                        .code = static_cast<std::int32_t>(command->code),
+                       .buffer_area = 0,
                        .reserved = {}};
   Flight& flight = ClaimFlight(command, record.id);
   const RingResult posted = commands_.Post(record);
@@ -137,10 +144,7 @@ Status EngineDevice::ErrorOf(SendOutcome outcome, const ServerCommand& command) 
       return Error(Code::kResourceExhausted, "the command queue of device '{}' is full ({})", name_,
                    kRingCapacity);
     case SendOutcome::kCorrupt:
-      owner_.AbortSet(Error(Code::kDataLoss,
-                            "the client broke the protocol on device '{}': impossible count of "
-                            "commands taken",
-                            name_));
+      owner_.AbortSet(Broken("impossible count of commands taken"));
       return owner_.AbortedError();
     case SendOutcome::kAborted:
       return owner_.AbortedError();
@@ -173,16 +177,30 @@ bool EngineDevice::HasWork() const {
          (!client_opened() && area_.client_state.load(std::memory_order_seq_cst) != kClientClosed);
 }
 
+Status EngineDevice::NoticeOpening() {
+  const std::uint32_t word = area_.client_state.load(std::memory_order_acquire);
+  if (word == kClientClosed) {
+    return OkStatus();
+  }
+  if (StateOfWord(word) != kClientOpen ||
+      MemberOfWord(word) > activity_.last_member.load(std::memory_order_acquire)) {
+    return Broken("state {:#x}", word);
+  }
+  owner_word_.store(word, std::memory_order_release);
+  return OkStatus();
+}
+
+bool EngineDevice::LeftOpenBy(std::uint32_t member) const {
+  const std::uint32_t word = ClientWord(kClientOpen, member);
+  // The segment as well: it may have gone before its opening was noticed.
+  return state() != State::kDone && (owner_word_.load(std::memory_order_acquire) == word ||
+                                     area_.client_state.load(std::memory_order_acquire) == word);
+}
+
 Status EngineDevice::Harvest(bool& progressed) {
   if (!client_opened()) {
-    const std::uint32_t client_state = area_.client_state.load(std::memory_order_acquire);
-    if (client_state == kClientOpen) {
-      client_opened_.store(true, std::memory_order_release);
-      progressed = true;
-    } else if (client_state != kClientClosed) {
-      return Error(Code::kDataLoss, "the client broke the protocol on device '{}': state {}", name_,
-                   client_state);
-    }
+    CAPSTAN_RETURN_IF_ERROR(NoticeOpening());
+    progressed |= client_opened();
   }
   CompletionRecord record{};
   for (int i = 0; i < kHarvestMax && !activity_.aborted.load(std::memory_order_relaxed); ++i) {
@@ -194,9 +212,7 @@ Status EngineDevice::Harvest(bool& progressed) {
       case RingResult::kNothing:
         return OkStatus();
       case RingResult::kCorrupt:
-        return Error(
-            Code::kDataLoss,
-            "the client broke the protocol on device '{}': impossible count of completions", name_);
+        return Broken("impossible count of completions");
     }
   }
   return OkStatus();
@@ -206,17 +222,13 @@ Status EngineDevice::Settle(const CompletionRecord& record) {
   Flight& flight = flights_[record.id & kFlightMask];
   // SYNC(flight-filled), acquire half: `command` was written before this id.
   if (record.id == 0 || flight.id.load(std::memory_order_acquire) != record.id) {
-    return Error(Code::kDataLoss,
-                 "the client broke the protocol on device '{}': no command {} is in flight", name_,
-                 record.id);
+    return Broken("no command {} is in flight", record.id);
   }
   ServerCommand* const command = flight.command;
   const bool transfer = IsTransfer(command->code);
   if (record.code > kCompletionCodeMax || (transfer && record.bytes > command->size)) {
-    return Error(Code::kDataLoss,
-                 "the client broke the protocol on device '{}': {} of {} bytes completed with code "
-                 "{} and {} bytes",
-                 name_, CommandName(command->code), command->size, record.code, record.bytes);
+    return Broken("{} of {} bytes completed with code {} and {} bytes", CommandName(command->code),
+                  command->size, record.code, record.bytes);
   }
   std::uint64_t expected = record.id;
   // SYNC(flight-free), release half; the acquire half is ClaimFlight.
@@ -271,11 +283,14 @@ Status EngineDevice::PostClose() {
     return Error(Code::kFailedPrecondition,
                  "unable to close device '{}': {} commands are in flight", name_, in_flight());
   }
+  if (const std::uint32_t word = area_.client_state.load(std::memory_order_acquire);
+      word != owner_word_.load(std::memory_order_relaxed)) {
+    return Broken("state {:#x} before the device was closed", word);
+  }
   CommandRecord record{};
   record.code = kCloseRecord;
   if (commands_.Post(record) != RingResult::kDone) {
-    return Error(Code::kDataLoss,
-                 "the client broke the protocol on device '{}': it takes no commands", name_);
+    return Broken("it takes no commands");
   }
   state_.store(State::kDone, std::memory_order_release);
   WakeIfAsleep(area_.client_sleep);

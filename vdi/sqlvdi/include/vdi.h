@@ -227,7 +227,7 @@ class SQLVDI_API ClientVirtualDeviceSet {
   // as Create.
   int OpenInSecondary(char* name);
 
-  // A number for a buffer, valid in every process of the set, from any address inside of it.
+  // A number for a command's buffer, valid in every process of the set.
   // NOERROR; VD_E_INVALID: not a buffer of this set; VD_E_PROTOCOL: no configured set; VD_E_ABORT.
   int GetBufferHandle(uint8_t* buffer, unsigned int* handle);
 
