@@ -40,7 +40,12 @@ bool Session::Begin() {
     PrintStatus("Create failed", status);
     return false;
   }
-  statement_.reset(new Statement(arguments_, StatementText()));
+  if (arguments_.Get("send") == "no") {
+    std::printf("Created\n");
+    std::fflush(stdout);
+  } else {
+    statement_.reset(new Statement(arguments_, StatementText()));
+  }
   return true;
 }
 
@@ -59,7 +64,7 @@ std::string Session::StatementText() const {
 bool Session::AwaitConfiguration() {
   int status;
   while ((status = set_.GetConfiguration(1000, &config)) == VD_E_TIMEOUT) {
-    if (statement_->ended()) {
+    if (statement_ && statement_->ended()) {
       std::printf("The statement ended before the set was configured\n");
       return false;
     }
@@ -100,7 +105,7 @@ int Session::End(bool all_closed) {
     PrintStatus("Close", status);
   }
   if (!statement_) {
-    return 1;
+    return all_closed ? 0 : 1;
   }
   // Only now: the server may end the statement after the last device is closed.
   std::fputs(statement_->Wait().c_str(), stdout);

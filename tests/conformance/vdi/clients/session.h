@@ -2,7 +2,8 @@
 // wait for the configuration, open devices, and in the end judge what happened.
 //
 // Command line: --backup DATABASE or --restore DATABASE; --log yes for the log; --name NAME of the
-// set (default: a fresh UUID); --with OPTIONS, added to the statement; --user, --password.
+// set (default: a fresh UUID); --with OPTIONS, added to the statement; --user, --password. With
+// --send no, somebody else sends the statement.
 //
 // Threads: one.
 #pragma once
