@@ -7,14 +7,6 @@
 namespace capstan::vdi {
 namespace {
 
-bool IsTransfer(CommandCode code) {
-  return code == CommandCode::kRead || code == CommandCode::kWrite;
-}
-
-bool ReportsPosition(CommandCode code) {
-  return code == CommandCode::kGetPosition || code == CommandCode::kSetPosition;
-}
-
 // How long a command may be here before the area of its buffer: the area's descriptor comes through
 // the socket, the command does not.
 constexpr std::chrono::seconds kAreaPatience{5};
@@ -54,10 +46,9 @@ Result<std::optional<ClientCommand>> ClientDeviceEnd::GetCommand(Deadline deadli
   MutexLock lock(take_mutex_);
   for (;;) {
     CAPSTAN_RETURN_IF_ERROR(CheckUsable());
-    const bool ready = WaitForWork(area_.client_sleep, spin_, deadline,
-                                   [this]() CAPSTAN_NO_THREAD_SAFETY_ANALYSIS {
-                                     return commands_.Ready() || owner_.aborted();
-                                   });
+    const bool ready = WaitForWork(
+        area_.client_sleep, spin_, deadline,
+        [this]() CAPSTAN_NO_THREAD_SAFETY_ANALYSIS { return HasWork() || owner_.aborted(); });
     if (!ready) {
       if (deadline.passed()) {
         return Error(Code::kDeadlineExceeded, "no command came for device '{}' in time", name_);
@@ -84,7 +75,16 @@ Status ClientDeviceEnd::CheckUsable() const {
   return OkStatus();
 }
 
+bool ClientDeviceEnd::HasWork() const {
+  return held_ ? drained_.load(std::memory_order_seq_cst) : commands_.Ready();
+}
+
 Result<std::optional<ClientCommand>> ClientDeviceEnd::TakeOne() {
+  if (held_) {
+    const CommandRecord clear_error = *held_;
+    held_.reset();
+    return Deliver(clear_error);
+  }
   CommandRecord record{};
   switch (commands_.Take(record)) {
     case RingResult::kNothing:
@@ -99,12 +99,10 @@ Result<std::optional<ClientCommand>> ClientDeviceEnd::TakeOne() {
     area_.client_state.store(ClientWord(kClientFinished, member_), std::memory_order_release);
     return std::optional<ClientCommand>();
   }
-  if (RefuseInIoError(record)) {
+  if (RefuseInIoError(record) || HoldBack(record)) {
     return std::optional<ClientCommand>();
   }
-  CAPSTAN_ASSIGN_OR_RETURN(const ClientCommand command, Deliver(record));
-  CAPSTAN_CRASH_POINT("vdi.client.after_get_command");
-  return std::optional<ClientCommand>(command);
+  return Deliver(record);
 }
 
 bool ClientDeviceEnd::RefuseInIoError(const CommandRecord& record) {
@@ -123,18 +121,33 @@ bool ClientDeviceEnd::RefuseInIoError(const CommandRecord& record) {
   return true;
 }
 
-Result<ClientCommand> ClientDeviceEnd::Deliver(const CommandRecord& record) {
-  auto decoded = Decode(record);
-  if (!decoded.ok()) {
-    return decoded;
+bool ClientDeviceEnd::HoldBack(const CommandRecord& record) {
+  if (record.code != static_cast<std::int32_t>(CommandCode::kClearError)) {
+    return false;
   }
   MutexLock lock(complete_mutex_);
-  Outstanding& entry = outstanding_[record.id & (kRingCapacity - 1)];
-  if (record.id == 0 || entry.id != 0) {
-    return Broken("a command's id is in use");
+  if (outstanding_count_ == 0) {
+    return false;
   }
-  entry = {.id = record.id, .code = decoded->code, .size = record.size};
-  return decoded;
+  held_ = record;
+  draining_ = true;
+  drained_.store(false, std::memory_order_relaxed);
+  return true;
+}
+
+Result<std::optional<ClientCommand>> ClientDeviceEnd::Deliver(const CommandRecord& record) {
+  CAPSTAN_ASSIGN_OR_RETURN(const ClientCommand command, Decode(record));
+  {
+    MutexLock lock(complete_mutex_);
+    Outstanding& entry = outstanding_[record.id & (kRingCapacity - 1)];
+    if (record.id == 0 || entry.id != 0) {
+      return Broken("a command's id is in use");
+    }
+    entry = {.id = record.id, .code = command.code, .size = record.size};
+    ++outstanding_count_;
+  }
+  CAPSTAN_CRASH_POINT("vdi.client.after_get_command");
+  return std::optional<ClientCommand>(command);
 }
 
 Result<ClientCommand> ClientDeviceEnd::Decode(const CommandRecord& record) const {
@@ -199,6 +212,12 @@ Status ClientDeviceEnd::CompleteCommand(std::uint64_t command_id, CompletionCode
     io_error_ = code != CompletionCode::kSuccess;
   }
   entry.id = 0;
+  if (--outstanding_count_ == 0 && draining_) {
+    draining_ = false;
+    // SYNC(sleep), poster half: the ClearError that GetCommand holds back is this post's work.
+    drained_.store(true, std::memory_order_seq_cst);
+    WakeIfAsleep(area_.client_sleep);
+  }
   // There is room: the engine never has more commands in flight than the ring has slots.
   if (completions_.Post(record) != RingResult::kDone) {
     return Error(Code::kInternal, "the completion ring of device '{}' is full", name_);

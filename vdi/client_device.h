@@ -4,7 +4,8 @@
 // are copied out of the segment before anything in them is looked at.
 // IO-ERROR is kept here as well as in the engine: after a failed command the engine may have sent
 // more before it knew. Those were never delivered, so GetCommand completes them with 1117 itself
-// and goes on to ClearError, which is the next thing the engine can send.
+// and goes on to ClearError, which is the next thing the engine can send. ClearError itself is held
+// back until the client has completed every command that it got before.
 #pragma once
 
 #include <array>
@@ -68,10 +69,16 @@ class ClientDeviceEnd final : public ClientDevice {
   Status CheckUsable() const CAPSTAN_REQUIRES(take_mutex_);
   // Takes one record; nullopt if it was none to deliver (refused with 1117, or the close record).
   Result<std::optional<ClientCommand>> TakeOne() CAPSTAN_REQUIRES(take_mutex_);
-  Result<ClientCommand> Deliver(const CommandRecord& record) CAPSTAN_EXCLUDES(complete_mutex_);
+  // Whether TakeOne would find something. Sequentially consistent loads only, for WaitForWork.
+  bool HasWork() const CAPSTAN_REQUIRES(take_mutex_);
+  Result<std::optional<ClientCommand>> Deliver(const CommandRecord& record)
+      CAPSTAN_EXCLUDES(complete_mutex_);
   Result<ClientCommand> Decode(const CommandRecord& record) const;
   Result<std::byte*> Locate(const CommandRecord& record) const;
   bool RefuseInIoError(const CommandRecord& record) CAPSTAN_EXCLUDES(complete_mutex_);
+  // Keeps a ClearError from the client while commands are outstanding.
+  bool HoldBack(const CommandRecord& record) CAPSTAN_REQUIRES(take_mutex_)
+      CAPSTAN_EXCLUDES(complete_mutex_);
   Status Broken(std::string_view what) const;
 
   ClientDeviceOwner& owner_;
@@ -87,11 +94,16 @@ class ClientDeviceEnd final : public ClientDevice {
   RingConsumer<CommandRecord> commands_ CAPSTAN_GUARDED_BY(take_mutex_);
   SpinBudget spin_ CAPSTAN_GUARDED_BY(take_mutex_);
   bool retired_ CAPSTAN_GUARDED_BY(take_mutex_) = false;
+  // A ClearError that came while commands were outstanding.
+  std::optional<CommandRecord> held_ CAPSTAN_GUARDED_BY(take_mutex_);
+  std::atomic<bool> drained_{false};  // the last of those commands was completed
 
   // Taken after take_mutex_ where both are.
   Mutex complete_mutex_;
   RingProducer<CompletionRecord> completions_ CAPSTAN_GUARDED_BY(complete_mutex_);
   std::array<Outstanding, kRingCapacity> outstanding_ CAPSTAN_GUARDED_BY(complete_mutex_);
+  std::uint32_t outstanding_count_ CAPSTAN_GUARDED_BY(complete_mutex_) = 0;
+  bool draining_ CAPSTAN_GUARDED_BY(complete_mutex_) = false;  // a ClearError is held back
   bool io_error_ CAPSTAN_GUARDED_BY(complete_mutex_) = false;
   bool mute_ CAPSTAN_GUARDED_BY(complete_mutex_) = false;  // retired, seen from CompleteCommand
 };

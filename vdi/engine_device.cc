@@ -6,6 +6,7 @@
 
 #include "vdi/base/clock.h"
 #include "vdi/base/crash_point.h"
+#include "vdi/configuration.h"
 #include "vdi/wake.h"
 
 namespace capstan::vdi {
@@ -16,14 +17,6 @@ constexpr int kHarvestMax = 64;
 
 // Win32 error numbers of the system end well below this; a client may use any of them.
 constexpr std::uint32_t kCompletionCodeMax = 0xFFFF;
-
-bool IsTransfer(CommandCode code) {
-  return code == CommandCode::kRead || code == CommandCode::kWrite;
-}
-
-bool ReportsPosition(CommandCode code) {
-  return code == CommandCode::kGetPosition || code == CommandCode::kSetPosition;
-}
 
 // An id is a serial number, never 0, above the command's place in the table.
 constexpr std::uint64_t kFlightMask = kRingCapacity - 1;
@@ -64,6 +57,9 @@ EngineDevice::SendOutcome EngineDevice::MaySend(const ServerCommand& command,
   if (io_error_.load(std::memory_order_acquire) && command.code != CommandCode::kClearError) {
     return SendOutcome::kIoError;
   }
+  if (!IsOffered(command)) {
+    return SendOutcome::kNotOffered;
+  }
   if (IsTransfer(command.code)) {
     if (activity_.buffers == nullptr) {
       return SendOutcome::kBadBuffer;
@@ -77,10 +73,25 @@ EngineDevice::SendOutcome EngineDevice::MaySend(const ServerCommand& command,
       return SendOutcome::kBadBuffer;
     }
     buffer_offset = *offset;
-  } else if (in_flight() != 0) {
+  } else if (MustWait(command)) {
     return SendOutcome::kNotAlone;
   }
   return in_flight() < kRingCapacity ? SendOutcome::kSent : SendOutcome::kFull;
+}
+
+bool EngineDevice::IsOffered(const ServerCommand& command) const {
+  // The mask decides nearly all, and costs next to nothing.
+  const auto number = static_cast<std::uint32_t>(command.code) & 31;
+  return (activity_.offered_commands >> number & 1) != 0 &&
+         (IsTransfer(command.code) ||
+          OffersCommand(activity_.features, command.code, command.size));
+}
+
+bool EngineDevice::MustWait(const ServerCommand& command) const {
+  if (command.code == CommandCode::kClearError && io_error_.load(std::memory_order_acquire)) {
+    return clearing_.load(std::memory_order_acquire);
+  }
+  return in_flight() != 0;
 }
 
 EngineDevice::SendOutcome EngineDevice::TrySend(ServerCommand* command) {
@@ -95,6 +106,9 @@ EngineDevice::SendOutcome EngineDevice::TrySend(ServerCommand* command) {
     activity_.progress_ns.store(command->sent_ns, std::memory_order_relaxed);
   }
   in_flight_.fetch_add(1, std::memory_order_relaxed);
+  if (command->code == CommandCode::kClearError) {
+    clearing_.store(true, std::memory_order_relaxed);  // published with the flight
+  }
   CommandRecord record{.id = 0,
                        .position = command->position,
                        .buffer_offset = buffer_offset,
@@ -114,6 +128,9 @@ EngineDevice::SendOutcome EngineDevice::TrySend(ServerCommand* command) {
   // routine has run, and the command counts as sent.
   if (!flight.id.compare_exchange_strong(record.id, 0, std::memory_order_acq_rel)) {
     return SendOutcome::kSent;
+  }
+  if (command->code == CommandCode::kClearError) {
+    clearing_.store(false, std::memory_order_release);
   }
   in_flight_.fetch_sub(1, std::memory_order_release);
   activity_.in_flight.fetch_sub(1, std::memory_order_relaxed);
@@ -155,6 +172,11 @@ Status EngineDevice::ErrorOf(SendOutcome outcome, const ServerCommand& command) 
       return Error(Code::kFailedPrecondition,
                    "unable to send {} to device '{}': it is in IO-ERROR until ClearError", what,
                    name_);
+    case SendOutcome::kNotOffered:
+      return Error(Code::kUnimplemented,
+                   "unable to send {} to device '{}': its client (features {:#x}) does not execute "
+                   "it",
+                   what, name_, activity_.features);
     case SendOutcome::kNotAlone:
       return Error(Code::kFailedPrecondition,
                    "unable to send {} to device '{}': other commands are in flight", what, name_);
@@ -239,8 +261,12 @@ Status EngineDevice::Settle(const CompletionRecord& record) {
   command->bytes_transferred = transfer ? record.bytes : 0;
   command->out_position = ReportsPosition(command->code) ? record.position : 0;
   // A success of what was delivered before the failure does not end IO-ERROR; ClearError's does.
-  if (record.code != 0 || command->code == CommandCode::kClearError) {
+  const bool clears = command->code == CommandCode::kClearError;
+  if (record.code != 0 || clears) {
     io_error_.store(record.code != 0, std::memory_order_release);
+  }
+  if (clears) {
+    clearing_.store(false, std::memory_order_release);
   }
   CAPSTAN_CRASH_POINT("vdi.server.before_callback");
   Land(command, MonotonicNanos());

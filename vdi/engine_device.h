@@ -25,6 +25,8 @@ namespace capstan::vdi {
 // What the devices of one set share. Constant after construction, but for the atomics.
 struct EngineActivity {
   std::uint32_t block_size = 0;         // every transfer is a multiple of it
+  std::uint32_t features = 0;           // the final ones
+  std::uint32_t offered_commands = 0;   // see OfferedCommands
   const BufferArea* buffers = nullptr;  // null: the set was configured without any
   std::atomic<bool> aborted{false};     // once true, nothing is sent any more
   // The last process that joined the set; devices of higher ones do not exist.
@@ -91,6 +93,7 @@ class EngineDevice final : public ServerDevice {
     kAborted,
     kNotOpen,
     kIoError,
+    kNotOffered,
     kNotAlone,
     kBadBuffer,
     kBadSize,
@@ -99,6 +102,8 @@ class EngineDevice final : public ServerDevice {
   SendOutcome TrySend(ServerCommand* command) CAPSTAN_EXCLUDES(send_mutex_);
   SendOutcome MaySend(const ServerCommand& command, std::uint64_t& buffer_offset) const
       CAPSTAN_REQUIRES(send_mutex_);
+  bool IsOffered(const ServerCommand& command) const;
+  bool MustWait(const ServerCommand& command) const CAPSTAN_REQUIRES(send_mutex_);
   Flight& ClaimFlight(ServerCommand* command, std::uint64_t& id) CAPSTAN_REQUIRES(send_mutex_);
   Status ErrorOf(SendOutcome outcome, const ServerCommand& command);
 
@@ -117,6 +122,7 @@ class EngineDevice final : public ServerDevice {
   // The client's word as it was when it opened the device; kClientClosed until then.
   std::atomic<std::uint32_t> owner_word_{kClientClosed};
   std::atomic<bool> io_error_{false};
+  std::atomic<bool> clearing_{false};  // a ClearError is in flight
   std::atomic<std::uint32_t> in_flight_{0};
   std::array<Flight, kRingCapacity> flights_;
 

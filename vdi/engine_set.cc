@@ -111,6 +111,8 @@ Status EngineSet::EndConfiguration(std::span<const std::string> device_names) {
     return Annotate(std::move(reserved), fmt::format("configuration of device set '{}'", name()));
   }
   activity_.block_size = config_.block_size;
+  activity_.features = config_.features;
+  activity_.offered_commands = OfferedCommands(config_.features);
   activity_.buffers = buffers_.get();
   for (std::size_t i = 0; i < device_names.size(); ++i) {
     devices_.push_back(
