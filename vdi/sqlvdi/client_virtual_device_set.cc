@@ -40,6 +40,7 @@ using SessionPointer = std::shared_ptr<SetSession>;
 constexpr std::string_view kCreate = "ClientVirtualDeviceSet::Create";
 constexpr std::string_view kOpenInSecondary = "ClientVirtualDeviceSet::OpenInSecondary";
 constexpr std::string_view kGetConfiguration = "ClientVirtualDeviceSet::GetConfiguration";
+constexpr std::string_view kPoll = "ClientVirtualDeviceSet::GetConfiguration(0)";
 constexpr std::string_view kOpenDevice = "ClientVirtualDeviceSet::OpenDevice";
 constexpr std::string_view kGetBufferHandle = "ClientVirtualDeviceSet::GetBufferHandle";
 constexpr std::string_view kMapBufferHandle = "ClientVirtualDeviceSet::MapBufferHandle";
@@ -252,6 +253,9 @@ int CVDS::Conclude(std::string_view call, const Status& status) const {
   if (status.ok()) {
     return NOERROR;
   }
+  if (call == kPoll && status.code() == Code::kDeadlineExceeded) {
+    return VD_E_TIMEOUT;  // not worth a line
+  }
   std::string name;
   {
     const MutexLock lock(mutex_);
@@ -298,8 +302,8 @@ int ClientVirtualDeviceSet::Create(char* name, VDConfig* config) {
 }
 
 int ClientVirtualDeviceSet::GetConfiguration(time_t timeout, VDConfig* config) {
-  return Run(cvds, kGetConfiguration,
-             [&](CVDS& set) { return set.GetConfiguration(timeout, config); });
+  const auto call = [&](CVDS& set) { return set.GetConfiguration(timeout, config); };
+  return timeout == 0 ? Run(cvds, kPoll, call) : Run(cvds, kGetConfiguration, call);
 }
 
 int ClientVirtualDeviceSet::OpenDevice(char* name, ClientVirtualDevice** device) {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import select
 import subprocess
@@ -81,6 +82,14 @@ class CapstanServer:
         """Backs `bench` up on new media; the seconds that the engine says it took."""
         devices = [part for target in targets for part in ("--to", str(target))]
         return _seconds_in(self._capstan("backup", "bench", "--format", "--stats", "0", *devices))
+
+    def execute_backup(self, statement: str) -> float:
+        """Runs a BACKUP statement as it is; the seconds that the engine says it took."""
+        return _seconds_in(self._capstan("exec", statement))
+
+    def vdi_environment(self) -> dict[str, str]:
+        """For a program behind libsqlvdi.so that is to find this server."""
+        return {**os.environ, "CAPSTAN_VDI": str(self._data_dir / "vdi.sock")}
 
     def restore(self, sources: list[Path], database: Path) -> float:
         """Restores to `database`, replacing what is there; the seconds that the engine says."""

@@ -15,6 +15,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include <vdi.h>
@@ -107,6 +108,14 @@ class ClassicPair {
         MustBeOk(VD_E_UNEXPECTED, "GetCommand of a closed device");
       }
     }
+  }
+  // Why the engine's end considers the set aborted; OK if it does not within the patience.
+  Status AwaitAbort() {
+    const Deadline patience = test::Patience();
+    while (engine_->abort_reason().ok() && !patience.passed()) {
+      std::this_thread::yield();
+    }
+    return engine_->abort_reason();
   }
   // The next command of a device; the engine must have sent it.
   VDC_Command* Next(std::size_t i = 0) {

@@ -89,15 +89,16 @@ TEST(ClassicDevice, PositionsGoBothWays) {
 TEST(ClassicDevice, ACommandStaysAsItWasForAtLeast256More) {
   ClassicPair pair;
   pair.ToActive();
+  std::byte* const buffer = Must(pair.engine().AllocateBuffer());
   VDC_Command* const command = Flush(pair);
 
   for (int i = 0; i < 256; ++i) {
-    AwaitedCommand position(CommandCode::kGetPosition);
-    Must(pair.engine_device().SendCommand(position.get()));
+    AwaitedCommand write(CommandCode::kWrite, buffer, 512);
+    Must(pair.engine_device().SendCommand(write.get()));
     VDC_Command* const other = pair.Next();
     ASSERT_NE(other, command);
-    MustBeOk(Complete(pair, other, ERROR_SUCCESS), "CompleteCommand");
-    position.Await();
+    MustBeOk(Complete(pair, other, ERROR_SUCCESS, 512), "CompleteCommand");
+    write.Await();
   }
 
   EXPECT_EQ(command->commandCode, VDC_Flush);

@@ -53,6 +53,10 @@ struct Scene {
     }
     pair.OpenAll();
     device = &pair.device();
+    for (AwaitedCommand* write : {&first, &second}) {
+      write->get()->buffer = Must(pair.engine().AllocateBuffer());
+      write->get()->size = 512;
+    }
     Must(pair.engine_device().SendCommand(first.get()));
     command = pair.Next();
     if (state == State::kNormallyTerminated) {
@@ -67,19 +71,13 @@ struct Scene {
     }
   }
 
-  AwaitedCommand first{vdi::CommandCode::kGetPosition};  // outlive the engine's end
-  AwaitedCommand second{vdi::CommandCode::kGetPosition};
-  ClassicPair pair{Positionable()};
+  AwaitedCommand first{vdi::CommandCode::kWrite};  // outlive the engine's end
+  AwaitedCommand second{vdi::CommandCode::kWrite};
+  ClassicPair pair;
   ClientVirtualDevice unopened;
   VDC_Command unknown{};
   ClientVirtualDevice* device = &unopened;
   VDC_Command* command = &unknown;
-
-  static VDConfig Positionable() {
-    VDConfig config = ClassicPair::OneDevice();
-    config.features = VDF_LikeTape;
-    return config;
-  }
 };
 
 struct Call {
@@ -150,12 +148,13 @@ const Call kCalls[] = {
      {}},
 };
 
+std::string NameOf(const testing::TestParamInfo<std::tuple<Call, State>>& info) {
+  return std::get<0>(info.param).name + "In" + testing::PrintToString(std::get<1>(info.param));
+}
+
 INSTANTIATE_TEST_SUITE_P(Table, ClassicStates,
                          testing::Combine(testing::ValuesIn(kCalls), testing::ValuesIn(kAllStates)),
-                         [](const auto& info) {
-                           return std::get<0>(info.param).name + "In" +
-                                  testing::PrintToString(std::get<1>(info.param));
-                         });
+                         NameOf);
 
 TEST(ClassicSet, EveryDeviceIsOpenedOnce) {
   VDConfig wishes = ClassicPair::OneDevice();
@@ -186,7 +185,7 @@ TEST(ClassicSet, ClosingWithDevicesOpenAbortsAndReleases) {
   EXPECT_EQ(Said(pair.set().Close()), "VD_E_OPEN");
 
   EXPECT_EQ(Said(pair.set().Close()), "VD_E_PROTOCOL") << "it is closed all the same";
-  EXPECT_THAT(pair.engine_device().CloseDevice(), HasCode(Code::kAborted));
+  EXPECT_THAT(pair.AwaitAbort(), HasCode(Code::kAborted));
 }
 
 TEST(ClassicSet, TheSameObjectCreatesAgainAfterClose) {
@@ -360,7 +359,7 @@ TEST(ClassicSet, DestructionAbortsWhatIsOpen) {
 
   pair.DestroySet();
 
-  EXPECT_THAT(pair.engine_device().CloseDevice(), HasCode(Code::kAborted));
+  EXPECT_THAT(pair.AwaitAbort(), HasCode(Code::kAborted));
 }
 
 TEST(ClassicSet, TheEnginesEndIsAnAbort) {
