@@ -200,6 +200,18 @@ class StatementExecutor::Run final : private engine::JobObserver {
     return true;
   }
 
+  bool Body(const tsql::LoginStatement& login) {
+    switch (login.action) {
+      case tsql::LoginAction::kCreate:
+        return Report(parts_.logins.Add(login.name, login.password));
+      case tsql::LoginAction::kAlter:
+        return Report(parts_.logins.ChangePassword(login.name, login.password));
+      case tsql::LoginAction::kDrop:
+        return Report(parts_.logins.Remove(login.name));
+    }
+    return false;
+  }
+
   bool Body(const tsql::PrintStatement& print) {
     OnMessage(0, print.text);
     return true;

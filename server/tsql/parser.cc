@@ -87,6 +87,10 @@ Result<StatementBody> ParseStatement(TokenStream& tokens, bool first) {
   if (tokens.AtWord("DBCC")) {
     return ParseDbcc(tokens);
   }
+  if (tokens.AtWord("LOGIN", 1) &&
+      (tokens.AtWord("CREATE") || tokens.AtWord("ALTER") || tokens.AtWord("DROP"))) {
+    return ParseLogin(tokens);
+  }
   if (tokens.AtWord("PRINT")) {
     return ParsePrint(tokens);
   }
@@ -94,6 +98,17 @@ Result<StatementBody> ParseStatement(TokenStream& tokens, bool first) {
     return ParseProcedureCall(tokens);
   }
   return tokens.SyntaxError();
+}
+
+// What may be written down of a statement. Of one that holds a password that is its first words, as
+// SQL Server does it.
+std::string TextForRecords(const StatementBody& body, std::string text) {
+  const LoginStatement* const login = std::get_if<LoginStatement>(&body);
+  if (login == nullptr || login->action == LoginAction::kDrop) {
+    return text;
+  }
+  return login->action == LoginAction::kCreate ? "CREATE LOGIN *password*"
+                                               : "ALTER LOGIN *password*";
 }
 
 Result<std::vector<Statement>> ParseStatements(TokenStream& tokens) {
@@ -109,7 +124,8 @@ Result<std::vector<Statement>> ParseStatements(TokenStream& tokens) {
     if (!tokens.AtBoundary()) {
       return tokens.SyntaxError();
     }
-    statements.push_back({std::move(body), first.line, tokens.TextSince(first)});
+    std::string text = TextForRecords(body, tokens.TextSince(first));
+    statements.push_back({std::move(body), first.line, std::move(text)});
   }
 }
 

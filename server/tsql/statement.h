@@ -94,18 +94,28 @@ struct TraceStatement {
   bool on = true;
 };
 
+enum class LoginAction { kCreate, kAlter, kDrop };
+
+// CREATE LOGIN name WITH PASSWORD = 'text', ALTER LOGIN name WITH PASSWORD = 'text', DROP LOGIN
+// name.
+struct LoginStatement {
+  LoginAction action = LoginAction::kCreate;
+  std::string name;
+  std::string password;  // empty for DROP
+};
+
 struct PrintStatement {
   std::string text;
 };
 
-using StatementBody =
-    std::variant<BackupStatement, RestoreStatement, RestoreQueryStatement, AttachStatement,
-                 DetachStatement, KillStatement, SelectStatement, TraceStatement, PrintStatement>;
+using StatementBody = std::variant<BackupStatement, RestoreStatement, RestoreQueryStatement,
+                                   AttachStatement, DetachStatement, KillStatement, SelectStatement,
+                                   TraceStatement, LoginStatement, PrintStatement>;
 
 struct Statement {
   StatementBody body;
   int line = 1;      // in the batch, from 1
-  std::string text;  // as written, for history and the job journal
+  std::string text;  // as written, for history and the job journal; passwords are left out
 };
 
 }  // namespace capstan::tsql

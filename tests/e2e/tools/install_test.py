@@ -53,7 +53,7 @@ class InstalledTree(unittest.TestCase):
         return next(self.destination.glob("**/etc/capstan/capstand.toml"))
 
     def test_every_program_names_its_version(self) -> None:
-        for program in ("capstand", "capstan", "capstan-agent"):
+        for program in ("capstand", "capstan", "sqlcmd", "capstan-agent"):
             with self.subTest(program):
                 self.assertRegex(run(self.tree / "bin" / program, "--version"), r"\d+\.\d+\.\d+")
 

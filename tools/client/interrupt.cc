@@ -1,4 +1,4 @@
-#include "tools/capstan/interrupt.h"
+#include "tools/client/interrupt.h"
 
 #include <array>
 #include <csignal>
@@ -48,6 +48,11 @@ void Interrupt::OnInterrupt(std::function<void()> callback) {
   if (interrupted_ && callback_) {
     callback_();
   }
+}
+
+void Interrupt::Rearm() {
+  const MutexLock lock(mutex_);
+  interrupted_ = false;
 }
 
 bool Interrupt::WaitFor(std::chrono::milliseconds duration) {

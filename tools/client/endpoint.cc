@@ -1,4 +1,4 @@
-#include "tools/capstan/endpoint.h"
+#include "tools/client/endpoint.h"
 
 #include <charconv>
 

@@ -1,4 +1,4 @@
-#include "tools/capstan/script.h"
+#include "tools/client/script.h"
 
 #include <gtest/gtest.h>
 

@@ -16,7 +16,8 @@ struct ServerMessage {
   int state = 0;
   int line = 1;  // in the batch, from 1
   std::string text;
-  std::string hint;  // may be empty
+  std::string hint;         // may be empty
+  std::string server_name;  // empty if the server did not say
 
   bool is_error() const { return severity > 10; }
 };

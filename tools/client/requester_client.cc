@@ -1,6 +1,6 @@
-#include "tools/capstan/requester_client.h"
+#include "tools/client/requester_client.h"
 
-#include <array>
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -8,29 +8,18 @@
 #include <utility>
 
 #include <grpcpp/grpcpp.h>
-#include <pwd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "capstan/v1/requester.grpc.pb.h"
 
-#include "tools/capstan/text_width.h"
+#include "tools/client/text_width.h"
 #include "vdi/base/mutex.h"
 #include "vdi/base/unique_fd.h"
 
 namespace capstan::cli {
 namespace {
-
-// Who runs this program, as history rows name it; the number if the user has no name.
-std::string UserName() {
-  const uid_t user = ::geteuid();
-  std::array<char, 4096> buffer;
-  passwd entry{};
-  passwd* found = nullptr;
-  ::getpwuid_r(user, &entry, buffer.data(), buffer.size(), &found);
-  return found != nullptr ? std::string(found->pw_name) : std::to_string(user);
-}
 
 std::shared_ptr<grpc::Channel> OpenChannel(const Endpoint& endpoint) {
   // What gRPC would log about a server that is not there, we say ourselves. Must happen before its
@@ -59,7 +48,8 @@ ServerMessage FromProto(const v1::Message& message) {
           .state = message.state(),
           .line = message.line(),
           .text = message.text(),
-          .hint = message.hint()};
+          .hint = message.hint(),
+          .server_name = message.server_name()};
 }
 
 std::vector<Column> FromProto(const v1::ResultSetBegin& result_set) {
@@ -157,6 +147,13 @@ Status CheckBatch(std::string_view batch) {
   return OkStatus();
 }
 
+Status CheckCredentials(const Credentials& credentials) {
+  if (!IsUtf8(credentials.login) || !IsUtf8(credentials.password.value_or(""))) {
+    return Error(Code::kInvalidArgument, "the login or its password is not UTF-8");
+  }
+  return OkStatus();
+}
+
 // errno of a plain connection attempt, which says more than gRPC does; 0 if it works or blocks.
 int ProbeUnixSocket(const std::string& path) {
   sockaddr_un address{};
@@ -201,6 +198,16 @@ Status Lost(const Endpoint& endpoint, const std::string& cause) {
           "behind. When the server is back, 'capstan history' and 'capstan list jobs' tell");
 }
 
+constexpr int kLoginFailed = 18456;
+
+Status Refused(const std::string& message) {
+  return Error(Code::kUnauthenticated, "{}", message)
+      .WithReason(kLoginFailed)
+      .WithHint(
+          "the server asks for a login and its password; its administrator adds logins with "
+          "'capstan login add'");
+}
+
 // Why a stream ended without `done`. `reached`: the server is known to have been there.
 Status EndedEarly(const Endpoint& endpoint, const grpc::Status& end, bool reached) {
   switch (end.error_code()) {
@@ -209,6 +216,10 @@ Status EndedEarly(const Endpoint& endpoint, const grpc::Status& end, bool reache
     case grpc::StatusCode::UNAVAILABLE:
       return reached ? Lost(endpoint, end.error_message())
                      : Unreachable(endpoint, LastPart(end.error_message()));
+    case grpc::StatusCode::UNAUTHENTICATED:
+      return Refused(end.error_message());
+    case grpc::StatusCode::DEADLINE_EXCEEDED:
+      return Error(Code::kDeadlineExceeded, "the statement took longer than it may");
     case grpc::StatusCode::UNIMPLEMENTED:
       return Unreachable(endpoint, "something else than capstand answers there");
     default:
@@ -219,7 +230,7 @@ Status EndedEarly(const Endpoint& endpoint, const grpc::Status& end, bool reache
 // One call, and how it ended.
 struct Call {
   std::string_view batch;
-  std::chrono::milliseconds progress_interval{0};
+  const ExecuteOptions& options;
   PartReader& parts;
   bool any_part = false;
   grpc::Status end = grpc::Status::CANCELLED;
@@ -228,8 +239,10 @@ struct Call {
 }  // namespace
 
 struct RequesterClient::Impl {
-  explicit Impl(const Endpoint& endpoint)
-      : channel(OpenChannel(endpoint)), stub(v1::Requester::NewStub(channel)) {}
+  Impl(const Endpoint& endpoint, const ClientOptions& client_options)
+      : options(client_options),
+        channel(OpenChannel(endpoint)),
+        stub(v1::Requester::NewStub(channel)) {}
 
   // True when the channel is up, false when it failed or nothing answered in time.
   bool Connect();
@@ -240,6 +253,7 @@ struct RequesterClient::Impl {
   void End() CAPSTAN_EXCLUDES(mutex);
   bool IsCancelled() CAPSTAN_EXCLUDES(mutex);
 
+  const ClientOptions& options;
   const std::shared_ptr<grpc::Channel> channel;
   const std::unique_ptr<v1::Requester::Stub> stub;
 
@@ -250,7 +264,7 @@ struct RequesterClient::Impl {
 };
 
 bool RequesterClient::Impl::Connect() {
-  const auto deadline = std::chrono::system_clock::now() + kConnectTimeout;
+  const auto deadline = std::chrono::system_clock::now() + options.connect_timeout;
   grpc_connectivity_state state = channel->GetState(true);
   while (state != GRPC_CHANNEL_READY && state != GRPC_CHANNEL_TRANSIENT_FAILURE && !IsCancelled()) {
     // Short steps, so that Cancel is noticed.
@@ -267,9 +281,17 @@ bool RequesterClient::Impl::Connect() {
 Status RequesterClient::Impl::Run(Call& call) {
   v1::ExecuteRequest request;
   request.set_batch(std::string(call.batch));
-  request.set_login(UserName());
-  request.set_progress_interval_ms(static_cast<std::uint32_t>(call.progress_interval.count()));
+  const Credentials& credentials = options.credentials;
+  request.set_login(credentials.login.empty() ? SystemUserName() : credentials.login);
+  if (credentials.password.has_value()) {
+    request.set_password(*credentials.password);
+  }
+  request.set_progress_interval_ms(
+      static_cast<std::uint32_t>(call.options.progress_interval.count()));
   grpc::ClientContext context;
+  if (call.options.timeout.count() > 0) {
+    context.set_deadline(std::chrono::system_clock::now() + call.options.timeout);
+  }
   Status breach;
   if (Begin(&context)) {
     const auto reader = stub->Execute(&context, request);
@@ -303,24 +325,27 @@ bool RequesterClient::Impl::IsCancelled() {
   return cancelled;
 }
 
-RequesterClient::RequesterClient(Endpoint endpoint)
-    : endpoint_(std::move(endpoint)), impl_(std::make_unique<Impl>(endpoint_)) {}
+RequesterClient::RequesterClient(Endpoint endpoint, ClientOptions options)
+    : endpoint_(std::move(endpoint)),
+      options_(std::move(options)),
+      impl_(std::make_unique<Impl>(endpoint_, options_)) {}
 
 RequesterClient::~RequesterClient() = default;
 
 Result<Outcome> RequesterClient::Execute(std::string_view batch, const ExecuteOptions& options,
                                          ResponseSink& sink) {
   CAPSTAN_RETURN_IF_ERROR(CheckBatch(batch));
+  CAPSTAN_RETURN_IF_ERROR(CheckCredentials(options_.credentials));
   const bool connected = impl_->Connect();
   if (impl_->IsCancelled()) {
     return Error(Code::kCancelled, "cancelled");
   }
   if (!connected && impl_->channel->GetState(false) == GRPC_CHANNEL_CONNECTING) {
-    return Unreachable(
-        endpoint_, fmt::format("no answer within {} s", kConnectTimeout / std::chrono::seconds(1)));
+    return Unreachable(endpoint_, fmt::format("no answer within {} s",
+                                              options_.connect_timeout / std::chrono::seconds(1)));
   }
   PartReader parts(sink);
-  Call call{.batch = batch, .progress_interval = options.progress_interval, .parts = parts};
+  Call call{.batch = batch, .options = options, .parts = parts};
   CAPSTAN_RETURN_IF_ERROR(impl_->Run(call));
   if (parts.done()) {
     return parts.outcome();

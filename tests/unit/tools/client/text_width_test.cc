@@ -1,4 +1,4 @@
-#include "tools/capstan/text_width.h"
+#include "tools/client/text_width.h"
 
 #include <gtest/gtest.h>
 

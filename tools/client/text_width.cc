@@ -1,4 +1,4 @@
-#include "tools/capstan/text_width.h"
+#include "tools/client/text_width.h"
 
 #include <algorithm>
 #include <array>
@@ -216,6 +216,12 @@ std::string PadRight(std::string_view text, int width) {
 
 std::string PadLeft(std::string_view text, int width) {
   return Spaces(width - DisplayWidth(text)) + std::string(text);
+}
+
+std::string TakeCells(std::string_view text, int width) {
+  const std::vector<Cell> cells = CellsOf(text);
+  const std::string head = Head(cells, width);
+  return head.empty() && !cells.empty() ? std::string(cells.front().bytes) : head;
 }
 
 std::string ShortenMiddle(std::string_view text, int width) {

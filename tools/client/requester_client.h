@@ -1,7 +1,7 @@
 // The gRPC edge: sends batches to the server and hands out what comes back as plain values.
 //
 // Nobody but requester_client.cc sees gRPC. A server that dies, hangs or is cut off ends Execute
-// within kConnectTimeout (no connection yet) or kKeepaliveInterval + kKeepaliveTimeout.
+// within its connect timeout (no connection yet) or kKeepaliveInterval + kKeepaliveTimeout.
 // Threads: Execute one at a time; Cancel from any thread, at any time.
 #pragma once
 
@@ -10,8 +10,9 @@
 #include <string>
 #include <string_view>
 
-#include "tools/capstan/endpoint.h"
-#include "tools/capstan/response.h"
+#include "tools/client/credentials.h"
+#include "tools/client/endpoint.h"
+#include "tools/client/response.h"
 #include "vdi/base/status.h"
 
 namespace capstan::cli {
@@ -25,12 +26,18 @@ enum class Outcome { kSucceeded, kFailed };
 
 struct ExecuteOptions {
   std::chrono::milliseconds progress_interval{0};  // 0 = no progress wanted
+  std::chrono::milliseconds timeout{0};            // of the whole batch; 0 = none
+};
+
+struct ClientOptions {
+  Credentials credentials = {};
+  std::chrono::milliseconds connect_timeout = kConnectTimeout;
 };
 
 class RequesterClient {
  public:
   // Does not connect yet.
-  explicit RequesterClient(Endpoint endpoint);
+  explicit RequesterClient(Endpoint endpoint, ClientOptions options = {});
   ~RequesterClient();
   RequesterClient(const RequesterClient&) = delete;
   RequesterClient& operator=(const RequesterClient&) = delete;
@@ -39,6 +46,8 @@ class RequesterClient {
 
   // Runs one batch to its end. The outcome is the batch's: whether its statements succeeded. Else
   //   kUnavailable       the server cannot be reached, or was lost in mid-statement
+  //   kUnauthenticated   the login was refused, with error 18456 as its reason; nothing was run
+  //   kDeadlineExceeded  the batch took longer than its timeout, and was cancelled
   //   kCancelled         Cancel was called
   //   kInvalidArgument   the batch is longer than 1 MiB or not UTF-8
   // and whatever code the server refused the call with.
@@ -51,7 +60,8 @@ class RequesterClient {
  private:
   struct Impl;
 
-  Endpoint endpoint_;
+  const Endpoint endpoint_;
+  const ClientOptions options_;
   std::unique_ptr<Impl> impl_;
 };
 

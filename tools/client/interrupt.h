@@ -26,6 +26,9 @@ class Interrupt {
   // object. An empty function takes the callback back.
   void OnInterrupt(std::function<void()> callback) CAPSTAN_EXCLUDES(mutex_);
 
+  // Forgets the signal that came, for a program that goes on after it: the next one is the first.
+  void Rearm() CAPSTAN_EXCLUDES(mutex_);
+
   // Sleeps; true if a signal came before the time was over.
   bool WaitFor(std::chrono::milliseconds duration) CAPSTAN_EXCLUDES(mutex_);
 

@@ -26,6 +26,10 @@ int DisplayWidth(std::string_view text);
 std::string PadRight(std::string_view text, int width);
 std::string PadLeft(std::string_view text, int width);
 
+// The start of a text, at most `width` cells; at least one character, so that a loop over a text
+// ends.
+std::string TakeCells(std::string_view text, int width);
+
 // At most `width` cells; what does not fit goes from the middle (the end of a path is what tells
 // two apart) or from the end, and is marked by an ellipsis.
 std::string ShortenMiddle(std::string_view text, int width);
