@@ -72,8 +72,8 @@ class FamilyReader {
   // most `transfer_size_max`.
   virtual std::uint32_t next_read_size(std::uint32_t transfer_size_max) const = 0;
 
-  // Whether more reads may be under way than the next one: their sizes will be as that one's. Not in
-  // front of the frames of a medium, where they follow from what is found.
+  // Whether more reads may be under way than the next one: their sizes will be as that one's. Not
+  // in front of the frames of a medium, where they follow from what is found.
   virtual bool may_read_ahead() const = 0;
 
   // True once the wanted set has been read to its end; what follows need not be read.
@@ -93,6 +93,9 @@ class FamilyReader {
   // Nothing follows any more. OK only if done(); otherwise as EndMedium.
   virtual Status Finish() = 0;
 };
+
+// A soft filemark as any medium could have it: what a MediumSource shows where a hard one stands.
+std::vector<std::byte> SoftFilemark();
 
 // Random access to a medium, for listing it without reading it all.
 class MediumSource {

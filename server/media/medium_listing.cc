@@ -345,6 +345,12 @@ Result<std::vector<std::uint32_t>> ReadMarks(MediumSource& source) {
 
 }  // namespace
 
+std::vector<std::byte> SoftFilemark() {
+  ByteVector mark;
+  AppendFilemark(&mark, 1, 0, {});
+  return mark;
+}
+
 Result<MediaHeader> ReadLabel(MediumSource& source) {
   CAPSTAN_ASSIGN_OR_RETURN(Label label, Lister(&source).ReadLabel());
   return std::move(label.header);
