@@ -81,7 +81,7 @@ struct SetRow {
 
 // The bits of HEADERONLY's Flags that Capstan's sets can have.
 int FlagsOf(const media::SetListing& listing) {
-  return (listing.set.has_checksums ? 16 : 0) | (listing.complete ? 0 : 32) |
+  return (listing.set.has_checksums ? 16 : 0) | (listing.complete || listing.continues ? 0 : 32) |
          (listing.set.copy_only ? 1024 : 0) | 512;
 }
 
@@ -144,7 +144,7 @@ constexpr ColumnSpec<SetRow> kHeaderColumns[] = {
     {"IsReadOnly", "bit", [](const SetRow&) { return Bit(false); }},
     {"IsSingleUser", "bit", [](const SetRow&) { return Bit(false); }},
     {"HasBackupChecksums", "bit", [](const SetRow& r) { return Bit(r.set().has_checksums); }},
-    {"IsDamaged", "bit", [](const SetRow& r) { return Bit(!r.listing.complete); }},
+    {"IsDamaged", "bit", [](const SetRow& r) { return Bit(!r.listing.complete && !r.listing.continues); }},
     {"BeginsLogChain", "bit", [](const SetRow&) { return Bit(false); }},
     {"HasIncompleteMetaData", "bit", [](const SetRow&) { return Bit(false); }},
     {"IsForceOffline", "bit", [](const SetRow&) { return Bit(false); }},

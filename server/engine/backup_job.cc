@@ -169,7 +169,8 @@ Result<std::vector<std::unique_ptr<media::FamilyWriter>>> BackupJob::MakeFamilie
     media::MediaHeader header = media_header_;
     header.family_number = device.family_number;
     header.media_family_id = device.media_family_id;
-    CAPSTAN_ASSIGN_OR_RETURN(auto family, media::FamilyWriter::Create(header, set));
+    CAPSTAN_ASSIGN_OR_RETURN(auto family,
+                             media::FamilyWriter::Create(header, set, set_->medium_form()));
     families.push_back(std::move(family));
   }
   return families;
