@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unittest
 from pathlib import Path
 
 from vendor import Ended, VendorTestCase, content_of, main

@@ -3,11 +3,11 @@
 //
 //   snapshot_client {--backup|--restore} DATABASE --metadata PATH --snapshot FOLDER
 //                   --file DATABASE_FILE [--file ...] [--decline {prepare|snapshot|mount}]
-//                   [--wait-for PATH] [as in session.h]
+//                   [--hold {prepare|snapshot} --until PATH] [as in session.h]
 //
 // A --file that does not exist has no place in the snapshot, and is removed by mounting it. With
-// --wait-for, the freeze is permitted only once that file exists, as a client does that has to
-// coordinate several databases.
+// --hold, that step waits until PATH exists: so does a client that has to bring several databases
+// to the same point.
 #include <cstdio>
 #include <fstream>
 #include <string>
@@ -43,16 +43,17 @@ class SnapshotMedium : public vendor::Medium {
         files_(arguments.All("file")),
         folder_(arguments.Required("snapshot")),
         decline_(arguments.Get("decline")),
-        go_ahead_(arguments.Get("wait-for")) {}
+        hold_(arguments.Get("hold")),
+        until_(arguments.Get("until")) {}
 
   vendor::Completion Execute(const VDC_Command& command) override {
     switch (command.commandCode) {
       case VDC_PrepareToFreeze:
-        return Prepare();
+        return Step("prepare", &SnapshotMedium::Prepare);
       case VDC_Snapshot:
-        return Act("Snapshot", "snapshot", &SnapshotMedium::TakeSnapshot);
+        return Step("snapshot", &SnapshotMedium::TakeSnapshot);
       case VDC_MountSnapshot:
-        return Act("Mounted", "mount", &SnapshotMedium::MountSnapshot);
+        return Step("mount", &SnapshotMedium::MountSnapshot);
       case VDC_Discard:
         return vendor::Done();
       default:
@@ -61,21 +62,17 @@ class SnapshotMedium : public vendor::Medium {
   }
 
  private:
-  vendor::Completion Prepare() {
-    std::printf("Prepared to freeze\n");
+  vendor::Completion Step(const char* name, bool (SnapshotMedium::*act)() const) {
+    if (hold_ == name) {
+      std::printf("Holding %s\n", name);
+      std::fflush(stdout);
+      while (!Exists(until_)) {
+        usleep(1000);
+      }
+    }
+    const bool done = decline_ != name && (this->*act)();
+    std::printf("Step %s: %s\n", name, done ? "done" : "declined");
     std::fflush(stdout);
-    while (!go_ahead_.empty() && !Exists(go_ahead_)) {
-      usleep(1000);
-    }
-    return decline_ == "prepare" ? vendor::Failed(ERROR_OPERATION_ABORTED) : vendor::Done();
-  }
-
-  vendor::Completion Act(const char* word, const char* step, bool (SnapshotMedium::*act)() const) {
-    if (decline_ == step) {
-      return vendor::Failed(ERROR_OPERATION_ABORTED);
-    }
-    const bool done = (this->*act)();
-    std::printf("%s: %s\n", word, done ? "done" : "failed");
     return done ? vendor::Done() : vendor::Failed(ERROR_OPERATION_ABORTED);
   }
 
@@ -83,6 +80,9 @@ class SnapshotMedium : public vendor::Medium {
   std::string InSnapshot(std::size_t index) const {
     return folder_ + "/" + std::to_string(index + 1);
   }
+
+  // Permits the freeze; a real client would quiesce what else is on the volume.
+  bool Prepare() const { return true; }
 
   bool TakeSnapshot() const {
     for (std::size_t i = 0; i < files_.size(); ++i) {
@@ -108,7 +108,8 @@ class SnapshotMedium : public vendor::Medium {
   const std::vector<std::string> files_;
   const std::string folder_;
   const std::string decline_;
-  const std::string go_ahead_;
+  const std::string hold_;
+  const std::string until_;
 };
 
 }  // namespace

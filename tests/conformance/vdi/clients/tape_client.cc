@@ -1,10 +1,12 @@
 // A tape-like device on an emulated drive: filemarks, positions, early warning, change of media.
 //
 //   tape_client {--backup|--restore} DATABASE --tapes FOLDER [--capacity BYTES]
-//               [--early-warning BYTES] [--soft-filemarks BYTES] [as in session.h]
+//               [--early-warning BYTES [--announce no]] [--soft-filemarks BYTES]
+//               [as in session.h]
 //
-// The folder is the library: cartridge n is FOLDER/n.tape. VDC_Load asks for a cartridge by its
-// number; a blank one is taken for a backup that needs it.
+// The drive warns from --early-warning before the end on; with --announce no, the server is not
+// told how much that is. The folder is the library: cartridge n is FOLDER/n.tape. VDC_Load asks for
+// a cartridge by its number; a blank one is taken for a backup that needs it.
 #include <cstdio>
 #include <map>
 #include <string>
@@ -96,13 +98,17 @@ int main(int argc, char** argv) {
   session.config.features = VDF_LikeTape;
   session.config.softFileMarkBlockSize =
       static_cast<uint32_t>(arguments.Number("soft-filemarks", 0));
-  session.config.EOMWarningSize = static_cast<uint32_t>(arguments.Number("early-warning", 0));
+  const long early_warning = arguments.Number("early-warning", 0);
+  if (arguments.Get("announce") != "no") {
+    session.config.EOMWarningSize = static_cast<uint32_t>(early_warning);
+  }
   if (!session.Begin() || !session.AwaitConfiguration()) {
     return session.End(false);
   }
   const vendor::Cartridge::Format format = {
       session.config.blockSize, session.config.softFileMarkBlockSize,
-      static_cast<std::uint64_t>(arguments.Number("capacity", 0)), session.config.EOMWarningSize};
+      static_cast<std::uint64_t>(arguments.Number("capacity", 0)),
+      static_cast<std::uint64_t>(early_warning)};
   Drive drive(arguments.Required("tapes"), session.backup(), format);
   ClientVirtualDevice* device = session.Open(0);
   if (device == nullptr || drive.Load(1).code != ERROR_SUCCESS) {
