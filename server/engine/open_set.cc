@@ -37,6 +37,7 @@ Status OpenSet::Configure(const DeviceSetRequest& request, const OpenSetOptions&
   }
   complete_enabled_ = (wishes.features & vdi::feature::kRequestComplete) != 0;
   random_access_ = (wishes.features & vdi::feature::kRandomAccess) != 0;
+  snapshot_prepare_ = (wishes.features & vdi::feature::kSnapshotPrepare) != 0;
 
   vdi::EngineConfiguration configuration;
   configuration.added_features =

@@ -39,6 +39,8 @@ class OpenSet {
   // The client asked for kComplete and gets it.
   bool complete_enabled() const { return complete_enabled_; }
   bool random_access() const { return random_access_; }
+  // The client asked for kPrepareToFreeze before a snapshot.
+  bool snapshot_prepare() const { return snapshot_prepare_; }
 
   // Ends the set for both sides; commands in flight call back. Idempotent.
   void Abort(Status why) { set_->SignalAbort(std::move(why)); }
@@ -65,6 +67,7 @@ class OpenSet {
   std::vector<std::unique_ptr<DeviceChannel>> channels_;
   bool complete_enabled_ = false;
   bool random_access_ = false;
+  bool snapshot_prepare_ = false;
   bool closed_ = false;
 };
 
