@@ -25,6 +25,7 @@ struct Timeouts {
   std::chrono::milliseconds open{30'000};      // a set must be created, configured and opened
   std::chrono::milliseconds database{30'000};  // a lock that the database must grant
   std::chrono::milliseconds recover{15'000};   // an agent must finish or undo a medium
+  std::chrono::milliseconds mount{3'600'000};  // a client must put the files of a snapshot in place
 };
 
 class DeviceChannel {

@@ -52,6 +52,8 @@ class OpenSet {
 
   // A buffer beside the pool for what is no frame, one per device; removable sets alone have them.
   TransferBuffer& spare(std::size_t device) { return spares_[device]; }
+  // The client asked for kPrepareToFreeze before a snapshot.
+  bool snapshot_prepare() const { return Has(vdi::feature::kSnapshotPrepare); }
 
   // Ends the set for both sides; commands in flight call back. Idempotent.
   void Abort(Status why) { set_->SignalAbort(std::move(why)); }

@@ -52,6 +52,9 @@ constexpr std::array kMessages = {
     MessageInfo{3183, 16, 1, Code::kDataLoss, "RESTORE detected an error on page ({}:{}) in database \"{}\" as read from the backup set."},
     MessageInfo{3187, 16, 1, Code::kInvalidArgument, "RESTORE WITH CHECKSUM cannot be specified because the backup set does not contain checksum information."},
     MessageInfo{3189, 16, 1, Code::kDataLoss, "Damage to the backup set was detected."},
+    MessageInfo{3196, 16, 1, Code::kInvalidArgument, "RESTORE master WITH SNAPSHOT is not supported. To restore master from a snapshot backup, stop the service and copy the data and log file."},
+    MessageInfo{3197, 10, 1, Code::kUnknown, "I/O is frozen on database {}. No user action is required. However, if I/O is not resumed promptly, you could cancel the backup."},
+    MessageInfo{3198, 10, 1, Code::kUnknown, "I/O was resumed on database {}. No user action is required."},
     MessageInfo{3199, 16, 1, Code::kInvalidArgument, "RESTORE requires MAXTRANSFERSIZE={} but {} was specified."},
     MessageInfo{3201, 16, 1, Code::kUnavailable, "Cannot open backup device '{}'. Operating system error {}."},
     MessageInfo{3202, 16, 1, Code::kUnavailable, "Write on \"{}\" failed: {}"},
@@ -85,6 +88,8 @@ constexpr std::array kMessages = {
     MessageInfo{3263, 16, 1, Code::kInvalidArgument, "Cannot use the volume on device '{}' as a continuation volume. It is sequence number {} of family {} for the current media set. Insert a new volume, or sequence number {} of family {} for the current set."},
     MessageInfo{3270, 16, 1, Code::kInternal, "An internal consistency error has occurred. This error is similar to an assert. Contact technical support for assistance."},
     MessageInfo{3271, 16, 1, Code::kUnavailable, "A nonrecoverable I/O error occurred on file \"{}:\" {}."},
+    MessageInfo{3276, 16, 1, Code::kInvalidArgument, "WITH SNAPSHOT can be used only if the backup set was created WITH SNAPSHOT."},
+    MessageInfo{3277, 16, 1, Code::kInvalidArgument, "WITH SNAPSHOT must be used with only one virtual device."},
     MessageInfo{3284, 16, 1, Code::kInvalidArgument, "Filemark on device '{}' is not aligned. Re-issue the restore statement with the same blocksize used to create the backupset: '{}' looks like a possible value."},
     MessageInfo{3287, 16, 1, Code::kNotFound, "The file ID {} on device '{}' is incorrectly formed and can not be read."},
     MessageInfo{4035, 0, 1, Code::kUnknown, "Processed {} pages for database '{}', file '{}' on file {}."},
@@ -108,6 +113,8 @@ constexpr std::array kMessages = {
     MessageInfo{65004, 16, 1, Code::kDataLoss, "Damage on device '{}' at byte {}: {}."},
     MessageInfo{65005, 16, 1, Code::kUnavailable, "The database '{}' cannot be read: {}."},
     MessageInfo{65006, 16, 1, Code::kUnavailable, "The database '{}' cannot be written: {}."},
+    MessageInfo{65007, 16, 1, Code::kInvalidArgument, "The backup set on device '{}' was created WITH SNAPSHOT and can be restored WITH SNAPSHOT only."},
+    MessageInfo{65008, 0, 1, Code::kUnknown, "The backup set on file {} was created WITH SNAPSHOT. Its description was verified; its files are not on the device."},
 };
 // clang-format on
 

@@ -120,6 +120,7 @@ Result<std::vector<Statement>> ParseStatements(TokenStream& tokens) {
       return statements;
     }
     const Token first = tokens.Peek();
+    tokens.BeginCommand("");
     CAPSTAN_ASSIGN_OR_RETURN(StatementBody body, ParseStatement(tokens, statements.empty()));
     if (!tokens.AtBoundary()) {
       return tokens.SyntaxError();
@@ -127,6 +128,15 @@ Result<std::vector<Statement>> ParseStatements(TokenStream& tokens) {
     std::string text = TextForRecords(body, tokens.TextSince(first));
     statements.push_back({std::move(body), first.line, std::move(text)});
   }
+}
+
+}  // namespace
+
+namespace {
+
+bool IsFollowedBy3013(const Status& status) {
+  const int number = status.reason();
+  return number >= 3000 && number < 4000 && number != 3031 && number != 3032;
 }
 
 }  // namespace
@@ -139,7 +149,9 @@ std::variant<std::vector<Statement>, ParseError> ParseBatch(std::string_view bat
   TokenStream stream(batch, std::get<std::vector<Token>>(std::move(tokens)));
   Result<std::vector<Statement>> statements = ParseStatements(stream);
   if (!statements.ok()) {
-    return ParseError{std::move(statements).status(), stream.error_line()};
+    ParseError error{std::move(statements).status(), stream.error_line(), ""};
+    error.terminated = IsFollowedBy3013(error.status) ? stream.command() : "";
+    return error;
   }
   return std::move(statements).value();
 }
