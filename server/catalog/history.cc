@@ -20,6 +20,7 @@ using media::MediaHeader;
 using media::SetKind;
 
 // Bits of backupset.flags, as RESTORE HEADERONLY shows them.
+constexpr int kFlagSnapshot = 0x2;
 constexpr int kFlagChecksums = 0x10;
 constexpr int kFlagAlwaysSet = 0x200;
 constexpr int kFlagCopyOnly = 0x400;
@@ -52,7 +53,7 @@ char TypeLetter(SetKind kind) {
 
 int Flags(const BackupSet& set) {
   return kFlagAlwaysSet | (set.has_checksums ? kFlagChecksums : 0) |
-         (set.copy_only ? kFlagCopyOnly : 0) |
+         (set.copy_only ? kFlagCopyOnly : 0) | (set.is_snapshot ? kFlagSnapshot : 0) |
          (set.kind == SetKind::kDifferential ? kFlagDifferential : 0);
 }
 
@@ -118,7 +119,7 @@ Status InsertBackupSet(Connection& connection, const MediaHeader& header, const 
       "has_backup_checksums, is_damaged, begins_log_chain, has_incomplete_metadata, "
       "is_force_offline, is_copy_only, compressed_backup_size, visible) "
       "VALUES (?1, ?2, 1, ?3, ?4, ?3, 1, ?3, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, 0, ?15, "
-      "?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, 0, ?29, 0, 0, 0, 0, ?30, "
+      "?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, 0, ?29, 0, ?33, 0, 0, ?30, "
       "0, 0, 0, 0, ?31, ?32, 0)";
   const std::string type(1, TypeLetter(set.kind));
   // What the payload shrank to is not known here; without compression it did not.
@@ -135,7 +136,7 @@ Status InsertBackupSet(Connection& connection, const MediaHeader& header, const 
       LocalDateTime(set.finish_unix_s), type, NullIfEmpty(set.database_version),
       Bytes(set.backup_size_bytes), set.database_name, NullIfEmpty(set.server_name),
       NullIfEmpty(set.machine_name), Flags(set), NullIfEmpty(set.recovery_model), set.has_checksums,
-      set.copy_only, compressed_size);
+      set.copy_only, compressed_size, set.is_snapshot);
 }
 
 // The columns that say how the set hangs together with earlier ones of the database.

@@ -92,6 +92,9 @@ class FileReader {
     if (name == "log_level") {
       return ReadLogLevel(value);
     }
+    if (name == "authentication") {
+      return ReadAuthentication(value);
+    }
     if (name == "start_agents") {
       const auto flag = value.value_exact<bool>();
       if (!flag) {
@@ -134,6 +137,16 @@ class FileReader {
       }
     }
     return ErrorAt(value.source(), "log_level must be 'debug', 'info', 'warning' or 'error'");
+  }
+
+  Status ReadAuthentication(const toml::node& value) {
+    const auto text = value.value_exact<std::string>();
+    if (!text || (*text != "none" && *text != "password")) {
+      return ErrorAt(value.source(), "authentication must be 'none' or 'password'");
+    }
+    config_.authentication =
+        *text == "password" ? Authentication::kPassword : Authentication::kNone;
+    return OkStatus();
   }
 
   Status ReadAgents(const toml::node& value) {
@@ -239,6 +252,14 @@ Status CompletePaths(ServerConfig* config) {
 
 }  // namespace
 
+std::string OwnerSocketFolder(const ServerConfig& config) {
+  return config.data_dir + "/owner";
+}
+
+std::string OwnerSocket(const ServerConfig& config) {
+  return OwnerSocketFolder(config) + "/capstand.sock";
+}
+
 Status ApplyFile(const std::string& path, ServerConfig* config) {
   if (::access(path.c_str(), R_OK) != 0) {
     return OsError(errno, fmt::format("unable to read the configuration '{}'", path));
@@ -258,6 +279,9 @@ Status Complete(ServerConfig* config) {
   CAPSTAN_RETURN_IF_ERROR(CompletePaths(config));
   CAPSTAN_RETURN_IF_ERROR(CheckSocketPath("socket", config->socket));
   CAPSTAN_RETURN_IF_ERROR(CheckSocketPath("vdi_socket", config->vdi_socket));
+  if (config->authentication == Authentication::kPassword) {
+    CAPSTAN_RETURN_IF_ERROR(CheckSocketPath("the owner's socket", OwnerSocket(*config)));
+  }
   if (config->socket == config->vdi_socket) {
     return Error(Code::kInvalidArgument, "socket and vdi_socket are both '{}'", config->socket);
   }

@@ -26,6 +26,12 @@ struct AgentConfig {
   std::string plugin;  // name of an installed plugin, or a path
 };
 
+// Whether requesters must show a password.
+enum class Authentication {
+  kNone,      // who may open the socket may run statements, under any name
+  kPassword,  // every request needs a login of the server and its password
+};
+
 struct ServerConfig {
   std::string data_dir;    // catalog, logs and, by default, the sockets; must be set
   std::string socket;      // Unix socket of statements and agents; default <data_dir>/capstand.sock
@@ -39,6 +45,8 @@ struct ServerConfig {
   int agent_lease_s = 10;          // a silent agent counts as gone after this, 2..3600
   int virtual_device_wait_s = 10;  // a statement waits for a virtual device, 0..86400
 
+  Authentication authentication = Authentication::kNone;  // "none" or "password"
+
   LogLevel log_level = LogLevel::kInfo;  // "debug", "info", "warning" or "error"
   std::string server_name;               // in backup headers; default: the host's name
   std::string machine_name;              // in backup headers; default: the host's name
@@ -47,6 +55,12 @@ struct ServerConfig {
   std::string agent_program;  // default: capstan-agent beside the running program
   std::vector<AgentConfig> agents{{.name = "disk", .plugin = "disk"}};
 };
+
+// The socket that only the owner of the data directory and root can reach, and that asks for no
+// password. It exists while `authentication` is "password", so that somebody can add the first
+// login.
+std::string OwnerSocketFolder(const ServerConfig& config);  // mode 0700
+std::string OwnerSocket(const ServerConfig& config);
 
 // Sets what the file mentions. kInvalidArgument for a file that is not TOML, an unknown key, a
 // wrong type or a value out of range; the message names file and line.

@@ -81,8 +81,8 @@ struct SetRow {
 
 // The bits of HEADERONLY's Flags that Capstan's sets can have.
 int FlagsOf(const media::SetListing& listing) {
-  return (listing.set.has_checksums ? 16 : 0) | (listing.complete ? 0 : 32) |
-         (listing.set.copy_only ? 1024 : 0) | 512;
+  return (listing.set.has_checksums ? 16 : 0) | (listing.complete || listing.continues ? 0 : 32) |
+         (listing.set.copy_only ? 1024 : 0) | (listing.set.is_snapshot ? 2 : 0) | 512;
 }
 
 std::string_view TypeDescription(media::SetKind kind) {
@@ -140,11 +140,11 @@ constexpr ColumnSpec<SetRow> kHeaderColumns[] = {
     {"Collation", "nvarchar(128)", [](const SetRow&) { return Null(); }},
     {"FamilyGUID", "uniqueidentifier", [](const SetRow&) { return Null(); }},
     {"HasBulkLoggedData", "bit", [](const SetRow&) { return Bit(false); }},
-    {"IsSnapshot", "bit", [](const SetRow&) { return Bit(false); }},
+    {"IsSnapshot", "bit", [](const SetRow& r) { return Bit(r.set().is_snapshot); }},
     {"IsReadOnly", "bit", [](const SetRow&) { return Bit(false); }},
     {"IsSingleUser", "bit", [](const SetRow&) { return Bit(false); }},
     {"HasBackupChecksums", "bit", [](const SetRow& r) { return Bit(r.set().has_checksums); }},
-    {"IsDamaged", "bit", [](const SetRow& r) { return Bit(!r.listing.complete); }},
+    {"IsDamaged", "bit", [](const SetRow& r) { return Bit(!r.listing.complete && !r.listing.continues); }},
     {"BeginsLogChain", "bit", [](const SetRow&) { return Bit(false); }},
     {"HasIncompleteMetaData", "bit", [](const SetRow&) { return Bit(false); }},
     {"IsForceOffline", "bit", [](const SetRow&) { return Bit(false); }},

@@ -26,6 +26,7 @@ Result<catalog::LiveTable> LiveTables::Snapshot(const std::string& name) const {
   if (name == "sys.dm_backup_agents") return catalog::LiveTable{name, Agents()};
   if (name == "sys.dm_backup_writers") return catalog::LiveTable{name, Writers()};
   if (name == "sys.dm_backup_device_sets") return catalog::LiveTable{name, DeviceSets()};
+  if (name == "sys.sql_logins") return catalog::LiveTable{name, Logins()};
   if (name == "sys.databases") {
     CAPSTAN_ASSIGN_OR_RETURN(catalog::Table databases, Databases());
     return catalog::LiveTable{name, std::move(databases)};
@@ -132,6 +133,19 @@ catalog::Table LiveTables::DeviceSets() const {
   for (const vdi::DeviceSetInfo& set : sources_.rendezvous.List()) {
     table.rows.push_back(
         {set.name, set.state, Num(set.client_pid), Num(set.device_count), Num(set.features)});
+  }
+  return table;
+}
+
+catalog::Table LiveTables::Logins() const {
+  catalog::Table table;
+  table.columns = {{"name", "nvarchar(128)"},     {"type", "char(1)"},
+                   {"type_desc", "nvarchar(60)"}, {"is_disabled", "bit"},
+                   {"create_date", "datetime"},   {"modify_date", "datetime"}};
+  for (const LoginInfo& login : sources_.logins.List()) {
+    table.rows.push_back({login.name, "S", "SQL_LOGIN", "0",
+                          catalog::LocalDateTime(login.created_unix_s),
+                          catalog::LocalDateTime(login.modified_unix_s)});
   }
   return table;
 }

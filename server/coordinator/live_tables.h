@@ -8,6 +8,7 @@
 
 #include "server/catalog/catalog.h"
 #include "server/coordinator/agent_directory.h"
+#include "server/coordinator/login_store.h"
 #include "server/engine/engine.h"
 #include "server/engine/job.h"
 #include "server/writers/database_writer.h"
@@ -24,6 +25,7 @@ class LiveTables {
     const AgentDirectory& agents;
     const vdi::Rendezvous& rendezvous;
     std::vector<writers::DatabaseWriter*> writers;
+    const LoginStore& logins;
   };
   // All sources must outlive the tables.
   explicit LiveTables(Sources sources) : sources_(std::move(sources)) {}
@@ -37,6 +39,7 @@ class LiveTables {
   catalog::Table Agents() const;
   catalog::Table Writers() const;
   catalog::Table DeviceSets() const;
+  catalog::Table Logins() const;
   Result<catalog::Table> Databases() const;
 
   Sources sources_;

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
 #include <stop_token>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <grpcpp/grpcpp.h>
@@ -45,8 +47,11 @@ pb::Progress ToProto(const engine::JobSnapshot& snapshot) {
 class StreamSink final : public ResponseSink {
  public:
   StreamSink(grpc::ServerContext& context, grpc::ServerWriter<pb::ExecuteResponse>& writer,
-             std::uint32_t progress_interval_ms)
-      : context_(context), writer_(writer), progress_interval_(progress_interval_ms) {}
+             std::uint32_t progress_interval_ms, const std::string& server_name)
+      : context_(context),
+        writer_(writer),
+        progress_interval_(progress_interval_ms),
+        server_name_(server_name) {}
 
   void OnMessage(const StatementMessage& message) override {
     pb::ExecuteResponse response;
@@ -57,6 +62,7 @@ class StreamSink final : public ResponseSink {
     out->set_line(message.line);
     out->set_text(message.text);
     out->set_hint(message.hint);
+    out->set_server_name(server_name_);
     Write(response);
   }
 
@@ -111,15 +117,19 @@ class StreamSink final : public ResponseSink {
   grpc::ServerContext& context_;
   grpc::ServerWriter<pb::ExecuteResponse>& writer_;
   const std::chrono::milliseconds progress_interval_;
+  const std::string& server_name_;
   std::chrono::steady_clock::time_point next_progress_{};
   bool broken_ = false;
 };
 
 class GrpcRequesterService final : public RequesterService, private pb::Requester::Service {
  public:
-  GrpcRequesterService(StatementExecutor& executor, engine::JobRegistry& jobs)
-      : executor_(executor),
-        jobs_(jobs),
+  GrpcRequesterService(Parts parts, Entrance entrance, std::string server_name)
+      : executor_(parts.executor),
+        jobs_(parts.jobs),
+        gate_(parts.gate),
+        entrance_(entrance),
+        server_name_(std::move(server_name)),
         watcher_([this](const std::stop_token& stop) noexcept { WatchRequesters(stop); }) {}
 
   grpc::Service& service() override { return *this; }
@@ -140,6 +150,12 @@ class GrpcRequesterService final : public RequesterService, private pb::Requeste
     if (request->batch().size() > kBatchSizeMax) {
       return {grpc::StatusCode::INVALID_ARGUMENT, "a batch has at most 1 MiB"};
     }
+    const std::optional<std::string> password =
+        request->has_password() ? std::optional(request->password()) : std::nullopt;
+    if (const Status admitted = gate_.Admit(entrance_, request->login(), password);
+        !admitted.ok()) {
+      return {static_cast<grpc::StatusCode>(admitted.code()), std::string(admitted.message())};
+    }
     Session session{.session_id = executor_.NewSessionId(), .login = request->login()};
     {
       MutexLock lock(mutex_);
@@ -148,7 +164,7 @@ class GrpcRequesterService final : public RequesterService, private pb::Requeste
       }
       running_.push_back({session.session_id, context});
     }
-    StreamSink sink(*context, *writer, request->progress_interval_ms());
+    StreamSink sink(*context, *writer, request->progress_interval_ms(), server_name_);
     const bool succeeded = executor_.ExecuteBatch(request->batch(), session, sink);
     {
       // Before the call ends: the context must not be looked at afterwards.
@@ -174,6 +190,9 @@ class GrpcRequesterService final : public RequesterService, private pb::Requeste
 
   StatementExecutor& executor_;
   engine::JobRegistry& jobs_;
+  LoginGate& gate_;
+  const Entrance entrance_;
+  const std::string server_name_;
 
   Mutex mutex_;
   CondVar tick_;
@@ -185,9 +204,9 @@ class GrpcRequesterService final : public RequesterService, private pb::Requeste
 
 }  // namespace
 
-std::unique_ptr<RequesterService> RequesterService::Create(StatementExecutor& executor,
-                                                           engine::JobRegistry& jobs) {
-  return std::make_unique<GrpcRequesterService>(executor, jobs);
+std::unique_ptr<RequesterService> RequesterService::Create(Parts parts, Entrance entrance,
+                                                           std::string server_name) {
+  return std::make_unique<GrpcRequesterService>(parts, entrance, std::move(server_name));
 }
 
 }  // namespace capstan::coordinator

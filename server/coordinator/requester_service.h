@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 
+#include "server/coordinator/login_gate.h"
 #include "server/coordinator/statement_executor.h"
 #include "server/engine/job.h"
 
@@ -18,9 +19,14 @@ namespace capstan::coordinator {
 
 class RequesterService {
  public:
-  // Both must outlive the service.
-  static std::unique_ptr<RequesterService> Create(StatementExecutor& executor,
-                                                  engine::JobRegistry& jobs);
+  struct Parts {
+    StatementExecutor& executor;
+    engine::JobRegistry& jobs;
+    LoginGate& gate;
+  };
+  // The parts must outlive the service. `server_name` stands in its messages.
+  static std::unique_ptr<RequesterService> Create(Parts parts, Entrance entrance,
+                                                  std::string server_name);
   virtual ~RequesterService() = default;
 
   // For ServerBuilder::RegisterService.

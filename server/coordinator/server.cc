@@ -6,6 +6,7 @@
 #include <stop_token>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 #include <grpcpp/grpcpp.h>
@@ -19,6 +20,8 @@
 #include "server/coordinator/agent_supervisor.h"
 #include "server/coordinator/coordinator_service.h"
 #include "server/coordinator/live_tables.h"
+#include "server/coordinator/login_gate.h"
+#include "server/coordinator/login_store.h"
 #include "server/coordinator/media_devices.h"
 #include "server/coordinator/requester_service.h"
 #include "server/coordinator/statement_executor.h"
@@ -77,6 +80,10 @@ class WiredServer final : public Server {
     CAPSTAN_ASSIGN_OR_RETURN(error_log_,
                              engine::ErrorLog::Open(config_.data_dir + "/log/ERRORLOG"));
     CAPSTAN_ASSIGN_OR_RETURN(rendezvous_, vdi::Rendezvous::Listen({.path = config_.vdi_socket}));
+    CAPSTAN_ASSIGN_OR_RETURN(logins_, LoginStore::Open(config_.data_dir + "/logins"));
+    gate_ = std::make_unique<LoginGate>(
+        *logins_, *error_log_,
+        LoginGate::Options{.needs_password = config_.authentication == Authentication::kPassword});
     supervisor_ = std::make_unique<AgentSupervisor>(config_);
     agents_ = std::make_unique<AgentDirectory>(AgentDirectoryOptions());
     devices_ = std::make_unique<MediaDevices>(*agents_, *rendezvous_, MediaDevicesOptions());
@@ -88,12 +95,17 @@ class WiredServer final : public Server {
                               .writers = {{std::string(sqlite_.scheme()), &sqlite_}},
                               .settings = SettingsOf(config_)});
     live_tables_ = std::make_unique<LiveTables>(
-        LiveTables::Sources{jobs_, *catalog_, *agents_, *rendezvous_, {&sqlite_}});
-    executor_ =
-        std::make_unique<StatementExecutor>(StatementExecutor::Parts{*engine_, *live_tables_});
-    requesters_ = RequesterService::Create(*executor_, jobs_);
+        LiveTables::Sources{jobs_, *catalog_, *agents_, *rendezvous_, {&sqlite_}, *logins_});
+    executor_ = std::make_unique<StatementExecutor>(
+        StatementExecutor::Parts{*engine_, *live_tables_, *logins_});
+    requesters_ = RequesterService::Create({*executor_, jobs_, *gate_}, Entrance::kPublic,
+                                           config_.server_name);
     coordinator_ = CoordinatorService::Create(*agents_, config_.vdi_socket);
-    CAPSTAN_RETURN_IF_ERROR(Listen());
+    CAPSTAN_ASSIGN_OR_RETURN(
+        grpc_, Listen(config_.socket, {&requesters_->service(), &coordinator_->service()}));
+    if (config_.authentication == Authentication::kPassword) {
+      CAPSTAN_RETURN_IF_ERROR(ListenForOwner());
+    }
     settler_ = std::jthread([this](const std::stop_token& stop) noexcept { SettleLoop(stop); });
     WakeSettler();
     if (config_.start_agents) {
@@ -108,6 +120,7 @@ class WiredServer final : public Server {
       return;
     }
     if (requesters_) requesters_->Stop();
+    if (owner_requesters_) owner_requesters_->Stop();
     jobs_.CancelAll();
     if (settler_.joinable()) {
       settler_.request_stop();
@@ -116,11 +129,8 @@ class WiredServer final : public Server {
     WaitForJobs();
     if (supervisor_) supervisor_->Stop();
     if (coordinator_) coordinator_->Stop();
-    if (grpc_) {
-      grpc_->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(1));
-      grpc_->Wait();
-      ::unlink(config_.socket.c_str());
-    }
+    Close(grpc_.get(), config_.socket);
+    Close(owner_grpc_.get(), OwnerSocket(config_));
     settler_ = std::jthread();
     if (error_log_) error_log_->Write(0, "Capstan was stopped");
   }
@@ -128,28 +138,52 @@ class WiredServer final : public Server {
  private:
   // gRPC replaces an existing socket file without asking. One that nobody listens on is what a
   // killed server left behind; one that answers belongs to a live server and is not for us.
-  Status Listen() {
-    if (AnswersAt(config_.socket)) {
-      return Error(Code::kAlreadyExists, "another server listens on '{}'", config_.socket)
+  static Result<std::unique_ptr<grpc::Server>> Listen(const std::string& socket,
+                                                      const std::vector<grpc::Service*>& services) {
+    if (AnswersAt(socket)) {
+      return Error(Code::kAlreadyExists, "another server listens on '{}'", socket)
           .WithHint("stop it first, or name another place with --socket and --data-dir");
     }
     grpc::ServerBuilder builder;
     // A requester pings every few seconds while a statement says nothing, to notice a dead server.
     builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 1000);
     int port = 0;
-    builder.AddListeningPort("unix:" + config_.socket, grpc::InsecureServerCredentials(), &port);
-    builder.RegisterService(&requesters_->service());
-    builder.RegisterService(&coordinator_->service());
-    grpc_ = builder.BuildAndStart();
-    if (grpc_ == nullptr || port == 0) {
-      grpc_.reset();
-      return Error(Code::kUnavailable, "unable to listen on '{}'", config_.socket)
+    builder.AddListeningPort("unix:" + socket, grpc::InsecureServerCredentials(), &port);
+    for (grpc::Service* const service : services) {
+      builder.RegisterService(service);
+    }
+    std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
+    if (server == nullptr || port == 0) {
+      return Error(Code::kUnavailable, "unable to listen on '{}'", socket)
           .WithHint("the directory must exist and be writable; --socket names another place");
     }
-    if (::chmod(config_.socket.c_str(), 0660) != 0) {
-      return OsError(errno, fmt::format("unable to set the mode of '{}'", config_.socket));
+    if (::chmod(socket.c_str(), 0660) != 0) {
+      return OsError(errno, fmt::format("unable to set the mode of '{}'", socket));
     }
+    return server;
+  }
+
+  // gRPC does not tell who is at the other end of a socket, so the file system keeps others away:
+  // the folder has mode 0700 before there is a socket in it.
+  Status ListenForOwner() {
+    const std::string folder = OwnerSocketFolder(config_);
+    CAPSTAN_RETURN_IF_ERROR(MakeDirectory(folder));
+    if (::chmod(folder.c_str(), 0700) != 0) {
+      return OsError(errno, fmt::format("unable to set the mode of '{}'", folder));
+    }
+    owner_requesters_ = RequesterService::Create({*executor_, jobs_, *gate_}, Entrance::kOwner,
+                                                 config_.server_name);
+    CAPSTAN_ASSIGN_OR_RETURN(owner_grpc_,
+                             Listen(OwnerSocket(config_), {&owner_requesters_->service()}));
     return OkStatus();
+  }
+
+  static void Close(grpc::Server* server, const std::string& socket) {
+    if (server != nullptr) {
+      server->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(1));
+      server->Wait();
+      ::unlink(socket.c_str());
+    }
   }
 
   void WaitForJobs() {
@@ -199,6 +233,8 @@ class WiredServer final : public Server {
   writers::SqliteWriter sqlite_;
   std::unique_ptr<catalog::Catalog> catalog_;
   std::unique_ptr<engine::ErrorLog> error_log_;
+  std::unique_ptr<LoginStore> logins_;
+  std::unique_ptr<LoginGate> gate_;
   std::unique_ptr<vdi::Rendezvous> rendezvous_;
   std::unique_ptr<AgentSupervisor> supervisor_;
   std::unique_ptr<AgentDirectory> agents_;
@@ -207,8 +243,10 @@ class WiredServer final : public Server {
   std::unique_ptr<LiveTables> live_tables_;
   std::unique_ptr<StatementExecutor> executor_;
   std::unique_ptr<RequesterService> requesters_;
+  std::unique_ptr<RequesterService> owner_requesters_;  // null without passwords
   std::unique_ptr<CoordinatorService> coordinator_;
   std::unique_ptr<grpc::Server> grpc_;
+  std::unique_ptr<grpc::Server> owner_grpc_;
   bool stopped_ = false;
 
   Mutex settle_mutex_;

@@ -31,18 +31,23 @@ engine::TransferRequest TransferOf(const std::vector<tsql::DeviceClause>& device
   return request;
 }
 
-std::string_view QueryName(tsql::RestoreQuery query) {
-  switch (query) {
-    case tsql::RestoreQuery::kLabelOnly:
-      return "RESTORE LABELONLY";
-    case tsql::RestoreQuery::kHeaderOnly:
-      return "RESTORE HEADERONLY";
-    case tsql::RestoreQuery::kFileListOnly:
-      return "RESTORE FILELIST";
-    case tsql::RestoreQuery::kVerifyOnly:
-      return "VERIFY DATABASE";
+// Sends an error, and 3013 with the name of what it ended, if that has one.
+void SendError(ResponseSink& sink, const Status& status, int line, std::string_view terminated) {
+  const MessageInfo* info = FindMessage(status.reason());
+  sink.OnMessage({.number = info ? info->number : kUserError,
+                  .severity = info ? info->severity : 16,
+                  .state = info ? info->state : 1,
+                  .line = line,
+                  .text = std::string(status.message()),
+                  .hint = std::string(status.hint())});
+  if (!terminated.empty()) {
+    sink.OnMessage({.number = 3013,
+                    .severity = 16,
+                    .state = 1,
+                    .line = line,
+                    .text = MessageText(3013, terminated),
+                    .hint = ""});
   }
-  return "RESTORE";
 }
 
 }  // namespace
@@ -69,21 +74,7 @@ class StatementExecutor::Run final : private engine::JobObserver {
     if (status.ok()) {
       return true;
     }
-    const MessageInfo* info = FindMessage(status.reason());
-    sink_.OnMessage({.number = info ? info->number : kUserError,
-                     .severity = info ? info->severity : 16,
-                     .state = info ? info->state : 1,
-                     .line = statement_.line,
-                     .text = std::string(status.message()),
-                     .hint = std::string(status.hint())});
-    if (!terminated.empty()) {
-      sink_.OnMessage({.number = 3013,
-                       .severity = 16,
-                       .state = 1,
-                       .line = statement_.line,
-                       .text = MessageText(3013, terminated),
-                       .hint = ""});
-    }
+    SendError(sink_, status, statement_.line, terminated);
     return false;
   }
 
@@ -93,6 +84,7 @@ class StatementExecutor::Run final : private engine::JobObserver {
     request.database = backup.database;
     request.overwrite = backup.format || backup.init;
     request.copy_only = backup.copy_only;
+    request.snapshot = backup.snapshot;
     request.name = backup.name;
     request.description = backup.description;
     request.media_name = backup.media_name;
@@ -105,6 +97,7 @@ class StatementExecutor::Run final : private engine::JobObserver {
     request.transfer = TransferOf(restore.devices, restore.transfer, session_, statement_.text);
     request.database = restore.database;
     request.replace = restore.replace;
+    request.snapshot = restore.snapshot;
     request.file_number = restore.file_number;
     request.moves = restore.moves;
     return Report(parts_.engine.Restore(request, *this), "RESTORE DATABASE");
@@ -112,7 +105,7 @@ class StatementExecutor::Run final : private engine::JobObserver {
 
   bool Body(const tsql::RestoreQueryStatement& query) {
     const auto transfer = TransferOf(query.devices, query.transfer, session_, statement_.text);
-    const std::string_view name = QueryName(query.query);
+    const std::string_view name = tsql::CommandName(query.query);
     if (query.query == tsql::RestoreQuery::kVerifyOnly) {
       return Report(parts_.engine.Verify({transfer, query.file_number}, *this), name);
     }
@@ -200,6 +193,18 @@ class StatementExecutor::Run final : private engine::JobObserver {
     return true;
   }
 
+  bool Body(const tsql::LoginStatement& login) {
+    switch (login.action) {
+      case tsql::LoginAction::kCreate:
+        return Report(parts_.logins.Add(login.name, login.password));
+      case tsql::LoginAction::kAlter:
+        return Report(parts_.logins.ChangePassword(login.name, login.password));
+      case tsql::LoginAction::kDrop:
+        return Report(parts_.logins.Remove(login.name));
+    }
+    return false;
+  }
+
   bool Body(const tsql::PrintStatement& print) {
     OnMessage(0, print.text);
     return true;
@@ -215,13 +220,7 @@ bool StatementExecutor::ExecuteBatch(std::string_view batch, const Session& sess
                                      ResponseSink& sink) {
   const auto parsed = tsql::ParseBatch(batch);
   if (const auto* error = std::get_if<tsql::ParseError>(&parsed)) {
-    const MessageInfo* info = FindMessage(error->status.reason());
-    sink.OnMessage({.number = info ? info->number : kUserError,
-                    .severity = info ? info->severity : 15,
-                    .state = info ? info->state : 1,
-                    .line = error->line,
-                    .text = std::string(error->status.message()),
-                    .hint = std::string(error->status.hint())});
+    SendError(sink, error->status, error->line, error->terminated);
     return false;
   }
   for (const tsql::Statement& statement : std::get<0>(parsed)) {

@@ -10,6 +10,7 @@
 
 #include "server/catalog/catalog.h"
 #include "server/coordinator/live_tables.h"
+#include "server/coordinator/login_store.h"
 #include "server/engine/engine.h"
 #include "server/tsql/statement.h"
 #include "vdi/base/status.h"
@@ -47,6 +48,7 @@ class StatementExecutor {
   struct Parts {
     engine::Engine& engine;
     const LiveTables& live_tables;
+    LoginStore& logins;
   };
   explicit StatementExecutor(Parts parts) : parts_(parts) {}
 

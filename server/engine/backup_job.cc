@@ -69,8 +69,12 @@ Status BackupJob::Prepare() {
   }
 
   const TransferRequest& transfer = request_.transfer;
+  auto buffer_count = transfer.buffer_count;
+  if (request_.snapshot && !buffer_count) {
+    buffer_count = 2;  // a few kilobytes of description are all that is transferred
+  }
   CAPSTAN_ASSIGN_OR_RETURN(
-      plan_, PlanBuffers({.buffer_count = transfer.buffer_count,
+      plan_, PlanBuffers({.buffer_count = buffer_count,
                           .max_transfer_size = transfer.max_transfer_size,
                           .devices = static_cast<std::uint32_t>(transfer.targets.size()),
                           .volumes = static_cast<std::uint32_t>(description.volumes.size()),
@@ -128,13 +132,14 @@ Status BackupJob::OpenDevices() {
   return OkStatus();
 }
 
-media::BackupSet BackupJob::DescribeSet(const writers::BackupSession& session) const {
-  const writers::DatabaseDescription& description = session.description();
+media::BackupSet BackupJob::DescribeSet(const writers::DatabaseDescription& description,
+                                        const Lsns& lsns) const {
   media::BackupSet set;
   set.backup_set_guid = Guid::Random();
   set.name = request_.name;
   set.description = request_.description;
   set.copy_only = request_.copy_only;
+  set.is_snapshot = request_.snapshot;
   set.has_checksums = request_.transfer.checksum.value_or(false);
   set.user_name = request_.transfer.user_name;
   set.server_name = parts_.settings.server_name;
@@ -143,9 +148,9 @@ media::BackupSet BackupJob::DescribeSet(const writers::BackupSession& session) c
   set.writer = description.writer;
   set.database_version = description.version;
   set.recovery_model = RecoveryModelName(description.recovery_model);
-  set.first_lsn = session.first_lsn().value;
-  set.last_lsn = session.last_lsn().value;
-  set.checkpoint_lsn = session.checkpoint_lsn().value;
+  set.first_lsn = lsns.first.value;
+  set.last_lsn = lsns.last.value;
+  set.checkpoint_lsn = lsns.checkpoint.value;
   set.database_created_unix_s = description.created_unix_s;
   set.start_unix_s = std::time(nullptr);
   set.time_zone_quarter_hours = TimeZoneQuarterHours();
@@ -169,13 +174,38 @@ Result<std::vector<std::unique_ptr<media::FamilyWriter>>> BackupJob::MakeFamilie
     media::MediaHeader header = media_header_;
     header.family_number = device.family_number;
     header.media_family_id = device.media_family_id;
-    CAPSTAN_ASSIGN_OR_RETURN(auto family, media::FamilyWriter::Create(header, set));
+    CAPSTAN_ASSIGN_OR_RETURN(auto family,
+                             media::FamilyWriter::Create(header, set, set_->medium_form()));
     families.push_back(std::move(family));
   }
   return families;
 }
 
 Status BackupJob::Transfer() {
+  CAPSTAN_RETURN_IF_ERROR(request_.snapshot ? TransferSnapshot() : TransferData());
+  CAPSTAN_RETURN_IF_ERROR(parts_.catalog.PrepareBackup(job_.guid(), media_header_, final_set_));
+  prepared_ = true;
+  CAPSTAN_CRASH_POINT("engine.after_prepare");
+  return OkStatus();
+}
+
+Status BackupJob::TransferSnapshot() {
+  CAPSTAN_ASSIGN_OR_RETURN(freeze_, writer_->BeginSnapshot(database_.location, database_.name));
+  final_set_ = DescribeSet(freeze_->description(), {.first = freeze_->last_lsn(),
+                                                    .last = freeze_->last_lsn(),
+                                                    .checkpoint = freeze_->checkpoint_lsn()});
+  CAPSTAN_ASSIGN_OR_RETURN(auto families, MakeFamilies(final_set_));
+  snapshot_ =
+      std::make_unique<SnapshotBackup>(SnapshotBackup::Parts{.job = job_,
+                                                             .error_log = parts_.error_log,
+                                                             .set = *set_,
+                                                             .database = *freeze_,
+                                                             .timeouts = parts_.settings.timeouts},
+                                       std::move(families.front()));
+  return snapshot_->Run(final_set_);
+}
+
+Status BackupJob::TransferData() {
   job_.SetPhase("Waiting for the database");
   writers::BackupOptions options;
   options.copy_only = request_.copy_only;
@@ -183,7 +213,9 @@ Status BackupJob::Transfer() {
   options.lock_deadline = Deadline::After(parts_.settings.timeouts.database);
   CAPSTAN_ASSIGN_OR_RETURN(session_,
                            writer_->BeginBackup(database_.location, database_.name, options));
-  final_set_ = DescribeSet(*session_);
+  final_set_ = DescribeSet(session_->description(), {.first = session_->first_lsn(),
+                                                     .last = session_->last_lsn(),
+                                                     .checkpoint = session_->checkpoint_lsn()});
   std::uint64_t total = 0;
   for (const auto& file : final_set_.files) {
     total += file.size_bytes;
@@ -196,15 +228,11 @@ Status BackupJob::Transfer() {
       std::move(families));
   CAPSTAN_RETURN_IF_ERROR(pipeline_->WriteData());
   final_set_.finish_unix_s = std::time(nullptr);
-  CAPSTAN_RETURN_IF_ERROR(pipeline_->WriteTrailers(final_set_));
-  CAPSTAN_RETURN_IF_ERROR(parts_.catalog.PrepareBackup(job_.guid(), media_header_, final_set_));
-  prepared_ = true;
-  CAPSTAN_CRASH_POINT("engine.after_prepare");
-  return OkStatus();
+  return pipeline_->WriteTrailers(final_set_);
 }
 
 Status BackupJob::Commit() {
-  Status completed = pipeline_->Complete();
+  Status completed = request_.snapshot ? snapshot_->Complete() : pipeline_->Complete();
   if (!completed.ok()) {
     if (set_->abort_reason().ok() || request_.transfer.device_class == "VIRTUAL_DEVICE") {
       prepared_ = false;  // a device refused to commit: the set is not whole
@@ -227,10 +255,15 @@ Status BackupJob::Commit() {
                 closed.message());
   }
   CAPSTAN_CRASH_POINT("engine.after_complete");
+  if (freeze_ != nullptr) {
+    freeze_->End();
+  }
   return parts_.catalog.CommitBackup(job_.guid());
 }
 
 void BackupJob::Undo() {
+  snapshot_.reset();
+  freeze_.reset();
   pipeline_.reset();
   session_.reset();
   if (set_ != nullptr && set_->abort_reason().ok()) {

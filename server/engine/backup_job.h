@@ -11,6 +11,7 @@
 
 #include "server/engine/backup_pipeline.h"
 #include "server/engine/engine.h"
+#include "server/engine/snapshot_backup.h"
 
 namespace capstan::engine {
 
@@ -25,12 +26,18 @@ class BackupJob {
  private:
   Status Prepare();  // finds database and writer, plans buffers, begins the journal
   Status OpenDevices();
-  Status Transfer();  // view, pipeline, until prepared in the catalog
+  Status Transfer();          // until prepared in the catalog
+  Status TransferData();      // view, pipeline
+  Status TransferSnapshot();  // freeze, description, snapshot, thaw
   Status Commit();
   // After a failure: nothing of the new media stays, and the journal forgets the job.
   void Undo();
 
-  media::BackupSet DescribeSet(const writers::BackupSession& session) const;
+  struct Lsns {
+    writers::Lsn first, last, checkpoint;
+  };
+  media::BackupSet DescribeSet(const writers::DatabaseDescription& description,
+                               const Lsns& lsns) const;
   Result<std::vector<std::unique_ptr<media::FamilyWriter>>> MakeFamilies(
       const media::BackupSet& set);
   void ReportCompletion();
@@ -53,6 +60,9 @@ class BackupJob {
   std::unique_ptr<OpenSet> set_;
   std::unique_ptr<writers::BackupSession> session_;
   std::unique_ptr<BackupPipeline> pipeline_;  // uses set_ and session_, so goes first
+  // WITH SNAPSHOT, instead of the two before.
+  std::unique_ptr<writers::FreezeSession> freeze_;
+  std::unique_ptr<SnapshotBackup> snapshot_;  // uses set_ and freeze_
 };
 
 }  // namespace capstan::engine

@@ -22,8 +22,8 @@ BackupPipeline::BackupPipeline(Parts parts,
                 parts.stats_percent}) {
   CAPSTAN_CHECK(writers.size() == parts.set.device_count());
   for (std::size_t i = 0; i < writers.size(); ++i) {
-    families_.push_back(std::make_unique<FamilyStream>(parts.set, parts.set.device(i),
-                                                       std::move(writers[i]), error_, bytes_done_));
+    families_.push_back(
+        FamilyStream::Create({parts.set, i, error_, bytes_done_}, std::move(writers[i])));
   }
   geometry_ = families_.front()->geometry();
 }
@@ -87,9 +87,9 @@ Status BackupPipeline::ReadVolume(std::uint32_t volume) {
     }
     frame.sequence = sequence_.fetch_add(1, std::memory_order_relaxed);
     file_bytes_[extent->file_index].fetch_add(extent->length, std::memory_order_relaxed);
-    const auto& family = *std::min_element(
-        families_.begin(), families_.end(),
-        [](const auto& a, const auto& b) { return a->in_flight() < b->in_flight(); });
+    const auto& family =
+        *std::min_element(families_.begin(), families_.end(),
+                          [](const auto& a, const auto& b) { return a->load() < b->load(); });
     CAPSTAN_RETURN_IF_ERROR(family->WriteFrame(buffer, frame));
   }
   return OkStatus();

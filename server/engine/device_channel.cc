@@ -6,6 +6,7 @@ namespace capstan::engine {
 namespace {
 
 constexpr std::uint64_t kRateWindowNs = 1'000'000'000;
+constexpr std::chrono::milliseconds kWaitInterval{100};
 
 // A command that a thread waits for. The completion thread's last touch is the notify under the
 // lock.
@@ -22,6 +23,15 @@ struct AwaitedCommand {
     MutexLock lock(self->mutex);
     self->done = true;
     self->completed.NotifyOne();
+  }
+
+  // Whether it has completed, after waiting at most `patience` for it.
+  bool AwaitFor(std::chrono::milliseconds patience) CAPSTAN_EXCLUDES(mutex) {
+    const auto deadline = std::chrono::steady_clock::now() + patience;
+    MutexLock lock(mutex);
+    while (!done && completed.WaitUntil(mutex, deadline)) {
+    }
+    return done;
   }
 };
 
@@ -53,6 +63,19 @@ void DeviceChannel::NoteCompletion(const vdi::ServerCommand& command) {
 }
 
 Result<vdi::ServerCommand> DeviceChannel::Execute(vdi::ServerCommand command) {
+  return Execute(command, nullptr);
+}
+
+Result<vdi::ServerCommand> DeviceChannel::ExecutePatiently(vdi::ServerCommand command,
+                                                           const std::function<void()>& on_wait) {
+  awaits_medium_.store(true, std::memory_order_release);
+  Result<vdi::ServerCommand> done = Execute(command, on_wait);
+  awaits_medium_.store(false, std::memory_order_release);
+  return done;
+}
+
+Result<vdi::ServerCommand> DeviceChannel::Execute(vdi::ServerCommand command,
+                                                  const std::function<void()>& on_wait) {
   AwaitedCommand awaited;
   awaited.command = command;
   awaited.channel = this;
@@ -64,9 +87,10 @@ Result<vdi::ServerCommand> DeviceChannel::Execute(vdi::ServerCommand command) {
   } else if (!sent.ok()) {
     return sent;
   }
-  MutexLock lock(awaited.mutex);
-  while (!awaited.done) {
-    awaited.completed.Wait(awaited.mutex);
+  while (!awaited.AwaitFor(kWaitInterval)) {
+    if (on_wait) {
+      on_wait();
+    }
   }
   return awaited.command;
 }

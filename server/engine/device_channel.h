@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -24,6 +25,7 @@ struct Timeouts {
   std::chrono::milliseconds open{30'000};      // a set must be created, configured and opened
   std::chrono::milliseconds database{30'000};  // a lock that the database must grant
   std::chrono::milliseconds recover{15'000};   // an agent must finish or undo a medium
+  std::chrono::milliseconds mount{3'600'000};  // a client must put the files of a snapshot in place
 };
 
 class DeviceChannel {
@@ -43,6 +45,11 @@ class DeviceChannel {
   // The wait is bounded by the job's monitor, which aborts the set when the device stalls or the
   // job is cancelled: an aborted set completes every command.
   Result<vdi::ServerCommand> Execute(vdi::ServerCommand command);
+  // The same for a command that waits for a person or a robot: the device does not count as stalled
+  // meanwhile. `on_wait` is called several times a second until it has completed.
+  Result<vdi::ServerCommand> ExecutePatiently(vdi::ServerCommand command,
+                                              const std::function<void()>& on_wait);
+  bool awaits_medium() const { return awaits_medium_.load(std::memory_order_acquire); }
 
   Status Close() { return device_.CloseDevice(); }
 
@@ -66,6 +73,10 @@ class DeviceChannel {
   const std::string target_;
   const std::string agent_;
 
+  Result<vdi::ServerCommand> Execute(vdi::ServerCommand command,
+                                     const std::function<void()>& on_wait);
+
+  std::atomic<bool> awaits_medium_{false};
   std::atomic<std::uint32_t> in_flight_{0};
   std::atomic<std::uint64_t> bytes_{0};
   std::atomic<std::uint64_t> last_progress_ns_{MonotonicNanos()};

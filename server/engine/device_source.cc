@@ -13,6 +13,7 @@ Result<std::unique_ptr<DeviceSource>> DeviceSource::Create(OpenSet& set, DeviceC
     return SqlError(3204);
   }
   std::unique_ptr<DeviceSource> source(new DeviceSource(set, channel, buffer));
+  CAPSTAN_RETURN_IF_ERROR(source->media_.Begin());
   if (set.random_access()) {
     CAPSTAN_RETURN_IF_ERROR(source->FindSize());
   }
@@ -35,15 +36,6 @@ Status DeviceSource::FindSize() {
   return OkStatus();
 }
 
-Status DeviceSource::ClearError() {
-  vdi::ServerCommand command;
-  command.code = vdi::CommandCode::kClearError;
-  CAPSTAN_ASSIGN_OR_RETURN(const vdi::ServerCommand done, channel_.Execute(command));
-  return done.completion_code == vdi::CompletionCode::kSuccess
-             ? OkStatus()
-             : set_.ErrorOf(Direction::kRead, channel_, done.completion_code);
-}
-
 Status DeviceSource::FillFrom(std::uint64_t offset) {
   vdi::ServerCommand command;
   command.code = vdi::CommandCode::kRead;
@@ -57,7 +49,11 @@ Status DeviceSource::FillFrom(std::uint64_t offset) {
   if (done.completion_code == vdi::CompletionCode::kHandleEof ||
       done.completion_code == vdi::CompletionCode::kNoDataDetected) {
     ended_ = true;
-    return ClearError();
+    return media_.ClearError();
+  }
+  if (done.completion_code == vdi::CompletionCode::kFilemarkDetected && set_.hard_filemarks()) {
+    at_filemark_ = true;
+    return media_.ClearError();
   }
   return done.completion_code == vdi::CompletionCode::kSuccess
              ? OkStatus()
@@ -84,6 +80,10 @@ Result<std::size_t> DeviceSource::ReadAt(std::uint64_t offset, std::span<std::by
         return filled;  // the medium shrank under us
       }
     } else {
+      if (at_filemark_) {
+        HoldFilemark();
+        continue;
+      }
       if (ended_) {
         return filled;
       }
@@ -91,6 +91,29 @@ Result<std::size_t> DeviceSource::ReadAt(std::uint64_t offset, std::span<std::by
     }
   }
   return filled;
+}
+
+void DeviceSource::HoldFilemark() {
+  const std::vector<std::byte> mark = media::SoftFilemark();
+  std::memcpy(buffer_->data.data(), mark.data(), mark.size());
+  held_offset_ = next_offset_;
+  held_size_ = static_cast<std::uint32_t>(mark.size());
+  next_offset_ += mark.size();
+  at_filemark_ = false;
+}
+
+Result<std::optional<std::uint64_t>> DeviceSource::SkipToFilemark(std::uint64_t /*offset*/) {
+  if (!set_.hard_filemarks()) {
+    return std::optional<std::uint64_t>();
+  }
+  if (!at_filemark_) {
+    if (ended_) {
+      return std::optional<std::uint64_t>();
+    }
+    CAPSTAN_ASSIGN_OR_RETURN(at_filemark_, media_.SkipFilemarks(1));
+    ended_ = !at_filemark_;
+  }
+  return std::optional(next_offset_);
 }
 
 }  // namespace capstan::engine

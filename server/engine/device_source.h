@@ -1,4 +1,6 @@
-// DeviceSource: a medium behind an open device, as the media listings read it.
+// DeviceSource: the medium that is in an open device, as the media listings read it. What a tape
+// has in hard filemarks appears as soft ones among its bytes; other media of a family are not
+// asked for.
 //
 // Threads: one at a time.
 #pragma once
@@ -6,6 +8,7 @@
 #include <cstdint>
 #include <string>
 
+#include "server/engine/media_control.h"
 #include "server/engine/open_set.h"
 #include "server/media/family_reader.h"
 
@@ -22,22 +25,30 @@ class DeviceSource final : public media::MediumSource {
   const std::string& device_name() const override { return channel_.target(); }
   std::uint64_t size_bytes() const override { return size_bytes_; }
   Result<std::size_t> ReadAt(std::uint64_t offset, std::span<std::byte> target) override;
+  Result<std::optional<std::uint64_t>> SkipToFilemark(std::uint64_t offset) override;
 
  private:
   DeviceSource(OpenSet& set, DeviceChannel& channel, TransferBuffer* buffer)
-      : set_(set), channel_(channel), buffer_(buffer) {}
+      : set_(set),
+        channel_(channel),
+        buffer_(buffer),
+        media_(set, channel, Direction::kRead, never_fails_) {}
   Status FindSize();
   // Fills the buffer with the medium's bytes from `offset`, a multiple of the block size.
   Status FillFrom(std::uint64_t offset);
-  Status ClearError();
+  // A hard filemark is shown as a soft one.
+  void HoldFilemark();
 
   OpenSet& set_;
   DeviceChannel& channel_;
   TransferBuffer* const buffer_;
+  const FirstError never_fails_;  // a listing waits for nothing that another thread could spoil
+  MediaControl media_;
   std::uint64_t size_bytes_ = 0;
   std::uint64_t held_offset_ = 0;  // what the buffer holds
   std::uint32_t held_size_ = 0;
   std::uint64_t next_offset_ = 0;  // of a forward-only medium
+  bool at_filemark_ = false;       // a hard filemark comes next
   bool ended_ = false;             // a forward-only medium has no more
 };
 

@@ -138,6 +138,9 @@ Status Engine::Verify(const VerifyRequest& request, JobObserver& observer) {
     return SqlError(3187);
   }
   observer.OnMessage(3262, MessageText(3262, request.file_number));
+  if (pipeline.set().is_snapshot) {
+    observer.OnMessage(65008, MessageText(65008, request.file_number));
+  }
   return OkStatus();
 }
 

@@ -51,6 +51,7 @@ struct BackupRequest {
   std::string database;
   bool overwrite = false;  // FORMAT or INIT
   bool copy_only = false;
+  bool snapshot = false;  // one VIRTUAL_DEVICE, whose client takes the snapshot
   std::string name, description, media_name, media_description;
 };
 
@@ -58,6 +59,7 @@ struct RestoreRequest {
   TransferRequest transfer;
   std::string database;
   bool replace = false;
+  bool snapshot = false;  // the client of the one VIRTUAL_DEVICE puts the files in place
   std::uint16_t file_number = 1;
   std::vector<std::pair<std::string, std::string>> moves;  // logical name -> path
 };

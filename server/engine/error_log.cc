@@ -27,12 +27,18 @@ Result<std::unique_ptr<ErrorLog>> ErrorLog::Open(const std::string& path) {
 }
 
 void ErrorLog::Write(int session_id, std::string_view text) {
+  WriteLine(session_id == 0 ? "Server" : fmt::format("spid{}", session_id), text);
+}
+
+void ErrorLog::WriteLogon(std::string_view text) {
+  WriteLine("Logon", text);
+}
+
+void ErrorLog::WriteLine(std::string_view source, std::string_view text) {
   timeval now{};
   ::gettimeofday(&now, nullptr);
   std::tm local{};
   ::localtime_r(&now.tv_sec, &local);
-  const std::string source =
-      session_id == 0 ? std::string("Server") : fmt::format("spid{}", session_id);
   const std::string line =
       fmt::format("{:04}-{:02}-{:02} {:02}:{:02}:{:02}.{:02} {:<10}{}\n", local.tm_year + 1900,
                   local.tm_mon + 1, local.tm_mday, local.tm_hour, local.tm_min, local.tm_sec,

@@ -24,12 +24,16 @@ class ErrorLog {
 
   // `session_id` 0 is the server itself ("Server").
   void Write(int session_id, std::string_view text) CAPSTAN_EXCLUDES(mutex_);
+  // Of what happens before there is a session ("Logon").
+  void WriteLogon(std::string_view text) CAPSTAN_EXCLUDES(mutex_);
 
   // DBCC TRACEON and TRACEOFF; 3605 and 3213 together write buffer configurations here (S1-14).
   void SetTraceFlag(int flag, bool on) CAPSTAN_EXCLUDES(mutex_);
   bool TraceFlag(int flag) const CAPSTAN_EXCLUDES(mutex_);
 
  private:
+  void WriteLine(std::string_view source, std::string_view text) CAPSTAN_EXCLUDES(mutex_);
+
   explicit ErrorLog(UniqueFd file) : file_(std::move(file)) {}
 
   const UniqueFd file_;

@@ -68,21 +68,34 @@ TransferBuffer* FamilyFeed::Next() {
 
 Status FamilyFeed::Feed(media::FamilyReader& reader, const TransferBuffer& buffer) {
   const vdi::ServerCommand& command = buffer.command;
-  if (IsEndOfData(command.completion_code)) {
-    ended_ = true;
-  } else if (command.completion_code != vdi::CompletionCode::kSuccess) {
-    return set_.ErrorOf(Direction::kRead, channel_, command.completion_code);
-  } else if (command.bytes_transferred != command.size) {
+  const vdi::CompletionCode code = command.completion_code;
+  if (interrupted_ && code == vdi::CompletionCode::kIoDevice) {
+    unread_ = true;
+    return OkStatus();
+  }
+  const bool filemark = code == vdi::CompletionCode::kFilemarkDetected && set_.hard_filemarks();
+  const bool end = IsEndOfData(code);
+  if (code != vdi::CompletionCode::kSuccess && !filemark && !end) {
+    return set_.ErrorOf(Direction::kRead, channel_, code);
+  }
+  const std::uint32_t bytes = command.bytes_transferred;
+  const bool short_read = bytes != command.size && !filemark && !end;
+  if (short_read || (unread_ && bytes > 0 && !set_.random_access())) {
     return set_.ErrorOf(Direction::kRead, channel_, vdi::CompletionCode::kReadFault);
   }
-  if (command.bytes_transferred > 0 && !reader.done()) {
-    CAPSTAN_RETURN_IF_ERROR(
-        reader.Consume(std::span<const std::byte>(buffer.data).first(command.bytes_transferred)));
+  interrupted_ = interrupted_ || filemark || end;
+  if (reader.done() || reader.next_medium() != 0) {
+    return OkStatus();
   }
-  return ended_ && !reader.done() ? reader.Finish() : OkStatus();
+  consumed_ += bytes;
+  if (bytes > 0) {
+    CAPSTAN_RETURN_IF_ERROR(reader.Consume(std::span<const std::byte>(buffer.data).first(bytes)));
+  }
+  ended_ = ended_ || end;
+  return filemark ? reader.OnFilemark() : OkStatus();
 }
 
-Status FamilyFeed::Run(media::FamilyReader& reader, const std::function<bool()>& set_known) {
+Status FamilyFeed::TakeBuffers() {
   while (free_.size() < buffer_count_) {
     TransferBuffer* buffer = set_.pool().Take();
     if (buffer == nullptr) {
@@ -90,47 +103,85 @@ Status FamilyFeed::Run(media::FamilyReader& reader, const std::function<bool()>&
     }
     free_.push_back(buffer);
   }
-  const auto transfer_size = static_cast<std::uint32_t>(free_.front()->data.size());
-  Status status;
-  std::size_t in_flight = 0;
-  bool refused = false;
-  while (status.ok() && !reader.done() && !ended_ && !error_.failed()) {
-    const std::size_t ahead = set_known() ? buffer_count_ : 1;
-    while (status.ok() && !refused && in_flight < ahead) {
-      status = Send(reader.next_read_size(transfer_size));
-      in_flight += status.ok() ? 1 : 0;
-      if (status.code() == Code::kFailedPrecondition && in_flight > 0) {
-        // A read ahead has met the end of the medium, or an error: it is among those in flight.
-        refused = true;
-        status = OkStatus();
-      }
+  return OkStatus();
+}
+
+Status FamilyFeed::Run(media::FamilyReader& reader) {
+  CAPSTAN_RETURN_IF_ERROR(TakeBuffers());
+  Status status = media_.Begin();
+  while (status.ok() && !reader.done() && !error_.failed()) {
+    status = ReadBatch(reader);
+    if (status.ok() && !reader.done() && !error_.failed()) {
+      status = GoOn(reader);
     }
-    if (in_flight == 0) {
-      break;
-    }
-    TransferBuffer* buffer = Next();
-    --in_flight;
-    if (status.ok()) {
-      status = Feed(reader, *buffer);
-    }
-    free_.push_back(buffer);
   }
-  Drain();
   if (!status.ok() && !set_.abort_reason().ok()) {
     return set_.ErrorOf(Direction::kRead, channel_, vdi::CompletionCode::kOperationAborted);
   }
   return status;
 }
 
-void FamilyFeed::Drain() {
-  while (true) {
-    {
-      MutexLock lock(mutex_);
-      if (reads_.empty()) {
-        return;
-      }
+Status FamilyFeed::SendAhead(media::FamilyReader& reader) {
+  const auto transfer_size = static_cast<std::uint32_t>(free_.front()->data.size());
+  const std::size_t ahead = reader.may_read_ahead() ? buffer_count_ : 1;
+  while (!refused_ && !interrupted_ && in_flight_ < ahead) {
+    const std::uint32_t wanted = reader.next_read_size(transfer_size);
+    const std::uint32_t block = set_.block_size();
+    Status sent = Send(std::min(transfer_size, (wanted + block - 1) / block * block));
+    if (sent.code() == Code::kFailedPrecondition && in_flight_ > 0) {
+      refused_ = true;  // a read ahead has met a filemark or the end: it is among those in flight
+      return OkStatus();
     }
-    free_.push_back(Next());
+    CAPSTAN_RETURN_IF_ERROR(std::move(sent));
+    ++in_flight_;
+  }
+  return OkStatus();
+}
+
+Status FamilyFeed::ReadBatch(media::FamilyReader& reader) {
+  interrupted_ = refused_ = unread_ = false;
+  Status status;
+  while (status.ok() && !reader.done() && !error_.failed()) {
+    if (reader.next_medium() == 0) {
+      status = SendAhead(reader);
+    }
+    if (in_flight_ == 0) {
+      break;
+    }
+    TransferBuffer* buffer = Next();
+    --in_flight_;
+    if (status.ok()) {
+      status = Feed(reader, *buffer);
+    }
+    free_.push_back(buffer);
+  }
+  Drain();
+  return status;
+}
+
+Status FamilyFeed::GoOn(media::FamilyReader& reader) {
+  if (interrupted_) {
+    CAPSTAN_RETURN_IF_ERROR(media_.ClearError());
+  }
+  position_ = static_cast<std::int64_t>(consumed_);
+  if (ended_ || reader.next_medium() != 0) {
+    CAPSTAN_RETURN_IF_ERROR(reader.EndMedium());
+    if (reader.done() || !set_.removable()) {
+      return reader.Finish();
+    }
+    CAPSTAN_RETURN_IF_ERROR(media_.Load(reader.next_medium()));
+    position_ = 0;
+    consumed_ = 0;
+    ended_ = false;
+  }
+  return OkStatus();
+}
+
+void FamilyFeed::Drain() {
+  for (; in_flight_ > 0; --in_flight_) {
+    TransferBuffer* buffer = Next();
+    interrupted_ = interrupted_ || buffer->command.completion_code != vdi::CompletionCode::kSuccess;
+    free_.push_back(buffer);
   }
 }
 

@@ -1,47 +1,58 @@
 #include "server/engine/family_stream.h"
 
-#include <algorithm>
-#include <cstring>
 #include <utility>
 
+#include "server/engine/spanning_stream.h"
 #include "server/messages/messages.h"
+#include "vdi/base/mutex.h"
 
 namespace capstan::engine {
+namespace {
 
-FamilyStream::FamilyStream(OpenSet& set, DeviceChannel& channel,
-                           std::unique_ptr<media::FamilyWriter> writer, FirstError& error,
-                           std::atomic<std::uint64_t>& bytes_done)
-    : set_(set),
-      channel_(channel),
-      writer_(std::move(writer)),
-      geometry_(writer_->geometry()),
-      error_(error),
-      bytes_done_(bytes_done) {}
+// Onto the one medium that the device has.
+class DirectStream final : public FamilyStream {
+ public:
+  DirectStream(const Parts& parts, std::unique_ptr<media::FamilyWriter> writer)
+      : FamilyStream(parts, std::move(writer)) {}
 
-void FamilyStream::OnWritten(vdi::ServerCommand* command) {
+  std::uint32_t load() const override { return channel_.in_flight(); }
+  Status WritePreamble() override { return WritePart(*writer_->Preamble()); }
+  Status WriteFrame(TransferBuffer* buffer, const media::FrameExtent& extent) override
+      CAPSTAN_EXCLUDES(mutex_);
+  Status WriteTrailer(const media::BackupSet& final_set,
+                      std::span<const media::FamilySummary> families) override;
+
+ private:
+  static void OnWritten(vdi::ServerCommand* command);
+  Status WritePart(media::MediumPart& part);
+  // Sends the first `size` bytes of `buffer` to `position`; gives the buffer back if that fails.
+  Status Send(TransferBuffer* buffer, std::uint32_t size, std::uint64_t position);
+
+  std::uint64_t position_ = 0;  // where the next piece of preamble or trailer goes
+
+  Mutex mutex_;  // orders SealFrame and the send that follows it
+};
+
+void DirectStream::OnWritten(vdi::ServerCommand* command) {
   auto* buffer = static_cast<TransferBuffer*>(command->completion_context);
-  auto* self = static_cast<FamilyStream*>(buffer->owner);
+  auto* self = static_cast<DirectStream*>(buffer->owner);
   self->channel_.NoteCompletion(*command);
   if (command->completion_code != vdi::CompletionCode::kSuccess ||
       command->bytes_transferred != command->size) {
-    const vdi::CompletionCode code = command->completion_code == vdi::CompletionCode::kSuccess
-                                         ? vdi::CompletionCode::kWriteFault
-                                         : command->completion_code;
-    auto none = vdi::CompletionCode::kSuccess;
-    self->failure_.compare_exchange_strong(none, code, std::memory_order_acq_rel);
-    // The job's thread finds better words once everything has drained (OpenSet::ErrorOf may wait).
-    self->error_.Set(CommandError(Direction::kWrite, self->channel_.target(), code, ""));
+    self->NoteFailure(command->completion_code == vdi::CompletionCode::kSuccess
+                          ? vdi::CompletionCode::kWriteFault
+                          : command->completion_code);
   }
   self->set_.pool().Return(buffer);
 }
 
-Status FamilyStream::Send(TransferBuffer* buffer, std::uint32_t size, std::uint64_t position) {
+Status DirectStream::Send(TransferBuffer* buffer, std::uint32_t size, std::uint64_t position) {
   buffer->owner = this;
   vdi::ServerCommand& command = buffer->command;
   command.code = vdi::CommandCode::kWrite;
   command.size = size;
   command.position = static_cast<std::int64_t>(position);
-  command.completion_routine = &FamilyStream::OnWritten;
+  command.completion_routine = &DirectStream::OnWritten;
   command.completion_context = buffer;
   if (!channel_.Send(&command).ok()) {
     set_.pool().Return(buffer);
@@ -52,7 +63,7 @@ Status FamilyStream::Send(TransferBuffer* buffer, std::uint32_t size, std::uint6
   return OkStatus();
 }
 
-Status FamilyStream::WriteFrame(TransferBuffer* buffer, const media::FrameExtent& extent) {
+Status DirectStream::WriteFrame(TransferBuffer* buffer, const media::FrameExtent& extent) {
   MutexLock lock(mutex_);
   const std::uint64_t position = writer_->SealFrame(buffer->data, extent);
   CAPSTAN_RETURN_IF_ERROR(Send(buffer, static_cast<std::uint32_t>(buffer->data.size()), position));
@@ -60,32 +71,13 @@ Status FamilyStream::WriteFrame(TransferBuffer* buffer, const media::FrameExtent
   return OkStatus();
 }
 
-Status FamilyStream::WritePreamble() {
-  std::span<const std::byte> rest = writer_->preamble();
-  while (!rest.empty()) {
-    TransferBuffer* buffer = set_.pool().Take();
-    if (buffer == nullptr) {
-      return SqlError(3204);
-    }
-    const std::size_t size = std::min(rest.size(), buffer->data.size());
-    std::memcpy(buffer->data.data(), rest.data(), size);
-    CAPSTAN_RETURN_IF_ERROR(Send(buffer, static_cast<std::uint32_t>(size), position_));
-    position_ += size;
-    rest = rest.subspan(size);
-  }
-  return OkStatus();
-}
-
-Status FamilyStream::WriteTrailer(const media::BackupSet& final_set,
-                                  std::span<const media::FamilySummary> families) {
-  CAPSTAN_ASSIGN_OR_RETURN(const auto trailer, writer_->Trailer(final_set, families));
-  position_ = writer_->trailer_offset();
+Status DirectStream::WritePart(media::MediumPart& part) {
   while (true) {
     TransferBuffer* buffer = set_.pool().Take();
     if (buffer == nullptr) {
       return SqlError(3204);
     }
-    const std::size_t size = trailer->Fill(buffer->data);
+    const std::size_t size = part.Fill(buffer->data);
     if (size == 0) {
       set_.pool().Return(buffer);
       return OkStatus();
@@ -93,6 +85,29 @@ Status FamilyStream::WriteTrailer(const media::BackupSet& final_set,
     CAPSTAN_RETURN_IF_ERROR(Send(buffer, static_cast<std::uint32_t>(size), position_));
     position_ += size;
   }
+}
+
+Status DirectStream::WriteTrailer(const media::BackupSet& final_set,
+                                  std::span<const media::FamilySummary> families) {
+  CAPSTAN_ASSIGN_OR_RETURN(const auto trailer, writer_->Trailer(final_set, families));
+  position_ = writer_->trailer_offset();
+  return WritePart(*trailer);
+}
+
+}  // namespace
+
+std::unique_ptr<FamilyStream> FamilyStream::Create(const Parts& parts,
+                                                   std::unique_ptr<media::FamilyWriter> writer) {
+  if (parts.set.removable()) {
+    return std::make_unique<SpanningStream>(parts, std::move(writer));
+  }
+  return std::make_unique<DirectStream>(parts, std::move(writer));
+}
+
+void FamilyStream::NoteFailure(vdi::CompletionCode code) {
+  auto none = vdi::CompletionCode::kSuccess;
+  failure_.compare_exchange_strong(none, code, std::memory_order_acq_rel);
+  error_.Set(CommandError(Direction::kWrite, channel_.target(), code, ""));
 }
 
 }  // namespace capstan::engine

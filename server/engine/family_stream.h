@@ -1,10 +1,14 @@
 // FamilyStream: one media family on its way to one device. Frames get their place in the order in
 // which they are sent, so any reader may send to any family at any time.
 //
-// Threads: WriteFrame from any; the rest from the job's thread while no reader runs.
+// There are two kinds: a device whose medium cannot be changed takes frames straight from the
+// readers' threads; SpanningStream (spanning_stream.h) serves the others.
+// Threads: WriteFrame, load and failure from any; the rest from the job's thread while no reader
+// runs.
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -12,50 +16,63 @@
 #include "server/engine/first_error.h"
 #include "server/engine/open_set.h"
 #include "server/media/family_writer.h"
-#include "vdi/base/mutex.h"
 
 namespace capstan::engine {
 
 class FamilyStream {
  public:
   // All must outlive the stream. `bytes_done` counts payload that was handed to a device.
-  FamilyStream(OpenSet& set, DeviceChannel& channel, std::unique_ptr<media::FamilyWriter> writer,
-               FirstError& error, std::atomic<std::uint64_t>& bytes_done);
+  struct Parts {
+    OpenSet& set;
+    std::size_t device_index;
+    FirstError& error;
+    std::atomic<std::uint64_t>& bytes_done;
+  };
+  static std::unique_ptr<FamilyStream> Create(const Parts& parts,
+                                              std::unique_ptr<media::FamilyWriter> writer);
+  virtual ~FamilyStream() = default;
+  FamilyStream(const FamilyStream&) = delete;
+  FamilyStream& operator=(const FamilyStream&) = delete;
 
   media::FrameGeometry geometry() const { return geometry_; }
-  std::uint32_t in_flight() const { return channel_.in_flight(); }
   DeviceChannel& channel() { return channel_; }
+  // How much waits for this device: the next frame should go where it is least.
+  virtual std::uint32_t load() const = 0;
 
   // Sends what stands in front of the frames.
-  Status WritePreamble();
+  virtual Status WritePreamble() = 0;
   // Puts the frame around the payload in `buffer` and sends it. Takes the buffer over, in any case.
-  Status WriteFrame(TransferBuffer* buffer, const media::FrameExtent& extent)
-      CAPSTAN_EXCLUDES(mutex_);
+  virtual Status WriteFrame(TransferBuffer* buffer, const media::FrameExtent& extent) = 0;
   media::FamilySummary summary() const { return writer_->summary(); }
   // Sends what ends the set on this family.
-  Status WriteTrailer(const media::BackupSet& final_set,
-                      std::span<const media::FamilySummary> families);
+  virtual Status WriteTrailer(const media::BackupSet& final_set,
+                              std::span<const media::FamilySummary> families) = 0;
 
   // The code of the first command that failed, or success.
   vdi::CompletionCode failure() const { return failure_.load(std::memory_order_acquire); }
-  // Bytes of the finished medium.
-  std::uint64_t position() const { return position_; }
 
- private:
-  static void OnWritten(vdi::ServerCommand* command);
-  // Sends the first `size` bytes of `buffer` to `position`; gives the buffer back if that fails.
-  Status Send(TransferBuffer* buffer, std::uint32_t size, std::uint64_t position);
+ protected:
+  FamilyStream(const Parts& parts, std::unique_ptr<media::FamilyWriter> writer)
+      : set_(parts.set),
+        channel_(parts.set.device(parts.device_index)),
+        error_(parts.error),
+        bytes_done_(parts.bytes_done),
+        writer_(std::move(writer)),
+        geometry_(writer_->geometry()) {}
+
+  // Notes that a command ended with `code`. The pipeline finds better words for it once everything
+  // has drained (OpenSet::ErrorOf may wait).
+  void NoteFailure(vdi::CompletionCode code);
 
   OpenSet& set_;
   DeviceChannel& channel_;
-  const std::unique_ptr<media::FamilyWriter> writer_;
-  const media::FrameGeometry geometry_;
   FirstError& error_;
   std::atomic<std::uint64_t>& bytes_done_;
-  std::atomic<vdi::CompletionCode> failure_{vdi::CompletionCode::kSuccess};
-  std::uint64_t position_ = 0;  // where the next block of preamble or trailer goes
+  const std::unique_ptr<media::FamilyWriter> writer_;
+  const media::FrameGeometry geometry_;
 
-  Mutex mutex_;  // orders SealFrame and the send that follows it
+ private:
+  std::atomic<vdi::CompletionCode> failure_{vdi::CompletionCode::kSuccess};
 };
 
 }  // namespace capstan::engine

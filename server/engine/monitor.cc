@@ -35,7 +35,7 @@ void Monitor::CheckStalled() {
   for (std::size_t i = 0; i < parts_.set.device_count(); ++i) {
     const DeviceChannel& channel = parts_.set.device(i);
     const std::uint64_t since = channel.last_progress_ns();
-    if (channel.in_flight() == 0 || now < since || now - since < limit) {
+    if (channel.in_flight() == 0 || channel.awaits_medium() || now < since || now - since < limit) {
       continue;
     }
     Status why =

@@ -1,6 +1,7 @@
 #include "server/engine/open_set.h"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "server/messages/messages.h"
@@ -29,27 +30,33 @@ Result<std::unique_ptr<OpenSet>> OpenSet::Open(DeviceProvider& provider,
 
 Status OpenSet::Configure(const DeviceSetRequest& request, const OpenSetOptions& options,
                           const std::vector<std::string>& device_names) {
-  const vdi::DeviceSetConfig wishes = set_->GetConfiguration();
-  if (wishes.device_count != device_names.size()) {
+  wishes_ = set_->GetConfiguration();
+  if (wishes_.device_count != device_names.size()) {
     return SqlError(3261).WithHint(fmt::format(
         "the virtual device set '{}' was created for {} devices, the statement names {}",
-        set_->name(), wishes.device_count, device_names.size()));
+        set_->name(), wishes_.device_count, device_names.size()));
   }
-  complete_enabled_ = (wishes.features & vdi::feature::kRequestComplete) != 0;
-  random_access_ = (wishes.features & vdi::feature::kRandomAccess) != 0;
+  CAPSTAN_RETURN_IF_ERROR(CheckFilemarks());
+  complete_enabled_ = Has(vdi::feature::kRequestComplete);
+  block_size_ = options.block_size;
 
   vdi::EngineConfiguration configuration;
   configuration.added_features =
       request.mode == OpenMode::kRead ? vdi::feature::kReadMedia : vdi::feature::kWriteMedia;
+  if (request.mode != OpenMode::kRead && removable() && (hard_filemarks() || random_access())) {
+    configuration.added_features |= vdi::feature::kReadMedia;  // a next medium is looked at first
+  }
   if (complete_enabled_) {
     configuration.added_features |= vdi::feature::kCompleteEnabled;
   }
   configuration.block_size = options.block_size;
-  configuration.alignment = std::max(options.block_size, wishes.alignment);
+  configuration.alignment = std::max(options.block_size, wishes_.alignment);
   configuration.max_transfer_size = options.plan.transfer_size;
   CAPSTAN_RETURN_IF_ERROR(set_->BeginConfiguration(configuration));
+  spares_.resize(removable() ? device_names.size() : 0);
+  const auto spare_count = static_cast<std::uint32_t>(spares_.size());
   CAPSTAN_RETURN_IF_ERROR(
-      set_->RequestBuffers(options.plan.transfer_size, options.plan.buffer_count));
+      set_->RequestBuffers(options.plan.transfer_size, options.plan.buffer_count + spare_count));
   if (Status status = set_->EndConfiguration(device_names); !status.ok()) {
     if (status.code() != Code::kResourceExhausted) {
       return status;
@@ -60,7 +67,32 @@ Status OpenSet::Configure(const DeviceSetRequest& request, const OpenSetOptions&
   }
   CAPSTAN_ASSIGN_OR_RETURN(
       pool_, TransferPool::Create(*set_, options.plan.buffer_count, options.plan.transfer_size));
+  for (TransferBuffer& spare : spares_) {
+    CAPSTAN_ASSIGN_OR_RETURN(std::byte * data, set_->AllocateBuffer());
+    spare.data = std::span(data, options.plan.transfer_size);
+    spare.command.buffer = data;
+  }
   return OkStatus();
+}
+
+// The size of a client's own soft filemarks is recorded in 16 bits, in units of 512 bytes.
+Status OpenSet::CheckFilemarks() const {
+  const std::uint32_t size = wishes_.soft_filemark_block_size;
+  if (size % 512 != 0 || size / 512 > std::numeric_limits<std::uint16_t>::max()) {
+    return SqlError(3261).WithHint(fmt::format(
+        "soft filemarks of {} bytes are not possible: a multiple of 512 below 32 MiB is", size));
+  }
+  return OkStatus();
+}
+
+media::MediumForm OpenSet::medium_form() const {
+  if (!hard_filemarks()) {
+    return {};
+  }
+  return {
+      .hard_filemarks = true,
+      .block_size = block_size_,
+      .soft_filemark_units = static_cast<std::uint16_t>(wishes_.soft_filemark_block_size / 512)};
 }
 
 OpenSet::~OpenSet() {

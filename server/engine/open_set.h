@@ -13,6 +13,7 @@
 #include "server/engine/device_channel.h"
 #include "server/engine/device_provider.h"
 #include "server/engine/transfer_pool.h"
+#include "server/media/family_writer.h"
 
 namespace capstan::engine {
 
@@ -38,7 +39,21 @@ class OpenSet {
   TransferPool& pool() { return *pool_; }
   // The client asked for kComplete and gets it.
   bool complete_enabled() const { return complete_enabled_; }
-  bool random_access() const { return random_access_; }
+  bool random_access() const { return Has(vdi::feature::kRandomAccess); }
+  // A device may ask for, and be given, another medium.
+  bool removable() const { return Has(vdi::feature::kRemovable); }
+  bool hard_filemarks() const { return Has(vdi::feature::kFileMarks); }
+  bool Has(std::uint32_t feature) const { return (wishes_.features & feature) != 0; }
+  std::uint32_t block_size() const { return block_size_; }
+  // Bytes that a removable medium still takes once it has warned of its end; 0 = not known.
+  std::uint32_t eom_warning_size() const { return wishes_.eom_warning_size; }
+  // How media that are written on these devices keep their filemarks.
+  media::MediumForm medium_form() const;
+
+  // A buffer beside the pool for what is no frame, one per device; removable sets alone have them.
+  TransferBuffer& spare(std::size_t device) { return spares_[device]; }
+  // The client asked for kPrepareToFreeze before a snapshot.
+  bool snapshot_prepare() const { return Has(vdi::feature::kSnapshotPrepare); }
 
   // Ends the set for both sides; commands in flight call back. Idempotent.
   void Abort(Status why) { set_->SignalAbort(std::move(why)); }
@@ -58,13 +73,16 @@ class OpenSet {
       : provider_(provider), set_(std::move(provided.set)) {}
   Status Configure(const DeviceSetRequest& request, const OpenSetOptions& options,
                    const std::vector<std::string>& device_names);
+  Status CheckFilemarks() const;
 
   DeviceProvider& provider_;
   std::unique_ptr<vdi::ServerDeviceSet> set_;
   std::unique_ptr<TransferPool> pool_;
   std::vector<std::unique_ptr<DeviceChannel>> channels_;
+  std::vector<TransferBuffer> spares_;
+  vdi::DeviceSetConfig wishes_;  // of the client
+  std::uint32_t block_size_ = kBlockSizeDefault;
   bool complete_enabled_ = false;
-  bool random_access_ = false;
   bool closed_ = false;
 };
 

@@ -6,6 +6,7 @@
 
 #include <sys/stat.h>
 
+#include "server/engine/snapshot_command.h"
 #include "server/messages/messages.h"
 #include "vdi/base/crash_point.h"
 #include "vdi/base/log.h"
@@ -56,8 +57,7 @@ Status RestoreJob::Run() {
   Status status = Transfer();
   if (status.ok()) status = Commit();
   if (!status.ok()) {
-    Undo();
-    return status;
+    return Undo(std::move(status));
   }
   for (const auto& file : final_set_.files) {
     observer_.OnMessage(4035, MessageText(4035, PagesOf(file.backup_size_bytes), request_.database,
@@ -77,10 +77,43 @@ Status RestoreJob::Transfer() {
                             request_.transfer.stats_percent, request_.file_number});
   CAPSTAN_RETURN_IF_ERROR(pipeline.Run());
   final_set_ = pipeline.set();
+  if (request_.snapshot) {
+    CAPSTAN_RETURN_IF_ERROR(Mount());
+  }
   if (Status closed = set_->Close(); !closed.ok()) {
     CAPSTAN_LOG(kWarning, "device set did not close in order: {}", closed.message());
   }
   return OkStatus();
+}
+
+Status RestoreJob::Mount() {
+  // From the final description: the one at the beginning tells of the time before the freeze.
+  CAPSTAN_ASSIGN_OR_RETURN(auto targets, PlanTargets(final_set_));
+  CAPSTAN_ASSIGN_OR_RETURN(targets_, writer_->PlanMount(std::move(targets)));
+  CAPSTAN_RETURN_IF_ERROR(BeginJournal());
+  CAPSTAN_ASSIGN_OR_RETURN(mount_, writer_->BeginMount(targets_, OptionsForWriter()));
+  CAPSTAN_CRASH_POINT("engine.mount_begun");
+  job_.SetPhase("Waiting for the client to mount the snapshot");
+  Status mounted = RunSnapshotCommand(vdi::CommandCode::kMountSnapshot,
+                                      {.job = job_,
+                                       .observer = observer_,
+                                       .set = *set_,
+                                       .timeout = parts_.settings.timeouts.mount});
+  CAPSTAN_CRASH_POINT("engine.mounted");
+  return mounted;
+}
+
+Status RestoreJob::CheckSnapshot(const media::BackupSet& set) const {
+  if (set.is_snapshot == request_.snapshot) {
+    return OkStatus();
+  }
+  if (request_.snapshot) {
+    return SqlError(3276).WithHint("leave SNAPSHOT out: the set holds the data itself");
+  }
+  return SqlError(65007, request_.transfer.targets.front())
+      .WithHint(
+          "the program that took the snapshot restores it: it needs WITH SNAPSHOT and a "
+          "virtual device");
 }
 
 Status RestoreJob::CheckExisting(const media::BackupSet& set) const {
@@ -119,8 +152,10 @@ Result<std::vector<writers::RestoreTarget>> RestoreJob::PlanTargets(
                                    [&](const auto& m) { return m.first == file.logical_name; });
     if (move != request_.moves.end()) {
       target.physical_name = move->second;
-    } else if (existing_ && set.files.size() == 1) {
+    } else if (existing_ && (set.files.size() == 1 || (set.is_snapshot && targets.empty()))) {
       target.physical_name = existing_->location;
+    } else if (set.is_snapshot && !targets.empty()) {
+      // The writer knows where it belongs beside the first one.
     } else {
       target.physical_name = file.physical_name;
     }
@@ -144,7 +179,31 @@ Status RestoreJob::CheckTarget(const writers::RestoreTarget& target) const {
   return OkStatus();
 }
 
+Status RestoreJob::BeginJournal() {
+  catalog::JobRecord journal;
+  journal.job_guid = job_.guid();
+  journal.statement = request_.transfer.statement;
+  journal.database_name = request_.database;
+  journal.restore_scheme = writer_->scheme();
+  for (const auto& target : targets_) {
+    CAPSTAN_RETURN_IF_ERROR(CheckTarget(target));
+    journal.restore_paths.push_back(target.physical_name);
+  }
+  CAPSTAN_RETURN_IF_ERROR(parts_.catalog.BeginJob(journal));
+  journal_begun_ = true;
+  return OkStatus();
+}
+
+writers::RestoreOptions RestoreJob::OptionsForWriter() const {
+  writers::RestoreOptions options;
+  options.replace = request_.replace;
+  options.job_name = job_.guid().ToString();
+  options.lock_deadline = Deadline::After(parts_.settings.timeouts.database);
+  return options;
+}
+
 Status RestoreJob::OnSet(const media::BackupSet& set) {
+  CAPSTAN_RETURN_IF_ERROR(CheckSnapshot(set));
   CAPSTAN_RETURN_IF_ERROR(CheckExisting(set));
   if (request_.transfer.checksum.value_or(false) && !set.has_checksums) {
     return SqlError(3187);
@@ -154,28 +213,21 @@ Status RestoreJob::OnSet(const media::BackupSet& set) {
     return SqlError(65006, request_.database, fmt::format("no writer knows '{}'", set.writer));
   }
   writer_ = writer->second;
-  CAPSTAN_ASSIGN_OR_RETURN(targets_, PlanTargets(set));
-  catalog::JobRecord journal;
-  journal.job_guid = job_.guid();
-  journal.statement = request_.transfer.statement;
-  journal.database_name = request_.database;
-  journal.restore_scheme = set.writer;
-  for (const auto& target : targets_) {
-    CAPSTAN_RETURN_IF_ERROR(CheckTarget(target));
-    journal.restore_paths.push_back(target.physical_name);
+  if (request_.snapshot) {
+    return OkStatus();  // Mount goes on when all has been read
   }
-  CAPSTAN_RETURN_IF_ERROR(parts_.catalog.BeginJob(journal));
-  journal_begun_ = true;
-  writers::RestoreOptions options;
-  options.replace = request_.replace;
-  options.job_name = job_.guid().ToString();
-  options.lock_deadline = Deadline::After(parts_.settings.timeouts.database);
-  CAPSTAN_ASSIGN_OR_RETURN(session_, writer_->BeginRestore(targets_, options));
+  CAPSTAN_ASSIGN_OR_RETURN(targets_, PlanTargets(set));
+  CAPSTAN_RETURN_IF_ERROR(BeginJournal());
+  CAPSTAN_ASSIGN_OR_RETURN(session_, writer_->BeginRestore(targets_, OptionsForWriter()));
   CAPSTAN_CRASH_POINT("engine.restore_begun");
   return OkStatus();
 }
 
 Status RestoreJob::OnFrame(const media::FrameView& frame) {
+  if (session_ == nullptr) {
+    return SqlError(65004, request_.transfer.targets.front(), frame.medium_offset,
+                    "a snapshot set holds data");
+  }
   return session_->WriteExtent({.file_index = frame.extent.file_index,
                                 .offset = frame.extent.file_offset,
                                 .length = frame.extent.length},
@@ -184,7 +236,7 @@ Status RestoreJob::OnFrame(const media::FrameView& frame) {
 
 Status RestoreJob::Commit() {
   job_.SetPhase("Recovering");
-  CAPSTAN_RETURN_IF_ERROR(session_->Commit());
+  CAPSTAN_RETURN_IF_ERROR(mount_ != nullptr ? mount_->Commit() : session_->Commit());
   CAPSTAN_CRASH_POINT("engine.restore_swapped");
   const std::string& location = targets_.front().physical_name;
   if (existing_ && existing_->location != location) {
@@ -209,18 +261,30 @@ Status RestoreJob::Commit() {
   return parts_.catalog.CommitRestore(job_.guid(), record);
 }
 
-void RestoreJob::Undo() {
+Status RestoreJob::Undo(Status failure) {
   session_.reset();  // removes what was being built
   if (set_ != nullptr && set_->abort_reason().ok()) {
     (void)set_->Close();  // reading leaves nothing behind; a failure here adds nothing
   }
   set_.reset();
+  if (mount_ != nullptr) {
+    // After the end of the set: the client has been told to leave the place alone.
+    auto put_back = mount_->PutBack();
+    if (!put_back.ok()) {
+      return std::move(failure).WithHint(std::string(put_back.status().hint()));  // journal: later
+    }
+    if (!put_back->empty()) {
+      failure = std::move(failure).WithHint(std::move(put_back).value());
+    }
+    mount_.reset();
+  }
   if (journal_begun_) {
     if (Status forgotten = parts_.catalog.ForgetJob(job_.guid()); !forgotten.ok()) {
       CAPSTAN_LOG(kError, "job {} stays in the journal: {}", job_.guid().ToString(),
                   forgotten.message());
     }
   }
+  return failure;
 }
 
 }  // namespace capstan::engine

@@ -33,12 +33,22 @@ class RestoreJob final : private FrameSink {
   Status OnFrame(const media::FrameView& frame) override;
 
   Status Transfer();
+  // WITH SNAPSHOT, when the description has been read: clears the place of the database and has the
+  // client put the files there.
+  Status Mount();
   Status Commit();
-  void Undo();
+  // Returns the failure with what the operator finds now.
+  Status Undo(Status failure);
+  // The job's name for what it is about to touch.
+  Status BeginJournal();
   // Where each file of the set goes: MOVE, else where the existing database is, else where it was.
   Result<std::vector<writers::RestoreTarget>> PlanTargets(const media::BackupSet& set) const;
   // 3154, 3156, 3159 unless the statement may write there.
   Status CheckExisting(const media::BackupSet& set) const;
+  // 3276, or its counterpart.
+  Status CheckSnapshot(const media::BackupSet& set) const;
+  // A job's temporary names and how long it waits for the old database.
+  writers::RestoreOptions OptionsForWriter() const;
   Status CheckTarget(const writers::RestoreTarget& target) const;
 
   const Engine::Parts& parts_;
@@ -53,6 +63,7 @@ class RestoreJob final : private FrameSink {
   bool journal_begun_ = false;
   std::unique_ptr<OpenSet> set_;
   std::unique_ptr<writers::RestoreSession> session_;
+  std::unique_ptr<writers::MountSession> mount_;  // WITH SNAPSHOT, instead of the one before
 };
 
 }  // namespace capstan::engine

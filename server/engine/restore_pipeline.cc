@@ -21,7 +21,6 @@ class RestorePipeline::Visitor final : public media::FamilyVisitor {
     return OkStatus();
   }
   Status OnSetBegin(const media::BackupSet& set) override {
-    set_known_ = true;
     files_ = set.files;
     return pipeline_.gate_.Arrive({.target = target_, .header = header_, .set = set});
   }
@@ -37,7 +36,6 @@ class RestorePipeline::Visitor final : public media::FamilyVisitor {
     return OkStatus();
   }
 
-  bool set_known() const { return set_known_; }
   FinishedFamily TakeFinished() { return std::move(finished_); }
 
  private:
@@ -57,7 +55,6 @@ class RestorePipeline::Visitor final : public media::FamilyVisitor {
   const std::string target_;
   media::MediaHeader header_;
   std::vector<media::BackupFile> files_;
-  bool set_known_ = false;
   FinishedFamily finished_;
 };
 
@@ -80,11 +77,13 @@ RestorePipeline::RestorePipeline(Parts parts)
 Status RestorePipeline::ReadFamily(std::size_t index) {
   DeviceChannel& channel = parts_.set.device(index);
   Visitor visitor(*this, channel.target());
-  const auto reader = media::FamilyReader::Create(channel.target(), parts_.file_number, &visitor);
+  const auto reader = media::FamilyReader::Create(
+      channel.target(), parts_.file_number, &visitor,
+      parts_.set.removable() ? media::Media::kSeveral : media::Media::kOne);
   const auto buffers = static_cast<std::uint32_t>(
       std::max<std::size_t>(1, parts_.set.pool().size() / parts_.set.device_count()));
   FamilyFeed feed(parts_.set, channel, error_, buffers);
-  Status status = feed.Run(*reader, [&visitor] { return visitor.set_known(); });
+  Status status = feed.Run(*reader);
   if (status.ok() && !reader->done()) {
     status = error_.failed() ? error_.status() : reader->Finish();
   }

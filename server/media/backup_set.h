@@ -46,6 +46,8 @@ struct BackupFile {
   std::uint32_t page_size = 0;
   std::uint64_t backup_size_bytes = 0;  // payload bytes in the set, over all families
   Guid unique_id;
+  // Of a snapshot set only: by what its writer recognises the file as it was when it was frozen.
+  std::string frozen_state;
 };
 
 struct BackupSet {
@@ -56,6 +58,7 @@ struct BackupSet {
   SetKind kind = SetKind::kDatabase;
   bool copy_only = false;
   bool has_checksums = false;  // WITH CHECKSUM
+  bool is_snapshot = false;    // WITH SNAPSHOT: no frame; the files are in the client's snapshot
   bool compressed = false;
   std::string user_name;
   std::string server_name;

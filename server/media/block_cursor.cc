@@ -89,7 +89,8 @@ Result<std::optional<BlockPosition>> BlockCursor::NextBlock() {
   }
   const std::uint32_t size = block.header.first_event_offset;
   if (block.header.type == BlockType::kSoftFilemark) {
-    offset_ += filemark_size_ != 0 ? filemark_size_ : std::max<std::uint32_t>(size, 512);
+    // Its own size has 16 bits; only where those were too few does the TAPE block know better.
+    offset_ += size >= 512 ? size : std::max<std::uint32_t>(filemark_size_, 512);
     origin_ = offset_;
   } else if (size < sizeof(BlockHeader)) {
     return MediumDamaged(source_->device_name(), offset_, "block size");

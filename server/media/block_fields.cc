@@ -1,6 +1,5 @@
 #include "server/media/block_fields.h"
 
-#include "server/media/capstan_layout.h"
 #include "server/media/descriptor_codec.h"
 
 namespace capstan::media {
@@ -107,6 +106,31 @@ std::optional<std::vector<FamilySummary>> ParseFamiliesStream(Bytes content) {
                         .digest = entry.digest});
   }
   return families;
+}
+
+std::optional<std::vector<MediaMapEntry>> ParseMediaMapStream(Bytes content) {
+  if (content.size() < sizeof(MediaMapStream) + sizeof(StreamSeal)) {
+    return std::nullopt;
+  }
+  const auto head = LoadStruct<MediaMapStream>(content);
+  if (head.version != kStreamVersion || head.count < 2 ||
+      content.size() != sizeof(head) + head.count * sizeof(MediaMapEntry) + sizeof(StreamSeal)) {
+    return std::nullopt;
+  }
+  std::vector<MediaMapEntry> media;
+  for (std::size_t i = 0; i < head.count; ++i) {
+    media.push_back(
+        LoadStruct<MediaMapEntry>(content.subspan(sizeof(head) + i * sizeof(MediaMapEntry))));
+  }
+  return media;
+}
+
+std::optional<SpanStream> ParseSpanStream(Bytes content) {
+  if (content.size() != sizeof(SpanStream)) {
+    return std::nullopt;
+  }
+  const auto span = LoadStruct<SpanStream>(content);
+  return span.version == kStreamVersion ? std::optional(span) : std::nullopt;
 }
 
 }  // namespace capstan::media

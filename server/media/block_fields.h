@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "server/media/backup_set.h"
+#include "server/media/capstan_layout.h"
 #include "server/media/family_writer.h"
 #include "server/media/mtf_values.h"
 
@@ -28,5 +29,7 @@ bool GeometryIsSound(const TapeBlock& tape);
 std::optional<MediaHeader> ParseMediaSetStream(Bytes content, const MediaHeader& tape);
 std::optional<BackupSet> ParseDescriptorStream(Bytes content, bool is_final);
 std::optional<std::vector<FamilySummary>> ParseFamiliesStream(Bytes content);
+std::optional<std::vector<MediaMapEntry>> ParseMediaMapStream(Bytes content);
+std::optional<SpanStream> ParseSpanStream(Bytes content);
 
 }  // namespace capstan::media

@@ -11,7 +11,7 @@ namespace {
 
 bool StartsCoverage(BlockType type) {
   return type == BlockType::kTape || type == BlockType::kSet || type == BlockType::kFile ||
-         type == BlockType::kEndOfSet;
+         type == BlockType::kEndOfSet || type == BlockType::kEndOfMedium;
 }
 
 }  // namespace
@@ -44,6 +44,20 @@ Status BlockWalker::Consume(Bytes chunk) {
     pending_.erase(pending_.begin(), pending_.begin() + static_cast<std::ptrdiff_t>(taken_));
   }
   return OkStatus();
+}
+
+void BlockWalker::Restart() {
+  Interrupt();
+  stopped_ = false;
+  offset_ = 0;
+  frame_size_ = 0;
+}
+
+void BlockWalker::Interrupt() {
+  offset_ += pending_.size();
+  pending_.clear();
+  collected_.clear();
+  ExpectBlock();
 }
 
 bool BlockWalker::CheckSeal(Bytes last_bytes) {

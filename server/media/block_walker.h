@@ -59,6 +59,10 @@ class BlockWalker {
 
   // No further byte is looked at.
   void Stop() { stopped_ = true; }
+  // Another medium begins.
+  void Restart();
+  // A hard filemark stands here: whatever was being walked does not go on. A block follows.
+  void Interrupt();
 
   // To be called from OnStreamData with a stream's last bytes: whether they end in a right seal.
   // The next seal's coverage then begins behind them.
@@ -74,6 +78,8 @@ class BlockWalker {
     return state_ == State::kStreamData ? stream_remaining_ : 0;
   }
   const std::string& device_name() const { return device_name_; }
+  // Whether nothing of a unit has arrived yet.
+  bool between_blocks() const { return at_block_start() && pending_.empty(); }
 
   // 3241, with device, byte and `what` in the hint.
   Status Damaged(std::uint64_t at, std::string_view what) const;

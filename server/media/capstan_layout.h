@@ -18,8 +18,8 @@ inline constexpr std::uint16_t kStreamVersion = 1;
 #pragma pack(push, 1)
 
 // The last bytes of every stream of ours. `covered` counts the bytes directly before `crc32c`, this
-// field included; they begin with the nearest TAPE, SSET, FILE or ESET block or behind the seal
-// before this one, whichever is later. Thus names, dates and private fields, which MTF's own
+// field included; they begin with the nearest TAPE, SSET, FILE, ESET or EOTM block or behind the
+// seal before this one, whichever is later. Thus names, dates and private fields, which MTF's own
 // checksums leave out, are protected as well.
 struct StreamSeal {
   std::uint64_t covered = 0;
@@ -106,6 +106,37 @@ struct IndexEntry {
 };
 static_assert(sizeof(IndexEntry) == 24);
 
+// CPMM, on the first ESET of a family that lies on more than one medium: `count` MediaMapEntry
+// follow, in the order of the media, then the seal. It tells on which medium a frame of CPIX is.
+struct MediaMapStream {
+  std::uint16_t version = kStreamVersion;
+  std::uint16_t count = 0;
+};
+struct MediaMapEntry {
+  std::uint16_t media_sequence_number = 0;
+  std::uint16_t reserved1 = 0;
+  std::uint32_t reserved2 = 0;
+  std::uint64_t frame_count = 0;  // on this medium
+  std::uint64_t payload_bytes = 0;
+};
+static_assert(sizeof(MediaMapEntry) == 24);
+
+// Where a set passes from one medium to the next. CPEM, on EOTM: what the family has held up to and
+// with this medium. CPCN, on the TAPE of the next one: the same numbers, of the media before it.
+struct SpanStream {
+  std::uint16_t version = kStreamVersion;
+  std::uint16_t media_sequence_number = 0;  // of the medium that it stands on
+  std::uint16_t set_number = 0;
+  std::uint16_t reserved1 = 0;
+  std::array<std::uint8_t, 16> backup_set_guid{};
+  std::uint64_t frame_count = 0;
+  std::uint64_t payload_bytes = 0;
+  std::uint32_t digest = 0;  // of the frame index so far
+  std::uint32_t reserved2 = 0;
+  StreamSeal seal{};
+};
+static_assert(sizeof(SpanStream) == 60);
+
 // CPSE, on the second ESET: nothing but the seal over it.
 struct SetEndStream {
   std::uint16_t version = kStreamVersion;
@@ -120,6 +151,7 @@ inline constexpr std::uint32_t kTransferSizeMin = 65536;
 inline constexpr std::uint32_t kTransferSizeMax = (1U << 24) - kPhysicalBlock;  // length: 24 bits
 inline constexpr std::uint64_t kSequenceMax = (std::uint64_t{1} << 40) - 1;
 inline constexpr std::uint64_t kDescriptorSizeMax = 32U << 20;
-inline constexpr std::uint16_t kFamilyCountMax = 64;  // as many devices as one statement may name
+inline constexpr std::uint16_t kMediaCountMax = 65535;  // of a family: a sequence number's 16 bits
+inline constexpr std::uint16_t kFamilyCountMax = 64;    // as many devices as one statement may name
 
 }  // namespace capstan::media

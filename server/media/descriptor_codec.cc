@@ -52,6 +52,7 @@ void EncodeFile(const BackupFile& file, v1::BackupFileDescriptor* out) {
   out->set_size_bytes(file.size_bytes);
   out->set_page_size(file.page_size);
   out->set_backup_size_bytes(file.backup_size_bytes);
+  out->set_frozen_state(file.frozen_state);
 }
 
 std::optional<BackupFile> DecodeFile(const v1::BackupFileDescriptor& in) {
@@ -66,7 +67,8 @@ std::optional<BackupFile> DecodeFile(const v1::BackupFileDescriptor& in) {
                     .size_bytes = in.size_bytes(),
                     .page_size = in.page_size(),
                     .backup_size_bytes = in.backup_size_bytes(),
-                    .unique_id = *unique_id};
+                    .unique_id = *unique_id,
+                    .frozen_state = in.frozen_state()};
 }
 
 bool IsPlausible(const v1::BackupSetDescriptor& in) {
@@ -85,6 +87,7 @@ void CopyScalars(const v1::BackupSetDescriptor& in, BackupSet* set) {
   set->kind = static_cast<SetKind>(in.kind());
   set->copy_only = in.copy_only();
   set->has_checksums = in.has_checksums();
+  set->is_snapshot = in.is_snapshot();
   set->compressed = in.compressed();
   set->user_name = in.user_name();
   set->server_name = in.server_name();
@@ -120,6 +123,7 @@ std::string EncodeDescriptor(const BackupSet& set) {
   out.set_kind(static_cast<v1::SetKind>(set.kind));
   out.set_copy_only(set.copy_only);
   out.set_has_checksums(set.has_checksums);
+  out.set_is_snapshot(set.is_snapshot);
   out.set_compressed(set.compressed);
   out.set_user_name(set.user_name);
   out.set_server_name(set.server_name);

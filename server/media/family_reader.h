@@ -5,13 +5,15 @@
 // and no amount of damage makes the reader allocate more than a constant. Errors are SQL Server's:
 // 3241 (malformed; the hint names device, byte and piece), 3242 (no MTF), 3243 (other MTF version),
 // 3239 (a codec or version of ours that is not known, or SQL Server's compressed container), 3143
-// (another program's medium or set), 3208/3256 (ends too early), 3254 (empty). Threads: one at a
-// time.
+// (another program's medium or set), 3208/3256 (ends too early), 3254 (empty). Of a family on
+// several media: 3249 (begins elsewhere), 3258, 3133, 3247 and 3232 (not the medium that follows).
+// Threads: one at a time.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -48,12 +50,15 @@ class FamilyVisitor {
   virtual Status OnSetEnd(const SetTrailer& trailer, const FamilySummary& seen) = 0;
 };
 
+// Whether the device can be given another medium.
+enum class Media { kOne, kSeveral };
+
 class FamilyReader {
  public:
   // `device_name` is for messages. Only the set at `position` (from 1) is reported; others are
   // walked.
   static std::unique_ptr<FamilyReader> Create(std::string device_name, std::uint16_t position,
-                                              FamilyVisitor* visitor);
+                                              FamilyVisitor* visitor, Media media = Media::kOne);
   virtual ~FamilyReader() = default;
 
   // The next bytes of the medium. A frame that lies within one chunk is handed out in place; one
@@ -67,12 +72,30 @@ class FamilyReader {
   // most `transfer_size_max`.
   virtual std::uint32_t next_read_size(std::uint32_t transfer_size_max) const = 0;
 
+  // Whether more reads may be under way than the next one: their sizes will be as that one's. Not
+  // in front of the frames of a medium, where they follow from what is found.
+  virtual bool may_read_ahead() const = 0;
+
   // True once the wanted set has been read to its end; what follows need not be read.
   virtual bool done() const = 0;
 
-  // The medium ended here. OK only if done(); otherwise 3254, 3208, 3256 or 3287.
+  // The device has met a hard filemark behind the bytes that were consumed. Whether a medium has
+  // those or soft ones shows behind its TAPE block.
+  virtual Status OnFilemark() = 0;
+
+  // The medium ended here. OK if done(), or if next_medium() is not 0; otherwise 3254, 3208, 3256
+  // or 3287.
+  virtual Status EndMedium() = 0;
+  // Not 0: this medium has ended as a full one does, and the set goes on on the family's medium of
+  // this sequence number. Consume expects that one's bytes, from its beginning.
+  virtual std::uint16_t next_medium() const = 0;
+
+  // Nothing follows any more. OK only if done(); otherwise as EndMedium.
   virtual Status Finish() = 0;
 };
+
+// A soft filemark as any medium could have it: what a MediumSource shows where a hard one stands.
+std::vector<std::byte> SoftFilemark();
 
 // Random access to a medium, for listing it without reading it all.
 class MediumSource {
@@ -84,11 +107,18 @@ class MediumSource {
   // Fills all of `target` from `offset` unless the medium ends first; returns how much it filled.
   // Offsets never decrease on a forward-only medium.
   virtual Result<std::size_t> ReadAt(std::uint64_t offset, std::span<std::byte> target) = 0;
+  // Goes to the next filemark behind `offset` without reading what is in between, if the medium is
+  // one where that saves anything. The offset at which it then stands; what was left out has none.
+  virtual Result<std::optional<std::uint64_t>> SkipToFilemark(std::uint64_t /*offset*/) {
+    return std::optional<std::uint64_t>();
+  }
 };
 
 struct SetListing {
   BackupSet set;
   bool complete = true;                 // it has its end-of-set block
+  bool continued = false;               // it began on an earlier medium of the family
+  bool continues = false;               // it goes on on the next medium, where its end is
   bool foreign = false;                 // not written by Capstan: only the SSET's fields are there
   std::uint64_t set_offset = 0;         // of its SSET
   std::vector<FamilySummary> families;  // empty if incomplete

@@ -2,31 +2,48 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
 #include <limits>
 #include <utility>
 
 #include "server/media/frame.h"
 #include "server/media/frame_index.h"
+#include "server/media/medium_part.h"
 #include "server/media/set_composer.h"
 #include "server/messages/messages.h"
 
 namespace capstan::media {
 namespace {
 
+// How much of a trailer has been taken. It may have to be given up then, see EndMedium.
+struct TrailerProgress {
+  bool marked = false;      // the filemark in front of it, either kind
+  std::uint64_t bytes = 0;  // soft filemarks included
+};
+
 // Head, index and tail one after the other; the tail begins with the index's seal, which is known
 // once the index has gone by.
-class IndexedTrailer final : public TrailerStream {
+class IndexedTrailer final : public MediumPart {
  public:
-  IndexedTrailer(TrailerHead head, const FrameIndex* index, ByteVector tail)
-      : head_(std::move(head)), index_(index), tail_(std::move(tail)) {
+  IndexedTrailer(const MediaHeader& header, BackupSet final_set, TrailerFacts facts,
+                 const FrameIndex* index, TrailerProgress* progress)
+      : final_set_(std::move(final_set)),
+        facts_(std::move(facts)),
+        head_(ComposeTrailerHead(header, final_set_, facts_)),
+        index_(index),
+        progress_(progress) {
     crc_ = Crc32c(0, Bytes(head_.bytes).subspan(head_.index_covered_from));
+    // The soft filemark stands in front of the first ESET.
+    ComposeTail(facts_.form.hard_filemarks ? facts_.offset / facts_.form.block_size + 2
+                                           : facts_.offset / kPhysicalBlock + 1);
   }
 
-  std::uint64_t size_bytes() const override {
-    return head_.bytes.size() + index_->size_bytes() + tail_.size();
-  }
+  std::uint64_t size_bytes() const override { return index_end() + tail_.size(); }
 
   std::size_t Fill(std::span<std::byte> target) override {
+    if (hard() && marks_taken_ == 0) {
+      return 0;
+    }
     std::size_t filled = 0;
     while (filled < target.size() && position_ < size_bytes()) {
       const Bytes piece = NextPiece();
@@ -38,12 +55,44 @@ class IndexedTrailer final : public TrailerStream {
       filled += size;
       position_ += size;
     }
+    progress_->marked = true;
+    progress_->bytes = position_;
     return filled;
   }
 
+  bool TakeFilemark() override {
+    const bool at_mark = marks_taken_ == 0 || (marks_taken_ == 1 && position_ == size_bytes());
+    if (!hard() || !at_mark) {
+      return false;
+    }
+    ++marks_taken_;
+    progress_->marked = true;
+    return true;
+  }
+
+  void SetPosition(std::uint64_t block) override {
+    if (marks_taken_ == 1 && position_ == 0) {
+      ComposeTail(block);
+    }
+  }
+
  private:
+  bool hard() const { return facts_.form.hard_filemarks; }
   std::uint64_t index_end() const { return head_.bytes.size() + index_->size_bytes(); }
   bool InIndex() const { return position_ >= head_.bytes.size() && position_ < index_end(); }
+
+  void ComposeTail(std::uint64_t end_of_set_pba) {
+    const std::uint32_t unit = hard() ? facts_.form.block_size : kPhysicalBlock;
+    StreamSeal seal;
+    seal.covered = index_end() - head_.index_covered_from + sizeof(seal.covered);
+    tail_.clear();
+    AppendBytes(&tail_, AsBytes(seal));
+    AppendBytes(&tail_,
+                ComposeTrailerTail(final_set_, facts_,
+                                   {.end_of_set_pba = end_of_set_pba,
+                                    .set_map_pba = end_of_set_pba + head_.set_map_offset / unit},
+                                   index_end() + sizeof(seal)));
+  }
 
   Bytes NextPiece() {
     if (position_ < head_.bytes.size()) {
@@ -64,33 +113,50 @@ class IndexedTrailer final : public TrailerStream {
     std::memcpy(tail_.data() + kCrcOffset, &crc, sizeof(crc));
   }
 
+  const BackupSet final_set_;
+  const TrailerFacts facts_;
   const TrailerHead head_;
   const FrameIndex* const index_;
+  TrailerProgress* const progress_;
   ByteVector tail_;
+  int marks_taken_ = 0;
   std::uint64_t position_ = 0;
   std::uint32_t crc_ = 0;
 };
 
+// What stands in front of the frames. With hard filemarks the SSET learns where it is.
+class PreamblePart final : public SegmentedPart {
+ public:
+  PreamblePart(std::vector<PartSegment> segments, std::function<ByteVector(std::uint64_t)> set_head)
+      : SegmentedPart(std::move(segments)), set_head_(std::move(set_head)) {}
+  void SetPosition(std::uint64_t block) override { Replace(1, set_head_(block)); }
+
+ private:
+  const std::function<ByteVector(std::uint64_t)> set_head_;
+};
+
 class MtfFamilyWriter final : public FamilyWriter {
  public:
-  MtfFamilyWriter(MediaHeader header, std::uint32_t transfer_size, ByteVector preamble,
-                  FrameComposer composer)
+  MtfFamilyWriter(MediaHeader header, BackupSet set, const MediumForm& form, FrameComposer composer)
       : header_(std::move(header)),
-        transfer_size_(transfer_size),
-        preamble_(std::move(preamble)),
+        set_(std::move(set)),
+        form_(form),
         composer_(std::move(composer)) {}
 
-  std::span<const std::byte> preamble() const override { return preamble_; }
+  // Composes what the current medium begins with.
+  Status BeginMedium(bool only_end_follows);
+
+  std::unique_ptr<MediumPart> Preamble() override;
   FrameGeometry geometry() const override { return composer_.geometry(); }
 
   std::uint64_t SealFrame(std::span<std::byte> buffer, const FrameExtent& extent) override {
     const std::uint64_t offset = trailer_offset();
     const std::uint64_t number = index_.summary().frame_count;
-    composer_.Seal(
-        buffer, extent,
-        {.fla = (offset - kFirstSetOffset) / kFormatLogicalBlock,
-         .control_block_id = static_cast<std::uint32_t>(kFirstFrameControlBlockId + number),
-         .file_id = static_cast<std::uint32_t>(number + 1)});
+    composer_.Seal(buffer, extent,
+                   {.fla = set_head_facts_.fla + (offset - set_offset_) / kFormatLogicalBlock,
+                    .control_block_id =
+                        static_cast<std::uint32_t>(kFirstFrameControlBlockId + frames_on_medium()),
+                    .file_id = static_cast<std::uint32_t>(number + 1)});
     index_.Add(extent);
     return offset;
   }
@@ -101,22 +167,129 @@ class MtfFamilyWriter final : public FamilyWriter {
     return summary;
   }
 
+  std::uint64_t frames_on_medium() const override {
+    return index_.summary().frame_count - before_.frame_count;
+  }
+  const MediaHeader& header() const override { return header_; }
   std::uint64_t trailer_offset() const override {
-    return preamble_.size() + index_.summary().frame_count * transfer_size_;
+    return set_offset_ + set_head_.size() + frames_on_medium() * set_.transfer_size;
   }
 
-  Result<std::unique_ptr<TrailerStream>> Trailer(const BackupSet& final_set,
-                                                 std::span<const FamilySummary> families) override;
+  Result<std::unique_ptr<MediumPart>> Trailer(const BackupSet& final_set,
+                                              std::span<const FamilySummary> families) override;
+  std::unique_ptr<MediumPart> EndMedium() override;
+  Status NextMedium(bool only_end_follows) override;
 
  private:
   Status CheckFamilies(std::span<const FamilySummary> families) const;
+  MediaMapEntry MapEntry() const;
 
-  const MediaHeader header_;
-  const std::uint32_t transfer_size_;
-  const ByteVector preamble_;
+  // Constant but for the sequence number.
+  MediaHeader header_;
+  const BackupSet set_;
+  const MediumForm form_;
   FrameComposer composer_;
   FrameIndex index_;
+
+  // Of the media before this one.
+  FamilySummary before_;
+  std::vector<MediaMapEntry> full_media_;
+  std::uint64_t first_set_pba_ = 0;
+
+  // Of this one.
+  ByteVector tape_;
+  ByteVector set_head_;
+  SetHeadFacts set_head_facts_;
+  std::uint64_t set_offset_ = 0;
+  TrailerProgress trailer_;
 };
+
+Status MtfFamilyWriter::BeginMedium(bool only_end_follows) {
+  const bool continued = header_.media_sequence_number > 1;
+  const SpanStream span = MakeSpan(set_, header_.media_sequence_number, before_);
+  CAPSTAN_ASSIGN_OR_RETURN(tape_, ComposeTape(header_, set_, form_, continued ? &span : nullptr));
+  set_offset_ = tape_.size() + (form_.hard_filemarks ? 0 : kPhysicalBlock);
+  set_head_facts_ = {.pba = form_.hard_filemarks ? set_offset_ / form_.block_size + 1
+                                                 : set_offset_ / kPhysicalBlock,
+                     .fla = before_.frame_count * (set_.transfer_size / kFormatLogicalBlock),
+                     .continued = continued,
+                     .only_end_follows = only_end_follows};
+  CAPSTAN_ASSIGN_OR_RETURN(set_head_, ComposeSetHead(set_, form_, set_head_facts_));
+  if (!continued) {
+    first_set_pba_ = set_head_facts_.pba;
+  }
+  trailer_ = {};
+  return OkStatus();
+}
+
+std::unique_ptr<MediumPart> MtfFamilyWriter::Preamble() {
+  if (form_.hard_filemarks) {
+    const auto set_head = [this](std::uint64_t block) {
+      set_head_facts_.pba = block;
+      if (!set_head_facts_.continued) {
+        first_set_pba_ = block;
+      }
+      // It was composed before, and a number in it cannot make it fail.
+      return std::move(ComposeSetHead(set_, form_, set_head_facts_)).value();
+    };
+    return std::make_unique<PreamblePart>(
+        std::vector<PartSegment>{{.bytes = tape_}, {.behind_filemark = true, .bytes = set_head_}},
+        set_head);
+  }
+  ByteVector bytes = tape_;
+  AppendFilemark(&bytes, 1, static_cast<std::uint32_t>(bytes.size() / kPhysicalBlock), {});
+  AppendBytes(&bytes, set_head_);
+  return std::make_unique<SegmentedPart>(std::vector<PartSegment>{{.bytes = std::move(bytes)}});
+}
+
+MediaMapEntry MtfFamilyWriter::MapEntry() const {
+  return {.media_sequence_number = header_.media_sequence_number,
+          .frame_count = frames_on_medium(),
+          .payload_bytes = index_.summary().payload_bytes - before_.payload_bytes};
+}
+
+// MTF 1.00a, "Normal EOM processing": filemark unless one was just written, EOTM, filemark.
+std::unique_ptr<MediumPart> MtfFamilyWriter::EndMedium() {
+  ByteVector end =
+      ComposeEndOfMedium(form_, MakeSpan(set_, header_.media_sequence_number, index_.summary()));
+  if (form_.hard_filemarks) {
+    const bool behind_mark = trailer_.marked && trailer_.bytes == 0;
+    return std::make_unique<SegmentedPart>(
+        std::vector<PartSegment>{{.behind_filemark = !behind_mark, .bytes = std::move(end)},
+                                 {.behind_filemark = true, .bytes = {}}});
+  }
+  const auto block_at = static_cast<std::uint32_t>(trailer_offset() / kPhysicalBlock);
+  std::vector<std::uint32_t> marks = {1};
+  if (trailer_.bytes > 0) {
+    marks.push_back(block_at);
+  }
+  ByteVector bytes;
+  const auto here = [&] {
+    return static_cast<std::uint32_t>(block_at + (trailer_.bytes + bytes.size()) / kPhysicalBlock);
+  };
+  const auto append_mark = [&] {
+    const std::uint32_t block = here();
+    AppendFilemark(&bytes, static_cast<std::uint32_t>(marks.size() + 1), block, marks);
+    marks.push_back(block);
+  };
+  if (trailer_.bytes != kPhysicalBlock) {
+    append_mark();
+  }
+  AppendBytes(&bytes, end);
+  append_mark();
+  return std::make_unique<SegmentedPart>(std::vector<PartSegment>{{.bytes = std::move(bytes)}});
+}
+
+Status MtfFamilyWriter::NextMedium(bool only_end_follows) {
+  if (header_.media_sequence_number == kMediaCountMax) {
+    return Error(Code::kOutOfRange, "a media family cannot have more than {} media",
+                 kMediaCountMax);
+  }
+  full_media_.push_back(MapEntry());
+  before_ = index_.summary();
+  ++header_.media_sequence_number;
+  return BeginMedium(only_end_follows);
+}
 
 Status MtfFamilyWriter::CheckFamilies(std::span<const FamilySummary> families) const {
   const FamilySummary own = summary();
@@ -131,35 +304,36 @@ Status MtfFamilyWriter::CheckFamilies(std::span<const FamilySummary> families) c
   return OkStatus();
 }
 
-Result<std::unique_ptr<TrailerStream>> MtfFamilyWriter::Trailer(
+Result<std::unique_ptr<MediumPart>> MtfFamilyWriter::Trailer(
     const BackupSet& final_set, std::span<const FamilySummary> families) {
   CAPSTAN_RETURN_IF_ERROR(CheckFamilies(families));
-  const TrailerFacts facts{.offset = trailer_offset(),
-                           .frame_count = index_.summary().frame_count,
-                           .families = families};
-  TrailerHead head = ComposeTrailerHead(header_, final_set, facts);
-  const std::size_t seal_start = head.bytes.size() + index_.size_bytes();
-
-  StreamSeal seal;
-  seal.covered = seal_start - head.index_covered_from + sizeof(seal.covered);
-  ByteVector tail;
-  AppendBytes(&tail, AsBytes(seal));
-  AppendBytes(&tail, ComposeTrailerTail(final_set, facts, head.set_map_block,
-                                        facts.offset + seal_start + sizeof(seal)));
-  if ((facts.offset + seal_start + tail.size()) / kPhysicalBlock >
-      std::numeric_limits<std::uint32_t>::max()) {
+  TrailerFacts facts{.form = form_,
+                     .offset = trailer_offset(),
+                     .frame_count = index_.summary().frame_count,
+                     .frames_on_medium = frames_on_medium(),
+                     .set_pba = first_set_pba_,
+                     .families = {families.begin(), families.end()}};
+  if (!full_media_.empty()) {
+    facts.media = full_media_;
+    facts.media.push_back(MapEntry());
+  }
+  trailer_ = {};
+  auto trailer =
+      std::make_unique<IndexedTrailer>(header_, final_set, std::move(facts), &index_, &trailer_);
+  if (!form_.hard_filemarks && (trailer_offset() + trailer->size_bytes()) / kPhysicalBlock >
+                                   std::numeric_limits<std::uint32_t>::max()) {
     return Error(Code::kOutOfRange, "a media family of {} bytes is larger than MTF can address",
-                 facts.offset)
+                 trailer_offset())
         .WithHint("back up to more devices");
   }
-  return std::unique_ptr<TrailerStream>(
-      std::make_unique<IndexedTrailer>(std::move(head), &index_, std::move(tail)));
+  return std::unique_ptr<MediumPart>(std::move(trailer));
 }
 
 }  // namespace
 
 Result<std::unique_ptr<FamilyWriter>> FamilyWriter::Create(const MediaHeader& header,
-                                                           const BackupSet& set) {
+                                                           const BackupSet& set,
+                                                           const MediumForm& form) {
   if (set.transfer_size < kTransferSizeMin || set.transfer_size > kTransferSizeMax ||
       set.transfer_size % kPhysicalBlock != 0) {
     return SqlError(3250, set.transfer_size, "MAXTRANSFERSIZE");
@@ -169,10 +343,10 @@ Result<std::unique_ptr<FamilyWriter>> FamilyWriter::Create(const MediaHeader& he
     return Error(Code::kInvalidArgument, "unable to compose set {} of family {} of {}",
                  set.position, header.family_number, header.family_count);
   }
-  CAPSTAN_ASSIGN_OR_RETURN(ByteVector preamble, ComposePreamble(header, set));
   CAPSTAN_ASSIGN_OR_RETURN(FrameComposer composer, FrameComposer::Create(set));
-  return std::unique_ptr<FamilyWriter>(std::make_unique<MtfFamilyWriter>(
-      header, set.transfer_size, std::move(preamble), std::move(composer)));
+  auto writer = std::make_unique<MtfFamilyWriter>(header, set, form, std::move(composer));
+  CAPSTAN_RETURN_IF_ERROR(writer->BeginMedium(false));
+  return std::unique_ptr<FamilyWriter>(std::move(writer));
 }
 
 }  // namespace capstan::media

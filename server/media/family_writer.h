@@ -1,8 +1,14 @@
-// FamilyWriter: composes one media family of a new medium. It makes bytes and does no I/O.
+// FamilyWriter: composes one media family, from a new medium on. It makes bytes and does no I/O.
 //
 //   preamble   TAPE filemark SSET VOLB DIRB DIRB          multiple of 4096 bytes
 //   frames     FILE frame header, payload, padding        each exactly one transfer size
 //   trailer    filemark ESET index set-map ESET filemark  multiple of 4096 bytes
+//
+// On a disk filemarks are blocks among the bytes; on a tape they are something that the device
+// writes, and MediumPart says where. A medium may be full before the family is complete:
+//
+//   medium 1   preamble frames...                         EndMedium: filemark EOTM filemark
+//   medium 2   NextMedium; preamble frames... trailer
 //
 // The caller reads the payload straight into a transfer buffer at geometry().payload_offset, then
 // has SealFrame put the frame around it. Format: server/media/format.md. Threads: one at a time per
@@ -50,13 +56,32 @@ struct FamilySummary {
 // CRC32C (Castagnoli) of `data`, continuing from `seed` (0 at the start).
 std::uint32_t Crc32c(std::uint32_t seed, std::span<const std::byte> data);
 
-// Hands out the end of a family piece by piece, since the frame index grows with the database.
-class TrailerStream {
+// How the device that a medium is in keeps filemarks.
+struct MediumForm {
+  // Filemarks are written by the device and stand between the bytes, not among them.
+  bool hard_filemarks = false;
+  // Of the device: what its positions count, in bytes. Used with hard filemarks alone.
+  std::uint32_t block_size = kPhysicalBlock;
+  // What the TAPE block says a soft filemark takes, in units of 512 bytes; 0 = filemarks are hard.
+  std::uint16_t soft_filemark_units = kPhysicalBlock / 512;
+};
+
+// Hands out a part of a medium piece by piece, as large as the caller likes:
+//
+//   while not done: if TakeFilemark() write a filemark, otherwise Fill and write what it gave.
+class MediumPart {
  public:
-  virtual ~TrailerStream() = default;
+  virtual ~MediumPart() = default;
+  // Of all its bytes; hard filemarks are none.
   virtual std::uint64_t size_bytes() const = 0;
-  // Fills up to target.size() bytes (a multiple of 4096); returns how many, 0 at the end.
+  // Fills up to target.size() bytes (a multiple of the physical block); returns how many: 0 in
+  // front of a hard filemark and at the end.
   virtual std::size_t Fill(std::span<std::byte> target) = 0;
+  // True if a hard filemark stands here; the part is then behind it.
+  virtual bool TakeFilemark() { return false; }
+  // After TakeFilemark: the device's position there, for MTF's physical block addresses. Without
+  // it they are counted from the beginning of the medium.
+  virtual void SetPosition(std::uint64_t /*block*/) {}
 };
 
 class FamilyWriter {
@@ -64,10 +89,12 @@ class FamilyWriter {
   // Error 3244 if the names do not fit a descriptor block, 3250 for a transfer size that is not a
   // multiple of 4096 from 65536 to 16773120. Composes the first set of a new medium.
   static Result<std::unique_ptr<FamilyWriter>> Create(const MediaHeader& header,
-                                                      const BackupSet& set);
+                                                      const BackupSet& set,
+                                                      const MediumForm& form = {});
   virtual ~FamilyWriter() = default;
 
-  virtual std::span<const std::byte> preamble() const = 0;
+  // What stands in front of the frames of this medium. The FamilyWriter must outlive the part.
+  virtual std::unique_ptr<MediumPart> Preamble() = 0;
   virtual FrameGeometry geometry() const = 0;
 
   // Puts header and padding around the payload at buffer[payload_offset, +extent.length), gives the
@@ -77,15 +104,28 @@ class FamilyWriter {
   // in some thousand frames, for the index (24 bytes per frame).
   virtual std::uint64_t SealFrame(std::span<std::byte> buffer, const FrameExtent& extent) = 0;
 
+  // Of the family, over all its media.
   virtual FamilySummary summary() const = 0;
-  // Byte offset at which the trailer begins.
+  // Frames on this medium.
+  virtual std::uint64_t frames_on_medium() const = 0;
+  // Of this medium.
+  virtual const MediaHeader& header() const = 0;
+  // Byte offset at which the trailer begins, on this medium.
   virtual std::uint64_t trailer_offset() const = 0;
 
   // After the last frame. `final_set` has the finish date and the sizes; `families` is everybody's
   // summary, this family's own among them. kOutOfRange beyond 16 TiB, which is as far as MTF's
-  // 32-bit filemark entries reach. The FamilyWriter must outlive the stream.
-  virtual Result<std::unique_ptr<TrailerStream>> Trailer(
-      const BackupSet& final_set, std::span<const FamilySummary> families) = 0;
+  // 32-bit filemark entries reach. The FamilyWriter must outlive the part.
+  virtual Result<std::unique_ptr<MediumPart>> Trailer(const BackupSet& final_set,
+                                                      std::span<const FamilySummary> families) = 0;
+
+  // This medium is full: what ends it, behind the preamble, a frame, or whatever of the trailer has
+  // been taken. A trailer that was begun counts for nothing then. The part's size is the same
+  // wherever it comes, or less.
+  virtual std::unique_ptr<MediumPart> EndMedium() = 0;
+  // Goes over to the family's next medium, which begins with its Preamble(). `only_end_follows`:
+  // there are no more frames.
+  virtual Status NextMedium(bool only_end_follows) = 0;
 };
 
 }  // namespace capstan::media

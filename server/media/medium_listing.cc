@@ -171,8 +171,16 @@ Status Lister::WalkBlock(const BlockPosition& block) {
       break;
     case BlockType::kFile:
       if (frame_size_ != 0) {
-        cursor_.ContinueAt(block.offset + frame_size_);
+        CAPSTAN_ASSIGN_OR_RETURN(const std::optional<std::uint64_t> filemark,
+                                 source_->SkipToFilemark(block.offset));
+        cursor_.ContinueAt(filemark.value_or(block.offset + frame_size_));
         return OkStatus();
+      }
+      break;
+    case BlockType::kEndOfMedium:
+      if (in_set_) {
+        sets_.back().continues = true;
+        in_set_ = false;
       }
       break;
     case BlockType::kEndOfSet:
@@ -198,6 +206,7 @@ Status Lister::BeginSet(const BlockPosition& block) {
   listing.set = ParseSet(bytes);
   listing.foreign = fixed.software_vendor_id != kSoftwareVendorId;
   listing.complete = false;
+  listing.continued = (fixed.header.attributes & kContinuation) != 0;
   listing.set_offset = block.offset;
   in_set_ = true;
   frame_size_ = 0;
@@ -335,6 +344,12 @@ Result<std::vector<std::uint32_t>> ReadMarks(MediumSource& source) {
 }
 
 }  // namespace
+
+std::vector<std::byte> SoftFilemark() {
+  ByteVector mark;
+  AppendFilemark(&mark, 1, 0, {});
+  return mark;
+}
 
 Result<MediaHeader> ReadLabel(MediumSource& source) {
   CAPSTAN_ASSIGN_OR_RETURN(Label label, Lister(&source).ReadLabel());

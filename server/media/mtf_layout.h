@@ -29,6 +29,7 @@ enum class BlockType : std::uint32_t {
   kDirectory = FourCc("DIRB"),
   kFile = FourCc("FILE"),
   kEndOfSet = FourCc("ESET"),
+  kEndOfMedium = FourCc("EOTM"),
   kSoftFilemark = FourCc("SFMB"),
 };
 static_assert(static_cast<std::uint32_t>(BlockType::kTape) == 0x45504154);
@@ -44,6 +45,9 @@ enum class StreamType : std::uint32_t {
   kFrame = FourCc("CPFR"),
   kFamilies = FourCc("CPFS"),
   kFrameIndex = FourCc("CPIX"),
+  kMediaMap = FourCc("CPMM"),
+  kContinued = FourCc("CPCN"),
+  kMediumEnd = FourCc("CPEM"),
   kSetEnd = FourCc("CPSE"),
 };
 
@@ -56,7 +60,11 @@ inline constexpr std::uint8_t kCatalogType1Version = 2;  // in SSET
 inline constexpr std::uint16_t kCatalogType1 = 1;        // in TAPE
 inline constexpr std::int8_t kTimeZoneUnset = 127;
 
-inline constexpr std::uint32_t kTapeHasSetMap = 1U << 16;  // block attribute
+// Block attributes. MTF 1.00a numbers bits anew for every type of block.
+inline constexpr std::uint32_t kContinuation = 1;          // TAPE, SSET, VOLB, DIRB
+inline constexpr std::uint32_t kEndOfSetAtEom = 1U << 3;   // SSET: only its end comes here
+inline constexpr std::uint32_t kTapeHasSetMap = 1U << 16;  // TAPE
+inline constexpr std::uint32_t kEotmHasNoEset = 1U << 16;  // EOTM
 inline constexpr std::uint32_t kTapeSoftFilemarks = 1;     // TAPE attributes
 inline constexpr std::uint32_t kTapeDescriptionIsLabel = 2;
 inline constexpr std::uint32_t kSetCopy = 2;  // SSET and ESET attributes
@@ -190,6 +198,13 @@ struct EndOfSetBlock {
   MtfDate date{};
 };
 static_assert(sizeof(EndOfSetBlock) == 85);
+
+// MTF 1.00a, "End Of Tape Marker": behind the last thing that fits on a medium.
+struct EndOfMediumBlock {
+  BlockHeader header{.type = BlockType::kEndOfMedium};
+  std::uint64_t last_eset_pba = 0;
+};
+static_assert(sizeof(EndOfMediumBlock) == 60);
 
 struct SoftFilemarkHeader {
   BlockHeader header{.type = BlockType::kSoftFilemark};

@@ -1,5 +1,6 @@
 #include "server/media/set_composer.h"
 
+#include <algorithm>
 #include <array>
 #include <string>
 
@@ -32,49 +33,23 @@ Status AppendChecked(ByteVector* out, const Block& block, const VariablePart& va
   return OkStatus();
 }
 
-Status AppendTape(ByteVector* out, const MediaHeader& header, const BackupSet& set) {
-  TapeBlock block{.media_family_id = header.media_family_id,
-                  .attributes = kTapeSoftFilemarks |
-                                (header.description_is_label ? kTapeDescriptionIsLabel : 0),
-                  .media_sequence_number = header.media_sequence_number,
-                  .soft_filemark_units = kPhysicalBlock / 512,
-                  .catalog_type = kCatalogType1,
-                  .format_logical_block = kFormatLogicalBlock,
-                  .software_vendor_id = header.software_vendor_id,
-                  .date = LocalDate(set, header.date_unix_s),
-                  .mtf_major = kMtfMajor};
-  block.header.attributes = kTapeHasSetMap;
-  block.header.string_type = kStringUtf16;
-  VariablePart variable(sizeof(block));
-  block.name = variable.AddString(header.name);
-  block.description = variable.AddString(header.description);
-  block.software_name = variable.AddString(header.software_name);
-  const std::size_t start = out->size();
-  CAPSTAN_RETURN_IF_ERROR(AppendChecked(out, block, variable));
-
-  MediaSetStream stream{.compressed = header.compressed ? std::uint16_t{1} : std::uint16_t{0},
-                        .media_set_id = header.media_set_id.bytes,
-                        .family_count = header.family_count,
-                        .family_number = header.family_number,
-                        .mirror_count = header.mirror_count,
-                        .date_unix_s = header.date_unix_s};
-  AppendSealedStream(out, StreamType::kMediaSet,
-                     AsBytes(stream).first(sizeof(stream) - sizeof(StreamSeal)), start);
-  AppendPad(out, kPhysicalBlock);
-  return OkStatus();
+std::uint32_t HeadAttributes(const SetHeadFacts& facts) {
+  return facts.continued ? kContinuation : 0;
 }
 
-Status AppendSet(ByteVector* out, const BackupSet& set) {
+Status AppendSet(ByteVector* out, const BackupSet& set, const SetHeadFacts& facts) {
   SetBlock block{.attributes = SetAttributes(set),
                  .software_vendor_id = kSoftwareVendorId,
                  .set_number = set.position,
-                 .pba = out->size() / kPhysicalBlock,
+                 .pba = facts.pba,
                  .date = LocalDate(set, set.start_unix_s),
                  .software_major = static_cast<std::uint8_t>(set.software_major),
                  .software_minor = static_cast<std::uint8_t>(set.software_minor),
                  .time_zone = set.time_zone_quarter_hours,
                  .mtf_minor = kMtfMinor,
                  .catalog_version = kCatalogType1Version};
+  block.header.attributes = HeadAttributes(facts) | (facts.only_end_follows ? kEndOfSetAtEom : 0);
+  block.header.fla = facts.fla;
   block.header.string_type = kStringUtf16;
   VariablePart variable(sizeof(block));
   const SetOsData os_data{.backup_set_guid = set.backup_set_guid.bytes,
@@ -98,10 +73,11 @@ ByteVector DescriptorContent(const BackupSet& set, bool is_final) {
   return content;
 }
 
-// `set_start` is where the SSET stands, from which the descriptor's seal covers.
-Status AppendVolume(ByteVector* out, const BackupSet& set, std::size_t set_start) {
+// The descriptor's seal covers from the SSET on, with which `out` begins.
+Status AppendVolume(ByteVector* out, const BackupSet& set, const SetHeadFacts& facts) {
   VolumeBlock block{.attributes = kVolumeIsDriveLetter, .date = LocalDate(set, set.start_unix_s)};
-  block.header.fla = (out->size() - set_start) / kFormatLogicalBlock;
+  block.header.attributes = HeadAttributes(facts);
+  block.header.fla = facts.fla + out->size() / kFormatLogicalBlock;
   block.header.control_block_id = 1;
   block.header.string_type = kStringUtf16;
   VariablePart variable(sizeof(block));
@@ -117,7 +93,7 @@ Status AppendVolume(ByteVector* out, const BackupSet& set, std::size_t set_start
                  "unable to describe {} files of database '{}' on a medium", set.files.size(),
                  set.database_name);
   }
-  AppendSealedStream(out, StreamType::kDescriptor, content, set_start);
+  AppendSealedStream(out, StreamType::kDescriptor, content, 0);
   AppendPad(out, kFormatLogicalBlock);
   return OkStatus();
 }
@@ -134,17 +110,18 @@ std::string DirectoryComponent(const std::string& database_name) {
 struct DirectoryEntry {
   std::uint32_t directory_id;
   std::string name;  // empty: the root
-  std::size_t set_start;
 };
 
-Status AppendDirectory(ByteVector* out, const BackupSet& set, const DirectoryEntry& entry) {
+Status AppendDirectory(ByteVector* out, const BackupSet& set, const DirectoryEntry& entry,
+                       const SetHeadFacts& facts) {
   const MtfDate date = LocalDate(set, set.start_unix_s);
   DirectoryBlock block{.modified = date,
                        .created = date,
                        .backed_up = date,
                        .accessed = date,
                        .directory_id = entry.directory_id};
-  block.header.fla = (out->size() - entry.set_start) / kFormatLogicalBlock;
+  block.header.attributes = HeadAttributes(facts);
+  block.header.fla = facts.fla + out->size() / kFormatLogicalBlock;
   block.header.control_block_id = entry.directory_id + 1;
   block.header.string_type = kStringUtf16;
   VariablePart variable(sizeof(block));
@@ -166,15 +143,15 @@ void AppendEndOfSet(ByteVector* out, const BackupSet& set, std::uint32_t control
 }
 
 std::uint32_t EndOfSetControlBlockId(const TrailerFacts& facts) {
-  return static_cast<std::uint32_t>(kFirstFrameControlBlockId + facts.frame_count);
+  return static_cast<std::uint32_t>(kFirstFrameControlBlockId + facts.frames_on_medium);
 }
 
-// Type 1 set map: one set of one volume.
+// Type 1 set map: one set of one volume, both on the family's first medium.
 ByteVector SetMapContent(const MediaHeader& header, const BackupSet& set,
                          const TrailerFacts& facts) {
-  SetMapEntry entry{.media_sequence_number = header.media_sequence_number,
+  SetMapEntry entry{.media_sequence_number = 1,
                     .set_attributes = SetAttributes(set),
-                    .set_pba = kFirstSetOffset / kPhysicalBlock,
+                    .set_pba = facts.set_pba,
                     .set_number = set.position,
                     .directory_count = 2,
                     .file_count = static_cast<std::uint32_t>(facts.frame_count),
@@ -190,7 +167,7 @@ ByteVector SetMapContent(const MediaHeader& header, const BackupSet& set,
   entry.user_name = strings.AddString(set.user_name);
   entry.length = static_cast<std::uint16_t>(strings.end());
 
-  SetMapVolume volume{.media_sequence_number = header.media_sequence_number,
+  SetMapVolume volume{.media_sequence_number = 1,
                       .fla = 1,
                       .attributes = kVolumeIsDriveLetter,
                       .date = LocalDate(set, set.start_unix_s)};
@@ -209,7 +186,7 @@ ByteVector SetMapContent(const MediaHeader& header, const BackupSet& set,
   return content;
 }
 
-ByteVector FamiliesContent(std::span<const FamilySummary> families) {
+ByteVector FamiliesContent(const std::vector<FamilySummary>& families) {
   ByteVector content;
   AppendBytes(&content,
               AsBytes(FamiliesStream{.count = static_cast<std::uint16_t>(families.size())}));
@@ -222,18 +199,80 @@ ByteVector FamiliesContent(std::span<const FamilySummary> families) {
   return content;
 }
 
+ByteVector MediaMapContent(const std::vector<MediaMapEntry>& media) {
+  ByteVector content;
+  AppendBytes(&content, AsBytes(MediaMapStream{.count = static_cast<std::uint16_t>(media.size())}));
+  for (const MediaMapEntry& entry : media) {
+    AppendBytes(&content, AsBytes(entry));
+  }
+  return content;
+}
+
+void AppendSpan(ByteVector* out, StreamType type, const SpanStream& span,
+                std::size_t covered_from) {
+  AppendSealedStream(out, type, AsBytes(span).first(sizeof(span) - sizeof(StreamSeal)),
+                     covered_from);
+}
+
 }  // namespace
 
-Result<ByteVector> ComposePreamble(const MediaHeader& header, const BackupSet& set) {
+std::uint32_t PhysicalBlock(const MediumForm& form) {
+  return form.hard_filemarks ? std::max(form.block_size, kPhysicalBlock) : kPhysicalBlock;
+}
+
+SpanStream MakeSpan(const BackupSet& set, std::uint16_t media_sequence_number,
+                    const FamilySummary& before) {
+  return {.media_sequence_number = media_sequence_number,
+          .set_number = set.position,
+          .backup_set_guid = set.backup_set_guid.bytes,
+          .frame_count = before.frame_count,
+          .payload_bytes = before.payload_bytes,
+          .digest = before.digest};
+}
+
+Result<ByteVector> ComposeTape(const MediaHeader& header, const BackupSet& set,
+                               const MediumForm& form, const SpanStream* continued) {
+  TapeBlock block{.media_family_id = header.media_family_id,
+                  .attributes = (form.soft_filemark_units != 0 ? kTapeSoftFilemarks : 0) |
+                                (header.description_is_label ? kTapeDescriptionIsLabel : 0),
+                  .media_sequence_number = header.media_sequence_number,
+                  .soft_filemark_units = form.soft_filemark_units,
+                  .catalog_type = kCatalogType1,
+                  .format_logical_block = kFormatLogicalBlock,
+                  .software_vendor_id = header.software_vendor_id,
+                  .date = LocalDate(set, header.date_unix_s),
+                  .mtf_major = kMtfMajor};
+  block.header.attributes = kTapeHasSetMap | (continued != nullptr ? kContinuation : 0);
+  block.header.string_type = kStringUtf16;
+  VariablePart variable(sizeof(block));
+  block.name = variable.AddString(header.name);
+  block.description = variable.AddString(header.description);
+  block.software_name = variable.AddString(header.software_name);
   ByteVector out;
-  CAPSTAN_RETURN_IF_ERROR(AppendTape(&out, header, set));
-  AppendFilemark(&out, 1, static_cast<std::uint32_t>(out.size() / kPhysicalBlock), {});
-  const std::size_t set_start = out.size();
-  CAPSTAN_CHECK(set_start == kFirstSetOffset);
-  CAPSTAN_RETURN_IF_ERROR(AppendSet(&out, set));
+  CAPSTAN_RETURN_IF_ERROR(AppendChecked(&out, block, variable));
+
+  const MediaSetStream stream{.compressed = header.compressed ? std::uint16_t{1} : std::uint16_t{0},
+                              .media_set_id = header.media_set_id.bytes,
+                              .family_count = header.family_count,
+                              .family_number = header.family_number,
+                              .mirror_count = header.mirror_count,
+                              .date_unix_s = header.date_unix_s};
+  AppendSealedStream(&out, StreamType::kMediaSet,
+                     AsBytes(stream).first(sizeof(stream) - sizeof(StreamSeal)), 0);
+  if (continued != nullptr) {
+    AppendSpan(&out, StreamType::kContinued, *continued, out.size());
+  }
+  AppendPad(&out, PhysicalBlock(form));
+  return out;
+}
+
+Result<ByteVector> ComposeSetHead(const BackupSet& set, const MediumForm& form,
+                                  const SetHeadFacts& facts) {
+  ByteVector out;
+  CAPSTAN_RETURN_IF_ERROR(AppendSet(&out, set, facts));
 
   const std::size_t volume_start = out.size();
-  CAPSTAN_RETURN_IF_ERROR(AppendVolume(&out, set, set_start));
+  CAPSTAN_RETURN_IF_ERROR(AppendVolume(&out, set, facts));
   // The next seal covers from behind this one, which ends where the volume's padding begins.
   const auto volume = LoadStruct<BlockHeader>(Bytes(out).subspan(volume_start));
   const auto stream =
@@ -241,16 +280,14 @@ Result<ByteVector> ComposePreamble(const MediaHeader& header, const BackupSet& s
   const std::size_t covered_from =
       volume_start + volume.first_event_offset + sizeof(StreamHeader) + stream.length;
 
-  CAPSTAN_RETURN_IF_ERROR(
-      AppendDirectory(&out, set, {.directory_id = 1, .name = "", .set_start = set_start}));
+  CAPSTAN_RETURN_IF_ERROR(AppendDirectory(&out, set, {.directory_id = 1, .name = ""}, facts));
   AppendPad(&out, kFormatLogicalBlock);
   CAPSTAN_RETURN_IF_ERROR(AppendDirectory(
-      &out, set,
-      {.directory_id = 2, .name = DirectoryComponent(set.database_name), .set_start = set_start}));
+      &out, set, {.directory_id = 2, .name = DirectoryComponent(set.database_name)}, facts));
   const SetBeginStream begin{.transfer_size = set.transfer_size};
   AppendSealedStream(&out, StreamType::kSetBegin,
                      AsBytes(begin).first(sizeof(begin) - sizeof(StreamSeal)), covered_from);
-  AppendPad(&out, kPhysicalBlock);
+  AppendPad(&out, PhysicalBlock(form));
   return out;
 }
 
@@ -258,22 +295,28 @@ TrailerHead ComposeTrailerHead(const MediaHeader& header, const BackupSet& final
                                const TrailerFacts& facts) {
   TrailerHead head;
   ByteVector& out = head.bytes;
-  const auto own_block = static_cast<std::uint32_t>(facts.offset / kPhysicalBlock);
-  constexpr std::array<std::uint32_t, 1> kPrevious = {1};
-  AppendFilemark(&out, 2, own_block, kPrevious);
+  if (!facts.form.hard_filemarks) {
+    constexpr std::array<std::uint32_t, 1> kPrevious = {1};
+    AppendFilemark(&out, 2, static_cast<std::uint32_t>(facts.offset / kPhysicalBlock), kPrevious);
+  }
   const std::size_t block_start = out.size();
   AppendEndOfSet(&out, final_set, EndOfSetControlBlockId(facts), {});
 
   // The set map's header has to stand on a physical block: the descriptor is filled up to there.
+  const std::uint32_t unit = PhysicalBlock(facts.form);
   ByteVector descriptor = DescriptorContent(final_set, true);
   const std::size_t data = out.size() + sizeof(StreamHeader);
-  descriptor.resize(RoundUp(data + descriptor.size() + sizeof(StreamSeal), kPhysicalBlock) - data -
+  descriptor.resize(RoundUp(data + descriptor.size() + sizeof(StreamSeal), unit) - data -
                     sizeof(StreamSeal));
   AppendSealedStream(&out, StreamType::kDescriptor, descriptor, block_start);
-  const std::size_t families_from = out.size();
-  head.set_map_block = own_block + static_cast<std::uint32_t>(out.size() / kPhysicalBlock);
+  std::size_t covered_from = out.size();
+  head.set_map_offset = out.size() - block_start;
   AppendStream(&out, StreamType::kSetMap, SetMapContent(header, final_set, facts));
-  AppendSealedStream(&out, StreamType::kFamilies, FamiliesContent(facts.families), families_from);
+  AppendSealedStream(&out, StreamType::kFamilies, FamiliesContent(facts.families), covered_from);
+  if (!facts.media.empty()) {
+    covered_from = out.size();
+    AppendSealedStream(&out, StreamType::kMediaMap, MediaMapContent(facts.media), covered_from);
+  }
 
   head.index_covered_from = out.size();
   out.resize(RoundUp(out.size(), 4));
@@ -286,23 +329,38 @@ TrailerHead ComposeTrailerHead(const MediaHeader& header, const BackupSet& final
 }
 
 ByteVector ComposeTrailerTail(const BackupSet& final_set, const TrailerFacts& facts,
-                              std::uint32_t set_map_block, std::uint64_t offset) {
+                              const CatalogPlace& place, std::uint64_t lead) {
   // Composed as if from the start of the physical block that it begins in, then cut.
-  const std::size_t lead = offset % kPhysicalBlock;
-  ByteVector out(lead);
-  AppendPad(&out, kPhysicalBlock);
+  const std::uint32_t unit = PhysicalBlock(facts.form);
+  const std::size_t cut = lead % unit;
+  ByteVector out(cut);
+  AppendPad(&out, unit);
   const std::size_t block_start = out.size();
-  const auto mark_block = static_cast<std::uint32_t>(facts.offset / kPhysicalBlock);
   AppendEndOfSet(&out, final_set, EndOfSetControlBlockId(facts) + 1,
-                 {.first_pba = mark_block + 1, .set_map_pba = set_map_block});
+                 {.first_pba = place.end_of_set_pba, .set_map_pba = place.set_map_pba});
   const SetEndStream end;
   AppendSealedStream(&out, StreamType::kSetEnd,
                      AsBytes(end).first(sizeof(end) - sizeof(StreamSeal)), block_start);
-  AppendPad(&out, kPhysicalBlock);
-  const std::array<std::uint32_t, 2> previous = {1, mark_block};
-  AppendFilemark(&out, 3, static_cast<std::uint32_t>((offset - lead + out.size()) / kPhysicalBlock),
-                 previous);
-  out.erase(out.begin(), out.begin() + static_cast<std::ptrdiff_t>(lead));
+  AppendPad(&out, unit);
+  if (!facts.form.hard_filemarks) {
+    const std::array<std::uint32_t, 2> previous = {
+        1, static_cast<std::uint32_t>(facts.offset / kPhysicalBlock)};
+    AppendFilemark(
+        &out, 3,
+        static_cast<std::uint32_t>((facts.offset + lead - cut + out.size()) / kPhysicalBlock),
+        previous);
+  }
+  out.erase(out.begin(), out.begin() + static_cast<std::ptrdiff_t>(cut));
+  return out;
+}
+
+ByteVector ComposeEndOfMedium(const MediumForm& form, const SpanStream& span) {
+  ByteVector out;
+  EndOfMediumBlock block;
+  block.header.attributes = kEotmHasNoEset;  // the only set of the medium goes on
+  AppendBlock(&out, block, VariablePart(sizeof(block)));
+  AppendSpan(&out, StreamType::kMediumEnd, span, 0);
+  AppendPad(&out, PhysicalBlock(form));
   return out;
 }
 

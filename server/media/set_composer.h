@@ -5,7 +5,7 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
+#include <vector>
 
 #include "server/media/backup_set.h"
 #include "server/media/block_composer.h"
@@ -13,31 +13,62 @@
 
 namespace capstan::media {
 
-inline constexpr std::uint64_t kFirstSetOffset = 2 * std::uint64_t{kPhysicalBlock};
 inline constexpr std::uint32_t kFirstFrameControlBlockId = 4;  // after SSET, VOLB and two DIRB
 
-// TAPE, filemark, SSET, VOLB, DIRB, DIRB. Error 3244 if a block gets too large.
-Result<ByteVector> ComposePreamble(const MediaHeader& header, const BackupSet& set);
+// Multiples of this separate the parts of a medium. Larger than kPhysicalBlock only with hard
+// filemarks, where it is the device's block.
+std::uint32_t PhysicalBlock(const MediumForm& form);
+
+// What a span says: at which medium, behind how much of the family.
+SpanStream MakeSpan(const BackupSet& set, std::uint16_t media_sequence_number,
+                    const FamilySummary& before);
+
+// TAPE alone. `continued` is null on a family's first medium. Error 3244 if it gets too large.
+Result<ByteVector> ComposeTape(const MediaHeader& header, const BackupSet& set,
+                               const MediumForm& form, const SpanStream* continued);
+
+// SSET, VOLB, DIRB, DIRB. Error 3244 as above. Of one size for all media of a family.
+struct SetHeadFacts {
+  std::uint64_t pba = 0;          // of SSET
+  std::uint64_t fla = 0;          // of SSET: 0, or where the media before have got to
+  bool continued = false;         // on another medium than the set's first
+  bool only_end_follows = false;  // no frame comes any more
+};
+Result<ByteVector> ComposeSetHead(const BackupSet& set, const MediumForm& form,
+                                  const SetHeadFacts& facts);
 
 struct TrailerFacts {
-  std::uint64_t offset = 0;  // of the trailer on the medium
-  std::uint64_t frame_count = 0;
-  std::span<const FamilySummary> families;
+  MediumForm form;
+  std::uint64_t offset = 0;       // of the trailer on its medium; with soft filemarks
+  std::uint64_t frame_count = 0;  // of the family
+  std::uint64_t frames_on_medium = 0;
+  std::uint64_t set_pba = 0;  // on the family's first medium
+  std::vector<FamilySummary> families;
+  std::vector<MediaMapEntry> media;  // empty unless the family lies on several
 };
 
-// Filemark and first ESET up to and with the header of the frame index stream; the index itself and
-// its seal follow.
+// First ESET up to and with the header of the frame index stream; the index itself and its seal
+// follow. With soft filemarks there is one in front.
 struct TrailerHead {
   ByteVector bytes;
   std::size_t index_covered_from = 0;  // in `bytes`; where the coverage of the index's seal begins
-  std::uint32_t set_map_block = 0;     // physical block of TSMP
+  std::uint64_t set_map_offset = 0;    // of TSMP, from the first ESET on
 };
 TrailerHead ComposeTrailerHead(const MediaHeader& header, const BackupSet& final_set,
                                const TrailerFacts& facts);
 
-// The padding of the first ESET, the second ESET and the last filemark. `offset` is where on the
-// medium they begin.
+// Where the second ESET says that the first one and the set map stand.
+struct CatalogPlace {
+  std::uint64_t end_of_set_pba = 0;
+  std::uint64_t set_map_pba = 0;
+};
+
+// The padding of the first ESET and the second ESET; with soft filemarks the last one as well.
+// `lead` is how many bytes of the trailer stand in front of it.
 ByteVector ComposeTrailerTail(const BackupSet& final_set, const TrailerFacts& facts,
-                              std::uint32_t set_map_block, std::uint64_t offset);
+                              const CatalogPlace& place, std::uint64_t lead);
+
+// EOTM alone.
+ByteVector ComposeEndOfMedium(const MediumForm& form, const SpanStream& span);
 
 }  // namespace capstan::media

@@ -38,6 +38,9 @@ void ApplyOption(const Option& option, BackupStatement& backup) {
     case OptionId::kCopyOnly:
       backup.copy_only = true;
       break;
+    case OptionId::kSnapshot:
+      backup.snapshot = true;
+      break;
     case OptionId::kName:
       backup.name = option.text;
       break;
@@ -64,6 +67,7 @@ Result<StatementBody> ParseBackup(TokenStream& tokens) {
     return tokens.Fail(target, UnsupportedFeature(ToLower(target.text)));
   }
   CAPSTAN_RETURN_IF_ERROR(tokens.ExpectWord("DATABASE"));
+  tokens.BeginCommand("BACKUP DATABASE");
   BackupStatement backup;
   CAPSTAN_ASSIGN_OR_RETURN(backup.database, tokens.ExpectName());
   if (AtOneOf(tokens, kFileClauses)) {
@@ -71,6 +75,7 @@ Result<StatementBody> ParseBackup(TokenStream& tokens) {
     return tokens.Fail(clause, UnsupportedFeature(ToLower(clause.text)));
   }
   CAPSTAN_RETURN_IF_ERROR(tokens.ExpectWord("TO"));
+  const Token first_device = tokens.Peek();
   CAPSTAN_ASSIGN_OR_RETURN(backup.devices, ParseDeviceList(tokens));
   if (tokens.AtWord("MIRROR")) {
     return tokens.Fail(tokens.Peek(), UnsupportedFeature("mirror to"));
@@ -80,6 +85,9 @@ Result<StatementBody> ParseBackup(TokenStream& tokens) {
   ApplyTransferOptions(options, backup.transfer);
   for (const Option& option : options) {
     ApplyOption(option, backup);
+  }
+  if (backup.snapshot) {
+    CAPSTAN_RETURN_IF_ERROR(CheckSnapshotDevices(tokens, first_device, backup.devices));
   }
   return StatementBody(std::move(backup));
 }

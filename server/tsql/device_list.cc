@@ -63,4 +63,14 @@ Result<std::vector<DeviceClause>> ParseDeviceList(TokenStream& tokens) {
   return devices;
 }
 
+Status CheckSnapshotDevices(TokenStream& tokens, const Token& first,
+                            const std::vector<DeviceClause>& devices) {
+  if (devices.size() == 1 && devices.front().device_class == DeviceClass::kVirtualDevice) {
+    return OkStatus();
+  }
+  return tokens.Fail(
+      first, SqlError(3277).WithHint("a program that takes the snapshot creates the device, and "
+                                     "gives its name: VIRTUAL_DEVICE = '...'"));
+}
+
 }  // namespace capstan::tsql

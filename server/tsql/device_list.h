@@ -12,4 +12,9 @@ namespace capstan::tsql {
 // 3206 (a logical device; there are none).
 Result<std::vector<DeviceClause>> ParseDeviceList(TokenStream& tokens);
 
+// What WITH SNAPSHOT asks of the devices: 3277 unless it is one VIRTUAL_DEVICE. `first` is where
+// the list began.
+Status CheckSnapshotDevices(TokenStream& tokens, const Token& first,
+                            const std::vector<DeviceClause>& devices);
+
 }  // namespace capstan::tsql

@@ -21,6 +21,7 @@ constexpr CatalogObject kLive[] = {
     {"dm_backup_devices", "sys_dm_backup_devices", "sys.dm_backup_devices"},
     {"dm_backup_writers", "sys_dm_backup_writers", "sys.dm_backup_writers"},
     {"dm_exec_requests", "sys_dm_exec_requests", "sys.dm_exec_requests"},
+    {"sql_logins", "sys_sql_logins", "sys.sql_logins"},
 };
 
 template <std::size_t N>

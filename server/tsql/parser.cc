@@ -87,6 +87,10 @@ Result<StatementBody> ParseStatement(TokenStream& tokens, bool first) {
   if (tokens.AtWord("DBCC")) {
     return ParseDbcc(tokens);
   }
+  if (tokens.AtWord("LOGIN", 1) &&
+      (tokens.AtWord("CREATE") || tokens.AtWord("ALTER") || tokens.AtWord("DROP"))) {
+    return ParseLogin(tokens);
+  }
   if (tokens.AtWord("PRINT")) {
     return ParsePrint(tokens);
   }
@@ -94,6 +98,17 @@ Result<StatementBody> ParseStatement(TokenStream& tokens, bool first) {
     return ParseProcedureCall(tokens);
   }
   return tokens.SyntaxError();
+}
+
+// What may be written down of a statement. Of one that holds a password that is its first words, as
+// SQL Server does it.
+std::string TextForRecords(const StatementBody& body, std::string text) {
+  const LoginStatement* const login = std::get_if<LoginStatement>(&body);
+  if (login == nullptr || login->action == LoginAction::kDrop) {
+    return text;
+  }
+  return login->action == LoginAction::kCreate ? "CREATE LOGIN *password*"
+                                               : "ALTER LOGIN *password*";
 }
 
 Result<std::vector<Statement>> ParseStatements(TokenStream& tokens) {
@@ -105,12 +120,23 @@ Result<std::vector<Statement>> ParseStatements(TokenStream& tokens) {
       return statements;
     }
     const Token first = tokens.Peek();
+    tokens.BeginCommand("");
     CAPSTAN_ASSIGN_OR_RETURN(StatementBody body, ParseStatement(tokens, statements.empty()));
     if (!tokens.AtBoundary()) {
       return tokens.SyntaxError();
     }
-    statements.push_back({std::move(body), first.line, tokens.TextSince(first)});
+    std::string text = TextForRecords(body, tokens.TextSince(first));
+    statements.push_back({std::move(body), first.line, std::move(text)});
   }
+}
+
+}  // namespace
+
+namespace {
+
+bool IsFollowedBy3013(const Status& status) {
+  const int number = status.reason();
+  return number >= 3000 && number < 4000 && number != 3031 && number != 3032;
 }
 
 }  // namespace
@@ -123,7 +149,9 @@ std::variant<std::vector<Statement>, ParseError> ParseBatch(std::string_view bat
   TokenStream stream(batch, std::get<std::vector<Token>>(std::move(tokens)));
   Result<std::vector<Statement>> statements = ParseStatements(stream);
   if (!statements.ok()) {
-    return ParseError{std::move(statements).status(), stream.error_line()};
+    ParseError error{std::move(statements).status(), stream.error_line(), ""};
+    error.terminated = IsFollowedBy3013(error.status) ? stream.command() : "";
+    return error;
   }
   return std::move(statements).value();
 }

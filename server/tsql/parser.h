@@ -1,7 +1,7 @@
 // The parser: a batch of T-SQL text becomes statements. A tokenizer and recursive descent.
 //
 // Pure: no I/O, no state. Threads: any. Errors are SQL Server's (102, 105, 113, 155, 156, 3031,
-// 3205, 3011, 3217, 3250, 3253, ...) with the line in the batch.
+// 3205, 3011, 3217, 3250, 3253, 3277, ...) with the line in the batch.
 #pragma once
 
 #include <string>
@@ -17,6 +17,10 @@ namespace capstan::tsql {
 struct ParseError {
   Status status;
   int line = 1;  // of the offending token, from 1
+  // What 3013 says is terminating abnormally ("BACKUP DATABASE"); empty if 3013 does not follow. It
+  // follows what BACKUP and RESTORE find wrong with their devices and values. What is wrong with
+  // the text alone, conflicts (3031) and unknown combinations (3032) included, stands by itself.
+  std::string_view terminated;
 };
 
 // As SQL Server does, the whole batch is checked before any of it runs: either all statements or

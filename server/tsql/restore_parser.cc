@@ -41,6 +41,7 @@ Result<StatementBody> ParseQuery(TokenStream& tokens, const QueryForm& form) {
   tokens.Next();
   RestoreQueryStatement query;
   query.query = form.query;
+  tokens.BeginCommand(CommandName(form.query));
   CAPSTAN_RETURN_IF_ERROR(tokens.ExpectWord("FROM"));
   CAPSTAN_ASSIGN_OR_RETURN(query.devices, ParseDeviceList(tokens));
   CAPSTAN_ASSIGN_OR_RETURN(const std::vector<Option> options, ParseWithOptions(tokens, form.kind));
@@ -67,6 +68,8 @@ Status ExpectDevices(TokenStream& tokens) {
 
 Result<StatementBody> ParseDatabase(TokenStream& tokens) {
   tokens.Next();
+  tokens.BeginCommand("RESTORE DATABASE");
+  const Token name = tokens.Peek();
   RestoreStatement restore;
   CAPSTAN_ASSIGN_OR_RETURN(restore.database, tokens.ExpectName());
   if (AtOneOf(tokens, kPartialClauses)) {
@@ -74,6 +77,7 @@ Result<StatementBody> ParseDatabase(TokenStream& tokens) {
     return tokens.Fail(clause, UnsupportedFeature(ToLower(clause.text)));
   }
   CAPSTAN_RETURN_IF_ERROR(ExpectDevices(tokens));
+  const Token first_device = tokens.Peek();
   CAPSTAN_ASSIGN_OR_RETURN(restore.devices, ParseDeviceList(tokens));
   CAPSTAN_ASSIGN_OR_RETURN(const std::vector<Option> options,
                            ParseWithOptions(tokens, kRestoreDatabase));
@@ -81,10 +85,18 @@ Result<StatementBody> ParseDatabase(TokenStream& tokens) {
   for (const Option& option : options) {
     if (option.id == OptionId::kReplace) {
       restore.replace = true;
+    } else if (option.id == OptionId::kSnapshot) {
+      restore.snapshot = true;
     } else if (option.id == OptionId::kFile) {
       restore.file_number = static_cast<std::uint16_t>(option.number);
     } else if (option.id == OptionId::kMove) {
       restore.moves.emplace_back(option.text, option.target);
+    }
+  }
+  if (restore.snapshot) {
+    CAPSTAN_RETURN_IF_ERROR(CheckSnapshotDevices(tokens, first_device, restore.devices));
+    if (EqualsIgnoreCase(restore.database, "master")) {
+      return tokens.Fail(name, SqlError(3196));
     }
   }
   return StatementBody(std::move(restore));

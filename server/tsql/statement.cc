@@ -18,4 +18,18 @@ std::string_view DeviceClassName(DeviceClass device_class) {
   CAPSTAN_CHECK(false);
 }
 
+std::string_view CommandName(RestoreQuery query) {
+  switch (query) {
+    case RestoreQuery::kLabelOnly:
+      return "RESTORE LABELONLY";
+    case RestoreQuery::kHeaderOnly:
+      return "RESTORE HEADERONLY";
+    case RestoreQuery::kFileListOnly:
+      return "RESTORE FILELIST";
+    case RestoreQuery::kVerifyOnly:
+      return "VERIFY DATABASE";
+  }
+  CAPSTAN_CHECK(false);
+}
+
 }  // namespace capstan::tsql

@@ -39,6 +39,7 @@ struct BackupStatement {
   bool init = false;
   bool skip = false;
   bool copy_only = false;
+  bool snapshot = false;          // SNAPSHOT; then there is one virtual device
   std::string name;               // NAME
   std::string description;        // DESCRIPTION
   std::string media_name;         // MEDIANAME
@@ -50,11 +51,15 @@ struct RestoreStatement {
   std::vector<DeviceClause> devices;
   TransferOptions transfer;
   bool replace = false;
+  bool snapshot = false;                                   // SNAPSHOT; one virtual device
   std::uint16_t file_number = 1;                           // FILE = n
   std::vector<std::pair<std::string, std::string>> moves;  // MOVE 'logical' TO 'path'
 };
 
 enum class RestoreQuery { kLabelOnly, kHeaderOnly, kFileListOnly, kVerifyOnly };
+
+// What 3013 calls the statement: "RESTORE FILELIST", "VERIFY DATABASE", ...
+std::string_view CommandName(RestoreQuery query);
 
 struct RestoreQueryStatement {
   RestoreQuery query = RestoreQuery::kLabelOnly;
@@ -94,18 +99,28 @@ struct TraceStatement {
   bool on = true;
 };
 
+enum class LoginAction { kCreate, kAlter, kDrop };
+
+// CREATE LOGIN name WITH PASSWORD = 'text', ALTER LOGIN name WITH PASSWORD = 'text', DROP LOGIN
+// name.
+struct LoginStatement {
+  LoginAction action = LoginAction::kCreate;
+  std::string name;
+  std::string password;  // empty for DROP
+};
+
 struct PrintStatement {
   std::string text;
 };
 
-using StatementBody =
-    std::variant<BackupStatement, RestoreStatement, RestoreQueryStatement, AttachStatement,
-                 DetachStatement, KillStatement, SelectStatement, TraceStatement, PrintStatement>;
+using StatementBody = std::variant<BackupStatement, RestoreStatement, RestoreQueryStatement,
+                                   AttachStatement, DetachStatement, KillStatement, SelectStatement,
+                                   TraceStatement, LoginStatement, PrintStatement>;
 
 struct Statement {
   StatementBody body;
   int line = 1;      // in the batch, from 1
-  std::string text;  // as written, for history and the job journal
+  std::string text;  // as written, for history and the job journal; passwords are left out
 };
 
 }  // namespace capstan::tsql

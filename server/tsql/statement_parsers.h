@@ -14,6 +14,9 @@ Result<StatementBody> ParseRestore(TokenStream& tokens);
 // EXEC[UTE] procedure, or a bare procedure name, which T-SQL allows at the start of a batch.
 Result<StatementBody> ParseProcedureCall(TokenStream& tokens);
 
+// CREATE LOGIN, ALTER LOGIN, DROP LOGIN.
+Result<StatementBody> ParseLogin(TokenStream& tokens);
+
 // SELECT ..., or WITH name AS (SELECT ...) SELECT ...
 Result<StatementBody> ParseSelect(TokenStream& tokens);
 

@@ -45,6 +45,11 @@ class TokenStream {
   Status Fail(const Token& at, Status status);
   int error_line() const { return error_line_; }
 
+  // Which command is being parsed, in 3013's words; `command` must be a literal. Empty: none that
+  // ends with 3013.
+  void BeginCommand(std::string_view command) { command_ = command; }
+  std::string_view command() const { return command_; }
+
   // The text from the first byte of `first` to the last byte of the token taken last.
   std::string TextSince(const Token& first) const;
 
@@ -53,6 +58,7 @@ class TokenStream {
   const std::vector<Token> tokens_;
   std::size_t position_ = 0;
   int error_line_ = 1;
+  std::string_view command_;
 };
 
 }  // namespace capstan::tsql

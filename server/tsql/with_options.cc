@@ -63,6 +63,7 @@ constexpr OptionSpec kOptions[] = {
     {"NO_CHECKSUM", kNoChecksum, Argument::kNone, kAll},
     {"REPLACE", kReplace, Argument::kNone, kRestoreDatabase},
     {"SKIP", kSkip, Argument::kNone, kBackupDatabase},
+    {"SNAPSHOT", kSnapshot, Argument::kNone, kBackupDatabase | kRestoreDatabase},
     {"STATS", kStats, Argument::kOptionalNumber, kAll, 1, 100},
 
     // What needs no doing: the default, or a matter of tapes only.
@@ -105,7 +106,6 @@ constexpr OptionSpec kOptions[] = {
     {"RESTART", kUnsupported, Argument::kAny, kRestoreDatabase},
     {"RESTRICTED_USER", kUnsupported, Argument::kAny, kRestoreDatabase},
     {"RETAINDAYS", kUnsupported, Argument::kAny, kBackupDatabase},
-    {"SNAPSHOT", kUnsupported, Argument::kAny, kAll},
     {"STANDBY", kUnsupported, Argument::kAny, kBackupDatabase | kRestoreDatabase},
     {"STOPAT", kUnsupported, Argument::kAny, kRestoreDatabase},
     {"STOPATMARK", kUnsupported, Argument::kAny, kRestoreDatabase},
@@ -115,7 +115,9 @@ constexpr OptionSpec kOptions[] = {
 
 constexpr std::pair<std::string_view, std::string_view> kConflicts[] = {
     {"CHECKSUM", "NO_CHECKSUM"},
+    {"CHECKSUM", "SNAPSHOT"},  // no page passes through the server
     {"COMPRESSION", "NO_COMPRESSION"},
+    {"DIFFERENTIAL", "SNAPSHOT"},
     {"FORMAT", "NOFORMAT"},
     {"FORMAT", "NOINIT"},  // FORMAT destroys what NOINIT asks to keep
     {"INIT", "NOINIT"},

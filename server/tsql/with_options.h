@@ -44,6 +44,7 @@ enum class OptionId {
   kNoChecksum,
   kReplace,
   kSkip,
+  kSnapshot,
   kStats,
   kUnsupported,
 };

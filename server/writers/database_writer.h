@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -38,6 +39,8 @@ struct DatabaseFile {
   std::uint64_t size_bytes = 0;  // of the consistent view
   std::uint32_t page_size = 0;   // bytes
   std::uint32_t volume = 0;      // index into DatabaseDescription::volumes
+  // Of a frozen database: by what its writer recognises this file as it stands. Up to 256 bytes.
+  std::string frozen_state;
 };
 
 struct DatabaseDescription {
@@ -89,6 +92,35 @@ class BackupSession {
   virtual Status End() = 0;
 };
 
+struct FreezeOptions {
+  Deadline lock_deadline = Deadline::Never();  // for the lock that keeps writers out
+  // Asked several times a second while waiting for that lock; true ends the wait. Empty: never.
+  std::function<bool()> cancelled;
+};
+
+// A database whose files somebody else copies, or keeps in a snapshot of their volume: prepared,
+// then frozen, then thawed. While it is frozen nothing of its files changes; readers go on, writers
+// wait. A freeze ends with Thaw, with the session, and with this process, whatever comes first.
+//
+// Threads: Thaw from any, the rest from one; never two at once.
+class FreezeSession {
+ public:
+  virtual ~FreezeSession() = default;  // thaws
+
+  // Every file that belongs to the snapshot. From Freeze on exactly as they stand; the files
+  // themselves are the same before.
+  virtual const DatabaseDescription& description() const = 0;
+  virtual Lsn last_lsn() const = 0;
+  virtual Lsn checkpoint_lsn() const = 0;
+
+  // Keeps everybody from writing, once what is being written is finished. kCancelled.
+  virtual Status Freeze(const FreezeOptions& options) = 0;
+  // Lets writers go on, in any case. Fails if the files were not at rest all the time.
+  virtual Status Thaw() = 0;
+  // The snapshot is good and the backup of it over.
+  virtual void End() = 0;
+};
+
 // Where one file of the set goes.
 struct RestoreTarget {
   DatabaseFile file;          // as it stands in the backup set
@@ -113,6 +145,20 @@ class RestoreSession {
   // Makes everything durable, checks that it is a database, swaps it in. On failure the old one is
   // as it was. Error 3101 if somebody has the old one open.
   virtual Status Commit() = 0;
+};
+
+// A database whose place is cleared for files that somebody else puts there (restore of a
+// snapshot). The one that was there is kept aside, closed to everybody, until Commit.
+class MountSession {
+ public:
+  virtual ~MountSession() = default;  // as PutBack
+
+  // The files are there: checks that they are those of the snapshot, recovers the database, makes
+  // it durable, and lets the old one go.
+  virtual Status Commit() = 0;
+  // Puts the old database back over whatever is in its place. Says in a sentence what is there now.
+  // Error 3101 if somebody uses what is in its place: then DiscardRestore may try again later.
+  virtual Result<std::string> PutBack() = 0;
 };
 
 // VSS_WRITER_STATE, printed as `vssadmin list writers` prints it.
@@ -153,7 +199,18 @@ class DatabaseWriter {
   virtual Result<std::unique_ptr<RestoreSession>> BeginRestore(
       std::span<const RestoreTarget> targets, const RestoreOptions& options) = 0;
 
-  // Removes what an interrupted restore of this job name left beside `physical_name`.
+  virtual Result<std::unique_ptr<FreezeSession>> BeginSnapshot(const std::string& location,
+                                                               const std::string& logical_name) = 0;
+
+  // Says where the files go whose physical_name is empty. Error 3156 for a place where the database
+  // could not use the file.
+  virtual Result<std::vector<RestoreTarget>> PlanMount(std::vector<RestoreTarget> targets) = 0;
+  // `targets` as PlanMount returned them. Error 3101 if somebody has the old database open.
+  virtual Result<std::unique_ptr<MountSession>> BeginMount(std::span<const RestoreTarget> targets,
+                                                           const RestoreOptions& options) = 0;
+
+  // Removes what an interrupted restore of this job name left beside `physical_name`; puts back
+  // what an interrupted mount has set aside.
   virtual Status DiscardRestore(const std::string& physical_name, const std::string& job_name) = 0;
 };
 

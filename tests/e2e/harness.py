@@ -65,7 +65,7 @@ class Message:
     hint: str
 
 
-_HEAD = re.compile(r"^Msg (\d+), Level (\d+), State (\d+), Line (\d+)$")
+_HEAD = re.compile(r"^Msg (\d+), Level (\d+), State (\d+)(?:, Server [^,]+)?, Line (\d+)$")
 
 
 def parse_messages(stderr: str) -> list[Message]:
@@ -184,6 +184,9 @@ class CapstanServer:
             for folder in (self.root, self.data, self.media, self.db):
                 os.chown(folder, user, user)
         self.socket = self.data / "capstand.sock"
+        # Where the test's own statements go: with passwords, by the entrance that needs none.
+        self.own_socket = (self.data / "owner" / "capstand.sock"
+                           if settings.get("authentication") == "password" else self.socket)
         self.errorlog = self.data / "log" / "ERRORLOG"
         self.console = self.root / "console.log"  # standard error of the server and its agents
         self.config = self.root / "capstand.toml"
@@ -284,7 +287,7 @@ class CapstanServer:
 
     def popen(self, *arguments: object) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [str(Programs.path("capstan")), "--server", f"unix:{self.socket}",
+            [str(Programs.path("capstan")), "--server", f"unix:{self.own_socket}",
              *(str(argument) for argument in arguments)],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             preexec_fn=die_with_parent)
@@ -309,6 +312,18 @@ class CapstanServer:
         outcome = self.run("database", "add", name, f"sqlite:{path}")
         if outcome.exit_code != 0:
             raise AssertionError(f"database add {name}\n{outcome.describe()}")
+
+    def sqlcmd(self, *arguments: object, stdin: str | None = None, timeout: float = PATIENCE_S,
+               **environment: str) -> Outcome:
+        """sqlcmd with this server as the local one. Its messages are on standard output."""
+        begin = time.monotonic()
+        process = subprocess.run(
+            [Programs.path("sqlcmd"), *(str(argument) for argument in arguments)], text=True,
+            input=stdin, stdin=subprocess.DEVNULL if stdin is None else None,
+            capture_output=True, timeout=timeout, start_new_session=True,
+            env={**os.environ, "CAPSTAN_SERVER": f"unix:{self.socket}", **environment})
+        return Outcome(process.returncode, process.stdout, process.stderr,
+                       time.monotonic() - begin)
 
     # --- shorthands -----------------------------------------------------------------------------
 

@@ -78,6 +78,20 @@ class MemoryWriter final : public writers::DatabaseWriter {
     return std::unique_ptr<writers::RestoreSession>(std::move(session));
   }
 
+  // Nothing of it is in files that somebody else could copy.
+  Result<std::unique_ptr<writers::FreezeSession>> BeginSnapshot(const std::string&,
+                                                                const std::string&) override {
+    return Error(Code::kUnimplemented, "a database in memory has no snapshots");
+  }
+  Result<std::vector<writers::RestoreTarget>> PlanMount(
+      std::vector<writers::RestoreTarget>) override {
+    return Error(Code::kUnimplemented, "a database in memory has no snapshots");
+  }
+  Result<std::unique_ptr<writers::MountSession>> BeginMount(
+      std::span<const writers::RestoreTarget>, const writers::RestoreOptions&) override {
+    return Error(Code::kUnimplemented, "a database in memory has no snapshots");
+  }
+
   Status DiscardRestore(const std::string&, const std::string& job_name) override {
     discarded.push_back(job_name);
     return OkStatus();

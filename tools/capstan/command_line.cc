@@ -15,6 +15,7 @@
 #include "tools/capstan/commands/commands.h"
 #include "tools/capstan/statements.h"
 #include "tools/capstan/units.h"
+#include "tools/client/credentials.h"
 
 namespace capstan::cli {
 namespace {
@@ -320,6 +321,36 @@ void AddHistory(CLI::App& app, Commands& commands) {
   });
 }
 
+void AddLoginWithPassword(CLI::App& login, Commands& commands, const char* name, const char* help,
+                          ExitStatus (*run)(Session&, const LoginOptions&)) {
+  CLI::App* const command = login.add_subcommand(name, help);
+  const auto options = std::make_shared<LoginOptions>();
+  command->add_option("NAME", options->name, "Name of the login")->required();
+  command
+      ->add_option("--password-file", options->password_file,
+                   "Its password is the first line of this file; '-' = standard input; by default "
+                   "the\nterminal is asked")
+      ->type_name("FILE");
+  commands.Add(command, [options, run]() -> Result<Action> {
+    return Action([options, run](Session& session) { return run(session, *options); });
+  });
+}
+
+void AddLogin(CLI::App& app, Commands& commands) {
+  CLI::App* const login =
+      app.add_subcommand("login", "Add, list and remove the logins of a server with passwords");
+  login->require_subcommand(1);
+  AddLoginWithPassword(*login, commands, "add", "Add a login", RunLoginAdd);
+  AddLoginWithPassword(*login, commands, "password", "Change a login's password", RunLoginPassword);
+  AddListCommand(*login, commands, "list", "List the logins", ListSubject::kLogins);
+  CLI::App* const remove = login->add_subcommand("remove", "Remove a login");
+  const auto name = std::make_shared<std::string>();
+  remove->add_option("NAME", *name, "Name of the login")->required();
+  commands.Add(remove, [name]() -> Result<Action> {
+    return Action([name](Session& session) { return RunLoginRemove(session, *name); });
+  });
+}
+
 void AddTop(CLI::App& app, Commands& commands) {
   CLI::App* const command =
       app.add_subcommand("top", "Watch the devices at work, refreshed every second");
@@ -371,6 +402,7 @@ void AddAll(CLI::App& app, Commands& commands) {
   AddVerify(app, commands);
   AddHistory(app, commands);
   AddList(app, commands);
+  AddLogin(app, commands);
   AddTop(app, commands);
   AddCancel(app, commands);
   AddStatus(app, commands);
@@ -384,12 +416,25 @@ Answer UsageError(const Status& status) {
   return {ExitStatus::kUsage, std::move(text)};
 }
 
-Result<Invocation> Plan(const Commands& commands, const std::string& server) {
+// What the server is told about who asks. No option takes a password: arguments are public.
+Credentials CredentialsOf(const std::string& user) {
+  Credentials credentials{.login = user, .password = EnvironmentValue("CAPSTAN_PASSWORD")};
+  if (credentials.login.empty()) {
+    credentials.login = EnvironmentValue("CAPSTAN_USER").value_or("");
+  }
+  return credentials;
+}
+
+Result<Invocation> Plan(const Commands& commands, const std::string& server,
+                        const std::string& user) {
   CAPSTAN_ASSIGN_OR_RETURN(Endpoint endpoint, ParseEndpoint(server));
   for (const auto& [command, planner] : commands.planners) {
     if (command->parsed()) {
       CAPSTAN_ASSIGN_OR_RETURN(Action run, planner());
-      return Invocation{std::move(endpoint), std::move(run)};
+      Invocation invocation{std::move(endpoint), CredentialsOf(user), false, std::move(run)};
+      const Credentials& credentials = invocation.credentials;
+      invocation.ask_password = !credentials.login.empty() && !credentials.password.has_value();
+      return invocation;
     }
   }
   return Error(Code::kInvalidArgument, "no command");
@@ -413,6 +458,12 @@ std::variant<Invocation, Answer> ParseCommandLine(int argc, const char* const* a
                    "Address of the server: unix:PATH, a path, or HOST:PORT; by default "
                    "CAPSTAN_SERVER in the\nenvironment, else unix:/run/capstan/capstand.sock")
         ->type_name("ADDRESS");
+    std::string user;
+    app.add_option("--user", user,
+                   "Login at the server; by default CAPSTAN_USER in the environment, else your own "
+                   "name.\nIts password is CAPSTAN_PASSWORD in the environment, or the terminal is "
+                   "asked")
+        ->type_name("NAME");
     AddAll(app, commands);
     try {
       app.parse(argc, argv);
@@ -423,7 +474,7 @@ std::variant<Invocation, Answer> ParseCommandLine(int argc, const char* const* a
       return asked ? Answer{ExitStatus::kDone, out.str()}
                    : Answer{ExitStatus::kUsage, "capstan: " + usage.str()};
     }
-    Result<Invocation> invocation = Plan(commands, server);
+    Result<Invocation> invocation = Plan(commands, server, user);
     if (!invocation.ok()) {
       return UsageError(invocation.status());
     }

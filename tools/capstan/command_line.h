@@ -5,13 +5,16 @@
 #include <string>
 #include <variant>
 
-#include "tools/capstan/endpoint.h"
 #include "tools/capstan/session.h"
+#include "tools/client/credentials.h"
+#include "tools/client/endpoint.h"
 
 namespace capstan::cli {
 
 struct Invocation {
   Endpoint endpoint;
+  Credentials credentials;
+  bool ask_password = false;  // a login without a password in the environment
   std::function<ExitStatus(Session&)> run;
 };
 
@@ -22,7 +25,8 @@ struct Answer {
   std::string text;
 };
 
-// Reads the environment (CAPSTAN_SERVER) and the working directory, and nothing else.
+// Reads the environment (CAPSTAN_SERVER, CAPSTAN_USER, CAPSTAN_PASSWORD) and the working directory,
+// and nothing else.
 std::variant<Invocation, Answer> ParseCommandLine(int argc, const char* const* argv);
 
 }  // namespace capstan::cli

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "tools/capstan/response.h"
+#include "tools/client/response.h"
 
 namespace capstan::cli {
 

@@ -6,7 +6,7 @@
 
 #include <fmt/format.h>
 
-#include "tools/capstan/text_width.h"
+#include "tools/client/text_width.h"
 
 namespace capstan::cli {
 namespace {

@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-#include "tools/capstan/response.h"
+#include "tools/client/response.h"
 
 namespace capstan::cli {
 

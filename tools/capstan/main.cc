@@ -4,9 +4,9 @@
 
 #include "tools/capstan/command_line.h"
 #include "tools/capstan/console.h"
-#include "tools/capstan/interrupt.h"
-#include "tools/capstan/requester_client.h"
 #include "tools/capstan/session.h"
+#include "tools/client/interrupt.h"
+#include "tools/client/requester_client.h"
 
 int main(int argc, char** argv) {
   using namespace capstan::cli;  // NOLINT(google-build-using-namespace): a main, not a header
@@ -23,7 +23,15 @@ int main(int argc, char** argv) {
   }
   const Invocation& invocation = std::get<Invocation>(parsed);
   Interrupt interrupt;  // before gRPC starts its threads
-  RequesterClient client(invocation.endpoint);
+  Credentials credentials = invocation.credentials;
+  if (invocation.ask_password) {
+    // Without a terminal there is no password; the server decides whether it needs one.
+    const capstan::Result<std::string> password = AskPassword("Password: ");
+    if (password.ok()) {
+      credentials.password = *password;
+    }
+  }
+  RequesterClient client(invocation.endpoint, {.credentials = std::move(credentials)});
   Session session{client, console, interrupt};
   ExitStatus status = invocation.run(session);
   interrupt.OnInterrupt({});  // the client is about to go

@@ -7,8 +7,8 @@
 
 #include <fmt/format.h>
 
-#include "tools/capstan/text_width.h"
 #include "tools/capstan/units.h"
+#include "tools/client/text_width.h"
 
 namespace capstan::cli {
 namespace {

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "tools/capstan/response.h"
+#include "tools/client/response.h"
 
 namespace capstan::cli {
 

@@ -7,6 +7,7 @@
 #include "tools/capstan/json_printer.h"
 #include "tools/capstan/statement_reporter.h"
 #include "tools/capstan/table_printer.h"
+#include "tools/client/message_text.h"
 
 namespace capstan::cli {
 namespace {
@@ -54,6 +55,10 @@ class Collector final : public ResponseSink {
 }  // namespace
 
 ExitStatus ReportFailure(Console& console, const Status& status) {
+  if (status.code() == Code::kUnauthenticated) {
+    console.Error(FormatMessage(RefusedLogin(status)));
+    return ExitStatus::kFailed;
+  }
   const bool cancelled = status.code() == Code::kCancelled;
   // Below the ^C that the terminal has shown.
   std::string text = cancelled && console.error_is_terminal() ? "\n" : "";

@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "tools/capstan/console.h"
-#include "tools/capstan/interrupt.h"
-#include "tools/capstan/requester_client.h"
-#include "tools/capstan/response.h"
+#include "tools/client/interrupt.h"
+#include "tools/client/requester_client.h"
+#include "tools/client/response.h"
 
 namespace capstan::cli {
 

@@ -3,44 +3,15 @@
 #include <string_view>
 #include <utility>
 
-#include <fmt/format.h>
-
 #include "tools/capstan/progress_view.h"
-#include "tools/capstan/table_printer.h"
-#include "tools/capstan/text_width.h"
+#include "tools/client/message_text.h"
 
 namespace capstan::cli {
 namespace {
 
 constexpr int kPercentProcessed = 3211;  // "10 percent processed."
 
-// Keeps line ends, for messages of several lines.
-std::string PrintableLines(std::string_view text) {
-  std::string result;
-  for (;;) {
-    const std::size_t end = text.find('\n');
-    result += Printable(text.substr(0, end)) + '\n';
-    if (end == std::string_view::npos || end + 1 == text.size()) {
-      return result;
-    }
-    text.remove_prefix(end + 1);
-  }
-}
-
 }  // namespace
-
-std::string FormatMessage(const ServerMessage& message) {
-  std::string text;
-  if (message.is_error()) {
-    text = fmt::format("Msg {}, Level {}, State {}, Line {}\n", message.number, message.severity,
-                       message.state, message.line);
-  }
-  text += PrintableLines(message.text);
-  if (!message.hint.empty()) {
-    text += "HINT: " + PrintableLines(message.hint);
-  }
-  return text;
-}
 
 StatementReporter::StatementReporter(Console& console, OutputFormat format)
     : console_(console), format_(format) {}

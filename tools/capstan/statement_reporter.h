@@ -9,14 +9,10 @@
 #include <string>
 
 #include "tools/capstan/console.h"
-#include "tools/capstan/response.h"
 #include "tools/capstan/session.h"
+#include "tools/client/response.h"
 
 namespace capstan::cli {
-
-// Errors: "Msg 3201, Level 16, State 1, Line 1\n<text>\n"; others: "<text>\n"; then the hint's
-// line.
-std::string FormatMessage(const ServerMessage& message);
 
 class StatementReporter final : public ResponseSink {
  public:

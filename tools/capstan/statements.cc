@@ -208,6 +208,20 @@ std::string DetachStatement(std::string_view name) {
   return fmt::format("EXEC sp_detach_db @dbname = {}", QuoteString(name));
 }
 
+std::string CreateLoginStatement(std::string_view name, std::string_view password) {
+  return fmt::format("CREATE LOGIN {} WITH PASSWORD = {}", QuoteIdentifier(name),
+                     QuoteString(password));
+}
+
+std::string AlterLoginStatement(std::string_view name, std::string_view password) {
+  return fmt::format("ALTER LOGIN {} WITH PASSWORD = {}", QuoteIdentifier(name),
+                     QuoteString(password));
+}
+
+std::string DropLoginStatement(std::string_view name) {
+  return "DROP LOGIN " + QuoteIdentifier(name);
+}
+
 std::string KillStatement(std::int64_t session_id) {
   return fmt::format("KILL {}", session_id);
 }

@@ -74,6 +74,9 @@ std::string VerifyStatement(const RestoreOptions& options);    // `database` and
 std::string FileListStatement(const RestoreOptions& options);  // only sources and file_number
 std::string AttachStatement(std::string_view name, std::string_view location);
 std::string DetachStatement(std::string_view name);
+std::string CreateLoginStatement(std::string_view name, std::string_view password);
+std::string AlterLoginStatement(std::string_view name, std::string_view password);
+std::string DropLoginStatement(std::string_view name);
 std::string KillStatement(std::int64_t session_id);
 // The newest `limit` backup sets, of one database unless `database` is empty.
 std::string HistoryStatement(std::string_view database, int limit);

@@ -1,11 +1,9 @@
 #include "tools/capstan/table_printer.h"
 
 #include <algorithm>
-#include <array>
 
-#include <fmt/format.h>
-
-#include "tools/capstan/text_width.h"
+#include "tools/client/column_type.h"
+#include "tools/client/text_width.h"
 
 namespace capstan::cli {
 namespace {
@@ -37,13 +35,6 @@ void AppendLine(std::string& text, std::string line) {
 
 }  // namespace
 
-bool IsNumericType(std::string_view type) {
-  constexpr std::array kNumeric = std::to_array<std::string_view>(
-      {"tinyint", "smallint", "int", "bigint", "decimal", "numeric", "float", "real", "money"});
-  const std::string_view base = type.substr(0, type.find('('));
-  return std::find(kNumeric.begin(), kNumeric.end(), base) != kNumeric.end();
-}
-
 std::string FormatTable(const ResultSet& result_set) {
   const std::vector<int> widths = ColumnWidths(result_set);
   std::string text;
@@ -71,10 +62,6 @@ std::string FormatTable(const ResultSet& result_set) {
     AppendLine(text, std::move(line));
   }
   return text;
-}
-
-std::string FormatRowCount(std::size_t row_count) {
-  return fmt::format("\n({} rows affected)\n", row_count);
 }
 
 }  // namespace capstan::cli

@@ -38,6 +38,7 @@ enum class Code : int {
   kInternal = 13,           // a bug
   kUnavailable = 14,        // the other side is gone: retry as it is
   kDataLoss = 15,           // never retry, raise an alarm
+  kUnauthenticated = 16,    // name a login that the peer accepts
 };
 
 std::string_view CodeName(Code code);

@@ -133,9 +133,10 @@ Result<Settings> CVDS::Reserve() {
     return Error(Code::kFailedPrecondition, "this object has a device set already")
         .WithHint("close it first, or use another ClientVirtualDeviceSet");
   }
+  Settings settings = Settings::FromEnvironment();
+  settings_ = settings;
   beginning_ = true;
-  settings_ = Settings::FromEnvironment();
-  return settings_;
+  return settings;
 }
 
 Status CVDS::Begin(std::string_view call, const char* name, const Opener& open) {

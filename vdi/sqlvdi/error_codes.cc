@@ -64,6 +64,7 @@ int VdErrorOf(const Status& status) {
     case Code::kCancelled:
       return VD_E_ABORT;
     case Code::kPermissionDenied:
+    case Code::kUnauthenticated:
       return VD_E_SECURITY;
     case Code::kInvalidArgument:
     case Code::kOutOfRange:

@@ -12,6 +12,9 @@
 namespace capstan::writers {
 namespace {
 
+// SQLite documentation, "WAL-mode File Format", section 2.3.1: the locks of the wal-index.
+constexpr int kWalCheckpointLock = 1;
+
 // SQLite's busy handler: 0 gives up. Waits a little longer every time, at most 20 ms.
 int WaitForLock(void* context, int attempts) {
   const Deadline& deadline = *static_cast<const Deadline*>(context);
@@ -141,6 +144,18 @@ Status SqliteConnection::EndTransaction() {
 
 bool SqliteConnection::in_transaction() const {
   return sqlite3_txn_state(database_.get(), "main") != SQLITE_TXN_NONE;
+}
+
+Status SqliteConnection::LockCheckpoints() {
+  sqlite3_file* const file = main_file();
+  const int code =
+      file->pMethods->xShmLock(file, kWalCheckpointLock, 1, SQLITE_SHM_LOCK | SQLITE_SHM_EXCLUSIVE);
+  return StatusOf(code, nullptr);
+}
+
+void SqliteConnection::UnlockCheckpoints() {
+  sqlite3_file* const file = main_file();
+  file->pMethods->xShmLock(file, kWalCheckpointLock, 1, SQLITE_SHM_UNLOCK | SQLITE_SHM_EXCLUSIVE);
 }
 
 void SqliteConnection::TidyUpOnClose() {

@@ -42,6 +42,15 @@ class SqliteConnection {
   Status EndTransaction();
   bool in_transaction() const;
 
+  // For what waits for locks from now on.
+  void SetLockDeadline(Deadline lock_deadline) { *lock_deadline_ = lock_deadline; }
+
+  // Keeps everybody from copying the WAL into the database: SQLite's checkpoint lock, as its own
+  // checkpoints take it. Does not wait: kDeadlineExceeded while somebody else has it. To be
+  // unlocked before the connection is closed. REQUIRES: has_wal()
+  Status LockCheckpoints();
+  void UnlockCheckpoints();
+
   // Lets SQLite do on close what it does for the last connection to a database: checkpoint, and
   // remove WAL and wal-index. For databases whose WAL did not exist before we came.
   void TidyUpOnClose();

@@ -14,6 +14,8 @@
 namespace capstan::writers {
 
 inline constexpr std::size_t kSqliteHeaderBytes = 100;
+inline constexpr std::size_t kSqliteWalHeaderBytes = 32;
+inline constexpr std::size_t kSqliteFrameHeaderBytes = 24;  // in front of each page of the WAL
 inline constexpr std::uint64_t kSqlitePageCountMax = 4294967294;
 // SQLite's locks are on bytes from here on: one PENDING, one RESERVED, 510 SHARED.
 inline constexpr std::int64_t kSqliteLockBytesOffset = 0x40000000;

@@ -60,6 +60,52 @@ Status LockWholeDatabase(int fd) {
   return errno == EAGAIN || errno == EACCES ? InUse() : OsError(errno, "lock");
 }
 
+// Nobody may be using what is about to be removed. What cannot be opened for writing is not asked.
+Status CheckUnused(const std::string& path, std::optional<SqliteFileGuard>& guard) {
+  struct stat info {};
+  if (::lstat(path.c_str(), &info) != 0 || !S_ISREG(info.st_mode)) {
+    return OkStatus();
+  }
+  CAPSTAN_ASSIGN_OR_RETURN(guard,
+                           SqliteFileGuard::Acquire(path, SqliteFileGuard::EmptyFile::kAccept));
+  const auto fd = guard->OpenForWriting(path);
+  return fd.ok() ? LockWholeDatabase(*fd) : OkStatus();
+}
+
+Status SyncFolder(const std::string& folder) {
+  const UniqueFd fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  return fd.valid() && ::fsync(fd.get()) == 0 ? OkStatus() : OsError(errno, "sync the directory");
+}
+
+// Brings the old file of a mount back, each step of which may be the last before a crash. A WAL
+// that was placed must be gone before the old file returns, or it would be replayed into it; a WAL
+// of the old file must not be taken for a placed one the next time: hence the second name.
+Status UndoMount(const RestorePaths& paths) {
+  std::optional<SqliteFileGuard> placed;
+  if (Exists(paths.old_file)) {
+    CAPSTAN_RETURN_IF_ERROR(CheckUnused(paths.target, placed));
+    for (const char* suffix : {"", "-wal", "-shm", "-journal"}) {
+      CAPSTAN_RETURN_IF_ERROR(RemoveIfThere(paths.target + suffix));
+    }
+    CAPSTAN_RETURN_IF_ERROR(SyncFolder(paths.directory));
+    CAPSTAN_CRASH_POINT("sqlite.mount.placed_removed");
+    if (::rename(paths.old_file.c_str(), paths.returning.c_str()) != 0) {
+      return OsError(errno, fmt::format("rename '{}'", paths.old_file));
+    }
+  }
+  for (const char* suffix : kReplayedSuffixes) {
+    if (::rename((paths.aside + suffix).c_str(), (paths.target + suffix).c_str()) != 0 &&
+        errno != ENOENT) {
+      return OsError(errno, fmt::format("rename '{}{}'", paths.aside, suffix));
+    }
+  }
+  CAPSTAN_CRASH_POINT("sqlite.mount.returning");
+  if (::rename(paths.returning.c_str(), paths.target.c_str()) != 0) {
+    return OsError(errno, fmt::format("rename '{}'", paths.returning));
+  }
+  return SyncFolder(paths.directory);
+}
+
 std::string Resolve(const std::string& path) {
   const std::unique_ptr<char, decltype(&std::free)> resolved(::realpath(path.c_str(), nullptr),
                                                              &std::free);
@@ -77,13 +123,20 @@ RestorePaths::RestorePaths(const std::string& physical_name, const std::string& 
       fmt::format("{}{}.{}.{}", directory, directory == "/" ? "" : "/", leaf, job_name);
   temporary = stem + ".capstan-restore";
   aside = stem + ".capstan-aside";
+  old_file = aside + "-database";
+  returning = aside + "-returning";
 }
 
 SqliteReplacement::SqliteReplacement(RestorePaths paths, int directory_fd)
     : paths_(std::move(paths)), directory_fd_(directory_fd) {}
 
 SqliteReplacement::~SqliteReplacement() {
-  if (!renamed_) {
+  if (cleared_) {
+    if (Status status = PutOldBack(); !status.ok()) {
+      CAPSTAN_LOG(kError, "the old database stays at path={} cause={}", paths_.old_file,
+                  status.message());
+    }
+  } else if (!renamed_) {
     PutBack();
   }
 }
@@ -253,11 +306,74 @@ void SqliteReplacement::RetireOldFile() {
   }
 }
 
+Status SqliteReplacement::ClearTarget() {
+  if (guard_) {
+    if (!guard_->IsAt(paths_.target)) {
+      return Unwritable(paths_.target,
+                        Error(Code::kUnavailable, "another file took its place just now"));
+    }
+    if (::rename(paths_.target.c_str(), paths_.old_file.c_str()) != 0) {
+      return Unwritable(paths_.target, OsError(errno, "set it aside"));
+    }
+    cleared_ = true;
+    CAPSTAN_CRASH_POINT("sqlite.mount.cleared");
+  } else {
+    DropAside();  // a WAL whose database is gone; it must not come to stand beside another one
+  }
+  Status synced = SyncDirectory();
+  return synced.ok() ? OkStatus() : Unwritable(paths_.target, synced);
+}
+
+Status SqliteReplacement::GiveUpOld() {
+  if (cleared_) {
+    if (::unlink(paths_.old_file.c_str()) != 0) {
+      return Unwritable(paths_.target, OsError(errno, "remove the old database"));
+    }
+    cleared_ = false;
+    CAPSTAN_CRASH_POINT("sqlite.mount.old_removed");
+    RetireOldFile();
+  }
+  renamed_ = true;  // from here on there is nothing to put back
+  DropAside();
+  Status synced = SyncDirectory();
+  return synced.ok()
+             ? OkStatus()
+             : Unwritable(paths_.target, Annotate(synced, "the new database is in place, but"));
+}
+
+Status SqliteReplacement::PutOldBack() {
+  if (!cleared_) {
+    return OkStatus();
+  }
+  CAPSTAN_RETURN_IF_ERROR(UndoMount(paths_));
+  cleared_ = false;
+  set_aside_.clear();
+  return OkStatus();
+}
+
 Status SqliteReplacement::SyncDirectory() const {
   return ::fsync(directory_fd_) == 0 ? OkStatus() : OsError(errno, "sync the directory");
 }
 
+Status CheckMayReplace(const RestorePaths& paths, const std::string& logical_name, bool replace) {
+  struct stat info {};
+  if (::lstat(paths.target.c_str(), &info) != 0) {
+    return errno == ENOENT ? OkStatus() : Unwritable(paths.target, OsError(errno, "look"));
+  }
+  if (S_ISDIR(info.st_mode)) {
+    return Unwritable(paths.target, OsError(EISDIR, "replace it"));
+  }
+  if (S_ISREG(info.st_mode) && replace) {
+    return OkStatus();
+  }
+  return SqlError(3156, logical_name, paths.target)
+      .WithHint("a file is there already; restore WITH MOVE to another place, or WITH REPLACE");
+}
+
 Status DiscardLeftovers(const RestorePaths& paths) {
+  if (Exists(paths.old_file) || Exists(paths.returning)) {
+    return UndoMount(paths);
+  }
   const UniqueFd fd(::open(paths.temporary.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
   if (fd.valid() && ::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
     return Error(Code::kFailedPrecondition, "the restore that writes '{}' is still running",

@@ -9,6 +9,8 @@
 //  3. rename the new file over the old one and sync the directory. From here on nothing at the
 //     path is touched any more: others may have opened the new database;
 //  4. make the old file, now without a name, useless to those who still have it open, and let go.
+// A mount (restore of a snapshot) does the same with the parts turned round: instead of 3 the old
+// file is set aside, the new one placed and checked, and the old one dropped.
 // If the old file is no database, step 2 sets WAL and journal aside instead, and puts them back if
 // step 3 fails.
 //
@@ -35,12 +37,16 @@ struct RestorePaths {
   std::string directory;  // of the target
   std::string temporary;  // the new file until it is renamed
   std::string aside;      // + "-wal" or "-journal": what an unreadable database left
+  // Of a mount: the old file. `returning` once what was placed has been removed and nothing but the
+  // way back is left.
+  std::string old_file;
+  std::string returning;
 };
 
 class SqliteReplacement {
  public:
   SqliteReplacement(RestorePaths paths, int directory_fd);
-  // Puts back what was set aside, unless Swap renamed.
+  // Puts back what was set aside, unless Swap renamed or GiveUpOld gave it up.
   ~SqliteReplacement();
   SqliteReplacement(const SqliteReplacement&) = delete;
   SqliteReplacement& operator=(const SqliteReplacement&) = delete;
@@ -53,6 +59,18 @@ class SqliteReplacement {
   UniqueFd HoldOldFile() const;
   // Steps 3 and 4. After an error of step 3 the old database is as it was.
   Status Swap();
+
+  // Instead of Swap, for files that somebody else places at the target: takes the target's name
+  // away from the old file, which stays locked under another one.
+  Status ClearTarget();
+  // The placed files are good: the old one goes. The return decides; a crash before it brings the
+  // old one back.
+  Status GiveUpOld();
+  // Removes what was placed at the target and puts the old file back, if there was one. Error 3101
+  // if somebody uses what was placed.
+  Status PutOldBack();
+  // ClearTarget has set an old file aside, and it is there still.
+  bool holds_old() const { return cleared_; }
 
  private:
   Status TakeReadable(Deadline lock_deadline);
@@ -70,7 +88,11 @@ class SqliteReplacement {
   std::optional<SqliteConnection> connection_;  // holds the old database; none if unreadable
   std::vector<std::string> set_aside_;          // suffixes
   bool renamed_ = false;
+  bool cleared_ = false;
 };
+
+// 3156 if something stands at the target that may not be replaced.
+Status CheckMayReplace(const RestorePaths& paths, const std::string& logical_name, bool replace);
 
 // Removes what a restore that ended without its destructor left behind. Does nothing if there is
 // nothing. kFailedPrecondition if that restore is still running.

@@ -61,25 +61,10 @@ Status SqliteRestoreSession::Open() {
     return Unwritable(paths_.target, errno)
         .WithHint(fmt::format("create the directory '{}', or restore WITH MOVE", paths_.directory));
   }
-  CAPSTAN_RETURN_IF_ERROR(CheckMayReplace());
+  CAPSTAN_RETURN_IF_ERROR(CheckMayReplace(paths_, file_.logical_name, options_.replace));
   CAPSTAN_RETURN_IF_ERROR(CreateTemporary());
   CAPSTAN_RETURN_IF_ERROR(Reserve());
   output_ = std::make_unique<DirectFileWriter>(fd_.get(), paths_.temporary);
-  return OkStatus();
-}
-
-Status SqliteRestoreSession::CheckMayReplace() const {
-  struct stat info {};
-  if (::lstat(paths_.target.c_str(), &info) != 0) {
-    return errno == ENOENT ? OkStatus() : Unwritable(paths_.target, errno);
-  }
-  if (S_ISDIR(info.st_mode)) {
-    return Unwritable(paths_.target, EISDIR);
-  }
-  if (!S_ISREG(info.st_mode) || !options_.replace) {
-    return SqlError(3156, file_.logical_name, paths_.target)
-        .WithHint("a file is there already; restore WITH MOVE to another place, or WITH REPLACE");
-  }
   return OkStatus();
 }
 
@@ -166,7 +151,7 @@ Status SqliteRestoreSession::CommitSteps() {
   CAPSTAN_RETURN_IF_ERROR(FinishWriting());
   CAPSTAN_RETURN_IF_ERROR(CheckIsDatabase());
   CAPSTAN_CRASH_POINT("sqlite.restore.checked");
-  CAPSTAN_RETURN_IF_ERROR(CheckMayReplace());
+  CAPSTAN_RETURN_IF_ERROR(CheckMayReplace(paths_, file_.logical_name, options_.replace));
   return Replace();
 }
 

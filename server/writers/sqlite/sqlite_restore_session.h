@@ -40,7 +40,6 @@ class SqliteRestoreSession final : public RestoreSession {
   Status CreateTemporary();
   Status Reserve();
   Status InsufficientSpace() const;
-  Status CheckMayReplace() const;
   // The error for a write that failed; also the writer's state.
   Status WriteError(const Status& cause);
   // What was handed over is in the file and durable.

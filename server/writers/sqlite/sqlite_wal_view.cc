@@ -15,12 +15,10 @@ namespace capstan::writers {
 namespace {
 
 // SQLite documentation, "Database File Format", section 4.1. Numbers are big endian.
-constexpr std::size_t kFrameHeaderBytes = 24;
 constexpr std::uint32_t kMagic = 0x377f0682;  // the lowest bit: checksums in big endian order
-constexpr std::size_t kWalHeaderBytes = 32;
 constexpr std::size_t kRunPagesMax = 64;
 
-using FrameHeader = std::array<std::byte, kFrameHeaderBytes>;
+using FrameHeader = std::array<std::byte, kSqliteFrameHeaderBytes>;
 
 WalChecksum LoadChecksum(const std::byte* bytes) {
   return {LoadBigEndian32(bytes), LoadBigEndian32(bytes + 4)};
@@ -124,7 +122,7 @@ Status SqliteWalView::ReadRun(std::span<const Page> run, std::byte* target) cons
   std::array<FrameHeader, kRunPagesMax> headers;
   std::array<iovec, 2 * kRunPagesMax> parts;
   for (std::size_t i = 0; i < run.size(); ++i) {
-    parts[2 * i] = {headers[i].data(), kFrameHeaderBytes};
+    parts[2 * i] = {headers[i].data(), kSqliteFrameHeaderBytes};
     parts[2 * i + 1] = {target + i * page_size_, page_size_};
   }
   CAPSTAN_RETURN_IF_ERROR(Annotate(ReadVectorFully(fd_.get(), FrameOffset(run.front().frame),
@@ -162,14 +160,14 @@ Status SqliteWalView::ReadPart(const Page& page, std::uint64_t offset,
 Result<WalChecksum> SqliteWalView::ReadChecksumBefore(std::uint32_t frame) const {
   // Checksums run through the whole WAL; the one to start from ends the header in front.
   const std::uint64_t header_end =
-      frame == 1 ? kWalHeaderBytes : FrameOffset(frame - 1) + kFrameHeaderBytes;
+      frame == 1 ? kSqliteWalHeaderBytes : FrameOffset(frame - 1) + kSqliteFrameHeaderBytes;
   std::array<std::byte, 8> bytes;
   CAPSTAN_RETURN_IF_ERROR(Annotate(ReadFully(fd_.get(), header_end - 8, bytes), "its WAL"));
   return LoadChecksum(bytes.data());
 }
 
 std::uint64_t SqliteWalView::FrameOffset(std::uint32_t frame) const {
-  return kWalHeaderBytes + std::uint64_t{frame - 1} * (kFrameHeaderBytes + page_size_);
+  return kSqliteWalHeaderBytes + std::uint64_t{frame - 1} * (kSqliteFrameHeaderBytes + page_size_);
 }
 
 }  // namespace capstan::writers

@@ -6,6 +6,8 @@
 #include "server/messages/messages.h"
 #include "server/writers/sqlite/sqlite_backup_session.h"
 #include "server/writers/sqlite/sqlite_description.h"
+#include "server/writers/sqlite/sqlite_freeze_session.h"
+#include "server/writers/sqlite/sqlite_mount_session.h"
 #include "server/writers/sqlite/sqlite_restore_session.h"
 #include "server/writers/sqlite/sqlite_view.h"
 
@@ -50,7 +52,8 @@ Status CheckKind(BackupKind kind, RecoveryModel model) {
 SqliteWriter::SqliteWriter()
     : instance_id_(Guid::Random()),
       tracker_(std::make_shared<WriterStateTracker>()),
-      released_files_(std::make_shared<ReleasedFiles>()) {}
+      released_files_(std::make_shared<ReleasedFiles>()),
+      lsn_clock_(std::make_shared<SqliteLsnClock>()) {}
 
 WriterInfo SqliteWriter::info() const {
   return {.name = "SqliteWriter",
@@ -86,7 +89,7 @@ Result<std::unique_ptr<BackupSession>> SqliteWriter::OpenBackup(const std::strin
                            SqliteView::Open(location, {.lock_deadline = options.lock_deadline}));
   DatabaseDescription description = DescribeView(view, logical_name);
   CAPSTAN_RETURN_IF_ERROR(CheckKind(options.kind, description.recovery_model));
-  const SqliteLsns lsns = lsn_clock_.Read(view);
+  const SqliteLsns lsns = lsn_clock_->Read(view);
   return std::unique_ptr<BackupSession>(std::make_unique<SqliteBackupSession>(
       SqliteBackupSession::Parts{.view = std::move(view),
                                  .description = std::move(description),
@@ -108,6 +111,49 @@ Result<std::unique_ptr<RestoreSession>> SqliteWriter::BeginRestore(
     return std::move(session).status();
   }
   return std::unique_ptr<RestoreSession>(*std::move(session));
+}
+
+Result<std::unique_ptr<FreezeSession>> SqliteWriter::BeginSnapshot(
+    const std::string& location, const std::string& logical_name) {
+  auto session = SqliteFreezeSession::Begin(location, logical_name,
+                                            {.tracker = tracker_, .lsn_clock = lsn_clock_});
+  if (!session.ok()) {
+    tracker_->Record(session.status());
+    return std::move(session).status();
+  }
+  return std::unique_ptr<FreezeSession>(*std::move(session));
+}
+
+Result<std::vector<RestoreTarget>> SqliteWriter::PlanMount(std::vector<RestoreTarget> targets) {
+  const bool known = !targets.empty() && targets.size() <= 2 && targets[0].file.type == 'D' &&
+                     (targets.size() == 1 || targets[1].file.type == 'L');
+  if (!known) {
+    return Error(Code::kInvalidArgument, "an SQLite database is one file and its WAL");
+  }
+  CAPSTAN_RETURN_IF_ERROR(CheckPhysicalName(targets[0].physical_name));
+  if (targets.size() == 2) {
+    const std::string place = RestorePaths(targets[0].physical_name, "").target + "-wal";
+    std::string& wanted = targets[1].physical_name;
+    if (!wanted.empty() && wanted != place) {
+      return SqlError(3156, targets[1].file.logical_name, wanted)
+          .WithHint(fmt::format("SQLite keeps the log of a database beside it: '{}'", place));
+    }
+    wanted = place;
+  }
+  return targets;
+}
+
+Result<std::unique_ptr<MountSession>> SqliteWriter::BeginMount(
+    std::span<const RestoreTarget> targets, const RestoreOptions& options) {
+  CAPSTAN_RETURN_IF_ERROR(CheckJobName(options.job_name));
+  auto session =
+      SqliteMountSession::Begin({targets.begin(), targets.end()}, options,
+                                {.tracker = tracker_, .released_files = released_files_});
+  if (!session.ok()) {
+    tracker_->Record(session.status());
+    return std::move(session).status();
+  }
+  return std::unique_ptr<MountSession>(*std::move(session));
 }
 
 Status SqliteWriter::DiscardRestore(const std::string& physical_name, const std::string& job_name) {

@@ -6,6 +6,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "server/writers/database_writer.h"
 #include "server/writers/released_files.h"
@@ -30,6 +31,12 @@ class SqliteWriter final : public DatabaseWriter {
   // Exactly one target.
   Result<std::unique_ptr<RestoreSession>> BeginRestore(std::span<const RestoreTarget> targets,
                                                        const RestoreOptions& options) override;
+  Result<std::unique_ptr<FreezeSession>> BeginSnapshot(const std::string& location,
+                                                       const std::string& logical_name) override;
+  // The database, and its WAL if it is one of the set's files.
+  Result<std::vector<RestoreTarget>> PlanMount(std::vector<RestoreTarget> targets) override;
+  Result<std::unique_ptr<MountSession>> BeginMount(std::span<const RestoreTarget> targets,
+                                                   const RestoreOptions& options) override;
   Status DiscardRestore(const std::string& physical_name, const std::string& job_name) override;
 
  private:
@@ -41,7 +48,7 @@ class SqliteWriter final : public DatabaseWriter {
   // Shared with the sessions, which may outlive the writer.
   const std::shared_ptr<WriterStateTracker> tracker_;
   const std::shared_ptr<ReleasedFiles> released_files_;
-  SqliteLsnClock lsn_clock_;
+  const std::shared_ptr<SqliteLsnClock> lsn_clock_;
 };
 
 }  // namespace capstan::writers

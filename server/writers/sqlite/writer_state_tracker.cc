@@ -6,8 +6,12 @@ namespace capstan::writers {
 
 WriterState WriterStateTracker::state() const {
   MutexLock lock(mutex_);
-  if (backups_ > 0) {
-    return WriterState::kWaitingForBackupComplete;
+  for (const WriterState state :
+       {WriterState::kWaitingForThaw, WriterState::kWaitingForFreeze,
+        WriterState::kWaitingForPostSnapshot, WriterState::kWaitingForBackupComplete}) {
+    if (const auto found = sessions_.find(state); found != sessions_.end() && found->second > 0) {
+      return state;
+    }
   }
   return failed_ ? WriterState::kFailed : WriterState::kStable;
 }
@@ -17,14 +21,14 @@ std::string WriterStateTracker::last_error() const {
   return last_error_;
 }
 
-void WriterStateTracker::BackupBegan() {
+void WriterStateTracker::Enter(WriterState state) {
   MutexLock lock(mutex_);
-  ++backups_;
+  ++sessions_[state];
 }
 
-void WriterStateTracker::BackupEnded() {
+void WriterStateTracker::Leave(WriterState state) {
   MutexLock lock(mutex_);
-  --backups_;
+  --sessions_[state];
 }
 
 void WriterStateTracker::Record(const Status& outcome) {
@@ -34,20 +38,28 @@ void WriterStateTracker::Record(const Status& outcome) {
 }
 
 WriterActivity::WriterActivity(std::shared_ptr<WriterStateTracker> tracker, Kind kind)
-    : tracker_(std::move(tracker)), kind_(kind) {
-  if (kind_ == Kind::kBackup) {
-    tracker_->BackupBegan();
-  }
+    : tracker_(std::move(tracker)),
+      state_(kind == Kind::kBackup     ? WriterState::kWaitingForBackupComplete
+             : kind == Kind::kSnapshot ? WriterState::kWaitingForFreeze
+                                       : WriterState::kStable) {
+  MutexLock lock(mutex_);
+  tracker_->Enter(state_);
 }
 
 WriterActivity::~WriterActivity() {
   MutexLock lock(mutex_);
-  if (!finished_ && kind_ == Kind::kBackup) {
-    tracker_->BackupEnded();
+  if (!finished_) {
+    tracker_->Leave(state_);
   }
   if (!finished_ && !failure_.ok()) {
     tracker_->Record(failure_);
   }
+}
+
+void WriterActivity::MoveTo(WriterState state) {
+  MutexLock lock(mutex_);
+  tracker_->Enter(state);
+  tracker_->Leave(std::exchange(state_, state));
 }
 
 void WriterActivity::Fail(const Status& status) {
@@ -62,9 +74,7 @@ void WriterActivity::Finish(const Status& outcome) {
   if (std::exchange(finished_, true)) {
     return;
   }
-  if (kind_ == Kind::kBackup) {
-    tracker_->BackupEnded();
-  }
+  tracker_->Leave(state_);
   tracker_->Record(failure_.ok() ? outcome : failure_);
 }
 

@@ -53,7 +53,7 @@ class InstalledTree(unittest.TestCase):
         return next(self.destination.glob("**/etc/capstan/capstand.toml"))
 
     def test_every_program_names_its_version(self) -> None:
-        for program in ("capstand", "capstan", "capstan-agent"):
+        for program in ("capstand", "capstan", "sqlcmd", "capstan-agent"):
             with self.subTest(program):
                 self.assertRegex(run(self.tree / "bin" / program, "--version"), r"\d+\.\d+\.\d+")
 
@@ -63,7 +63,7 @@ class InstalledTree(unittest.TestCase):
         installed = [path.name for path in (self.tree / "share/doc/capstan").iterdir()]
 
         self.assertIn("LICENSE", installed)
-        self.assertCountEqual(installed, documents)
+        self.assertCountEqual(installed, [*documents, "vdi-porting.md"])
 
     def test_plugin_header_compiles_alone_as_c(self) -> None:
         run(
@@ -71,6 +71,15 @@ class InstalledTree(unittest.TestCase):
             "-I", self.tree / "include", "-x", "c", "-",
             input="#include <capstan/plugin.h>\nint unused;\n",
         )
+
+    def test_classic_headers_compile_alone_and_their_library_is_there(self) -> None:
+        run(
+            "c++", "-std=c++11", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only",
+            "-I", self.tree / "include" / "capstan-vdi", "-x", "c++", "-",
+            input="#include <vdi.h>\n#include <vdierror.h>\n#include <vdicompletion.h>\n"
+                  "ClientVirtualDeviceSet set;\n",
+        )
+        self.assertEqual(len(list(self.tree.glob("lib/**/libsqlvdi.so"))), 1)
 
     def test_service_starts_what_was_installed(self) -> None:
         unit = (self.tree / "lib/systemd/system/capstand.service").read_text()

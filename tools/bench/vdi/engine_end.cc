@@ -9,6 +9,7 @@
 
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -54,9 +55,18 @@ Child::Child(const std::function<void()>& work) : pid_(::fork()) {
   }
 }
 
-Child::~Child() {
+double Child::Stop() {
+  if (pid_ == 0) {
+    return 0;
+  }
   ::kill(pid_, SIGKILL);
-  ::waitpid(pid_, nullptr, 0);
+  rusage usage{};
+  ::wait4(pid_, nullptr, 0, &usage);
+  pid_ = 0;
+  const auto seconds = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
+  };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
 EngineEnd::EngineEnd(Options options)
@@ -90,8 +100,9 @@ EngineEnd::EngineEnd(Options options)
   }
 }
 
-EngineEnd::~EngineEnd() {
-  [[maybe_unused]] const Status closed = set_->Close();  // ends the client
+double EngineEnd::Finish() {
+  [[maybe_unused]] const Status closed = set_->Close();
+  return client_.Stop();
 }
 
 void EngineEnd::Send(std::uint64_t count) {

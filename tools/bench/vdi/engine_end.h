@@ -27,12 +27,15 @@ std::vector<std::string> DeviceNames(std::uint32_t device_count);
 class Child {
  public:
   explicit Child(const std::function<void()>& work);
-  ~Child();
+  ~Child() { Stop(); }
   Child(const Child&) = delete;
   Child& operator=(const Child&) = delete;
 
+  // The seconds of processor time that it has used in all.
+  double Stop();
+
  private:
-  const pid_t pid_;
+  pid_t pid_;  // 0: stopped
 };
 
 class EngineEnd {
@@ -46,10 +49,13 @@ class EngineEnd {
     std::function<void(const std::string& path, std::uint32_t device_count)> client;
   };
   explicit EngineEnd(Options options);
-  ~EngineEnd();
 
   // Sends `count` Writes and waits until all are back.
   void Send(std::uint64_t count);
+
+  // Ends the set, and says how many seconds of processor time the client has used, waits by
+  // spinning included. No Send afterwards.
+  double Finish();
 
  private:
   struct Flight {
@@ -61,7 +67,7 @@ class EngineEnd {
 
   const Options options_;
   const std::string path_;
-  const Child client_;  // forked before there are threads
+  Child client_;  // forked before there are threads
   const std::unique_ptr<Rendezvous> rendezvous_;
   const std::unique_ptr<ServerDeviceSet> set_;
   std::vector<Flight> flights_;

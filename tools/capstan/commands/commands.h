@@ -18,7 +18,7 @@ struct ExecOptions {
   bool stop_on_error = false;
 };
 
-enum class ListSubject { kDatabases, kAgents, kDevices, kDeviceSets, kJobs, kWriters };
+enum class ListSubject { kDatabases, kAgents, kDevices, kDeviceSets, kJobs, kLogins, kWriters };
 
 struct ListOptions {
   ListSubject subject = ListSubject::kDatabases;
@@ -40,9 +40,17 @@ struct StatusOptions {
   OutputFormat format = OutputFormat::kTable;
 };
 
+struct LoginOptions {
+  std::string name;
+  std::string password_file;  // "-" = standard input, empty = the terminal is asked, twice
+};
+
 ExitStatus RunExec(Session& session, const ExecOptions& options);
 ExitStatus RunDatabaseAdd(Session& session, const std::string& name, const std::string& location);
 ExitStatus RunDatabaseRemove(Session& session, const std::string& name);
+ExitStatus RunLoginAdd(Session& session, const LoginOptions& options);
+ExitStatus RunLoginPassword(Session& session, const LoginOptions& options);
+ExitStatus RunLoginRemove(Session& session, const std::string& name);
 ExitStatus RunBackup(Session& session, const BackupOptions& options);
 // `single_file_path`: where the only file of the backup goes; its logical name is looked up.
 ExitStatus RunRestore(Session& session, RestoreOptions options,

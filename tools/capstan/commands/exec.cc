@@ -1,43 +1,20 @@
-#include <array>
-#include <cerrno>
 #include <cstdio>
-#include <memory>
 
 #include "tools/capstan/commands/commands.h"
-#include "tools/capstan/script.h"
+#include "tools/client/script.h"
+#include "tools/client/script_file.h"
 
 namespace capstan::cli {
 namespace {
 
-Result<std::string> ReadAll(std::FILE* stream, const std::string& name) {
-  std::string text;
-  std::array<char, 65536> buffer;
-  for (;;) {
-    const std::size_t size = std::fread(buffer.data(), 1, buffer.size(), stream);
-    text.append(buffer.data(), size);
-    if (size < buffer.size()) {
-      break;
-    }
-  }
-  if (std::ferror(stream) != 0) {
-    return OsError(errno, "unable to read " + name);
-  }
-  return text;
-}
-
 Result<std::string> ReadScript(const ExecOptions& options) {
   if (options.file.has_value()) {
-    const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(
-        std::fopen(options.file->c_str(), "re"), [](std::FILE* f) { return std::fclose(f); });
-    if (file == nullptr) {
-      return OsError(errno, "unable to open '" + *options.file + "'");
-    }
-    return ReadAll(file.get(), "'" + *options.file + "'");
+    return ReadScriptFile(*options.file);
   }
   if (options.statement.has_value() && *options.statement != "-") {
     return *options.statement;
   }
-  return ReadAll(stdin, "standard input");
+  return ReadStream(stdin, "standard input");
 }
 
 }  // namespace

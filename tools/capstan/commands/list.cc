@@ -4,7 +4,7 @@
 
 #include <fmt/format.h>
 
-#include "tools/capstan/text_width.h"
+#include "tools/client/text_width.h"
 #include "vdi/base/check.h"
 
 namespace capstan::cli {
@@ -47,6 +47,11 @@ constexpr std::array kDeviceSets = std::to_array<ColumnView>({
     {"client_pid", "client pid"},
     {"device_count", "devices"},
     {"features", "features"},
+});
+constexpr std::array kLogins = std::to_array<ColumnView>({
+    {"name", "login"},
+    {"create_date", "added"},
+    {"modify_date", "password of"},
 });
 constexpr std::array kJobs = std::to_array<ColumnView>({
     {"session_id", "job"},
@@ -91,6 +96,8 @@ std::string ListStatement(ListSubject subject) {
       return "SELECT session_id, start_time, status, command, database_name, percent_complete, "
              "estimated_completion_time, total_elapsed_time, wait_type, phase, statement "
              "FROM sys.dm_exec_requests ORDER BY session_id";
+    case ListSubject::kLogins:
+      return "SELECT name, create_date, modify_date FROM sys.sql_logins ORDER BY name";
     case ListSubject::kWriters:
       return "SELECT writer_name, writer_id, instance_id, state, state_desc, last_error "
              "FROM sys.dm_backup_writers ORDER BY writer_name";
@@ -110,6 +117,8 @@ std::span<const ColumnView> ListColumns(ListSubject subject) {
       return kDeviceSets;
     case ListSubject::kJobs:
       return kJobs;
+    case ListSubject::kLogins:
+      return kLogins;
     case ListSubject::kWriters:
       return {};
   }

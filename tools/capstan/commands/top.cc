@@ -9,8 +9,8 @@
 #include "tools/capstan/commands/list.h"
 #include "tools/capstan/json_printer.h"
 #include "tools/capstan/progress_view.h"
-#include "tools/capstan/text_width.h"
 #include "tools/capstan/units.h"
+#include "tools/client/text_width.h"
 
 namespace capstan::cli {
 namespace {

@@ -33,6 +33,7 @@ TEST_F(ConfigTest, AnEmptyFileChangesNothing) {
 
   EXPECT_EQ(config_.buffer_memory_mb, 1024);
   EXPECT_EQ(config_.agent_lease_s, 10);
+  EXPECT_EQ(config_.authentication, Authentication::kNone);
   ASSERT_EQ(config_.agents.size(), 1U);
   EXPECT_EQ(config_.agents[0].plugin, "disk");
 }
@@ -49,6 +50,7 @@ database_timeout_s = 3
 recover_timeout_s = 4
 agent_lease_s = 5
 virtual_device_wait_s = 0
+authentication = "password"
 log_level = "debug"
 server_name = "SALES"
 machine_name = "host7"
@@ -72,6 +74,7 @@ plugin = "/opt/vault.so"
   EXPECT_EQ(config_.recover_timeout_s, 4);
   EXPECT_EQ(config_.agent_lease_s, 5);
   EXPECT_EQ(config_.virtual_device_wait_s, 0);
+  EXPECT_EQ(config_.authentication, Authentication::kPassword);
   EXPECT_EQ(config_.log_level, LogLevel::kDebug);
   EXPECT_EQ(config_.server_name, "SALES");
   EXPECT_EQ(config_.machine_name, "host7");
@@ -108,6 +111,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadFile{"agent_lease_s = 1", "from 2 to 3600"},
         BadFile{"buffer_memory_mb = 9223372036854775807", "from 16 to 1048576"},
         BadFile{"start_agents = 1", "must be true or false"},
+        BadFile{"authentication = \"kerberos\"", "must be 'none' or 'password'"},
         BadFile{"log_level = \"loud\"", "'debug', 'info', 'warning' or 'error'"},
         BadFile{"agent = \"disk\"", "[[agent]]"}, BadFile{"agent = [\"disk\"]", "[[agent]]"},
         BadFile{"[agent]\nplugin = \"disk\"", "[[agent]]"},
@@ -142,6 +146,18 @@ TEST_F(ConfigTest, CompletePutsTheDevicesSocketBesideTheOther) {
   ASSERT_THAT(Complete(&config_), IsOk());
 
   EXPECT_EQ(config_.vdi_socket, "/run/capstan/vdi.sock");
+}
+
+TEST_F(ConfigTest, TheOwnersSocketMustFitToo) {
+  config_.data_dir = "/" + std::string(90, 'x');
+  config_.socket = "/run/s";
+  config_.vdi_socket = "/run/v";
+  EXPECT_THAT(Complete(&config_), IsOk());
+
+  config_.authentication = Authentication::kPassword;
+
+  EXPECT_EQ(OwnerSocket(config_), config_.data_dir + "/owner/capstand.sock");
+  EXPECT_THAT(Complete(&config_), MessageHas("the owner's socket"));
 }
 
 TEST_F(ConfigTest, CompleteMakesPathsAbsolute) {

@@ -15,32 +15,9 @@
 #include "tests/support/memory_writer.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_directory.h"
+#include "tests/unit/server/engine/recording_observer.h"
 
 namespace capstan::engine {
-
-class RecordingObserver final : public JobObserver {
- public:
-  void OnMessage(int number, const std::string& text) override {
-    messages.emplace_back(number, text);
-  }
-  void OnProgress(const JobSnapshot& snapshot) override {
-    if (on_progress) {
-      on_progress(snapshot);
-    }
-  }
-  std::vector<std::string> Texts(int number) const {
-    std::vector<std::string> texts;
-    for (const auto& [n, text] : messages) {
-      if (n == number) {
-        texts.push_back(text);
-      }
-    }
-    return texts;
-  }
-
-  std::vector<std::pair<int, std::string>> messages;
-  std::function<void(const JobSnapshot&)> on_progress;
-};
 
 class EngineFixture : public testing::Test {
  protected:

@@ -158,7 +158,7 @@ TEST(FamilyRoundTrip, HoldsAnIndexOfSeveralBlocks) {
   RecordingVisitor visitor(false);
   visitor.keep_payload = false;
   auto reader = FamilyReader::Create("dev", 1, &visitor);
-  ASSERT_THAT(reader->Consume((*writer)->preamble()), IsOk());
+  ASSERT_THAT(reader->Consume(BytesOf(*(*writer)->Preamble())), IsOk());
   for (std::uint32_t i = 0; i < 9000; ++i) {
     (*writer)->SealFrame(buffer, {.file_offset = i * 60000U, .length = 1, .sequence = i});
     ASSERT_THAT(reader->Consume(buffer), IsOk());

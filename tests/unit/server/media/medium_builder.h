@@ -105,6 +105,18 @@ struct Medium {
   FamilySummary summary;
 };
 
+// The bytes of a part without hard filemarks.
+inline std::vector<std::byte> BytesOf(MediumPart& part, std::size_t fill_size = 4096) {
+  std::vector<std::byte> bytes;
+  std::vector<std::byte> target(fill_size);
+  while (const std::size_t size = part.Fill(target)) {
+    bytes.insert(bytes.end(), target.begin(), target.begin() + static_cast<std::ptrdiff_t>(size));
+  }
+  EXPECT_EQ(bytes.size(), part.size_bytes());
+  EXPECT_EQ(bytes.size() % kPhysicalBlock, 0U);
+  return bytes;
+}
+
 // Writes the frames of a family and leaves it open, so that several can be made in parallel.
 class MediumBuilder {
  public:
@@ -112,9 +124,8 @@ class MediumBuilder {
     auto writer = FamilyWriter::Create(header, set);
     EXPECT_THAT(writer, test::IsOk());
     writer_ = std::move(writer).value();
-    const auto preamble = writer_->preamble();
-    medium_.bytes.assign(preamble.begin(), preamble.end());
-    medium_.data_offset = preamble.size();
+    medium_.bytes = BytesOf(*writer_->Preamble());
+    medium_.data_offset = medium_.bytes.size();
   }
 
   FrameGeometry geometry() const { return writer_->geometry(); }
@@ -143,13 +154,8 @@ class MediumBuilder {
     EXPECT_EQ(medium_.trailer_offset, medium_.bytes.size());
     auto trailer = writer_->Trailer(final_set, families);
     EXPECT_THAT(trailer, test::IsOk());
-    std::vector<std::byte> target(fill_size);
-    while (const std::size_t size = (*trailer)->Fill(target)) {
-      medium_.bytes.insert(medium_.bytes.end(), target.begin(),
-                           target.begin() + static_cast<std::ptrdiff_t>(size));
-    }
-    EXPECT_EQ(medium_.bytes.size(), medium_.trailer_offset + (*trailer)->size_bytes());
-    EXPECT_EQ(medium_.bytes.size() % kPhysicalBlock, 0U);
+    const std::vector<std::byte> bytes = BytesOf(**trailer, fill_size);
+    medium_.bytes.insert(medium_.bytes.end(), bytes.begin(), bytes.end());
     return std::move(medium_);
   }
   Medium Finish() {

@@ -32,7 +32,6 @@ TEST(FormatTable, KeepsARowOnItsLine) {
 
 TEST(FormatTable, ShowsTheHeaderOfNothing) {
   EXPECT_EQ(FormatTable({.columns = {{"a", "int"}}, .rows = {}}), "a\n-\n");
-  EXPECT_EQ(FormatRowCount(0), "\n(0 rows affected)\n");
 }
 
 TEST(FormatJson, KeepsTypesAndNulls) {

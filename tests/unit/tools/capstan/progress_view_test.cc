@@ -5,7 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "tools/capstan/text_width.h"
+#include "tools/client/text_width.h"
 
 namespace capstan::cli {
 namespace {

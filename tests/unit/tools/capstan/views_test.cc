@@ -3,9 +3,9 @@
 #include <gtest/gtest.h>
 
 #include "tests/support/status_matchers.h"
-#include "tools/capstan/endpoint.h"
 #include "tools/capstan/history_view.h"
 #include "tools/capstan/row_reader.h"
+#include "tools/client/endpoint.h"
 
 namespace capstan::cli {
 namespace {

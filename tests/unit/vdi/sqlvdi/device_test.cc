@@ -1,9 +1,11 @@
 // Commands through the built library: what the program sees, what the engine hears.
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstring>
 #include <deque>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -216,6 +218,38 @@ TEST(ClassicDevice, ABufferHandleLeadsBackToTheBuffer) {
   EXPECT_EQ(mapped, command->buffer);
   MustBeOk(Complete(pair, command, ERROR_SUCCESS, 512), "CompleteCommand");
   write.Await();
+}
+
+// Devices at work in threads of their own while another one closes the set. What it cannot show: an
+// order that this machine does not have; ThreadSanitizer runs it, too.
+TEST(ClassicDevice, CloseBesideBusyDevicesEndsThemAll) {
+  VDConfig wishes = ClassicPair::OneDevice();
+  wishes.deviceCount = 4;
+  ClassicPair pair(wishes);
+  pair.name(3);
+  pair.ToActive();
+  std::atomic<int> polls{0};
+  std::vector<int> last(wishes.deviceCount, NOERROR);
+  {
+    std::vector<std::jthread> threads;
+    for (std::size_t i = 0; i < last.size(); ++i) {
+      threads.emplace_back([&, i] {
+        VDC_Command* command = nullptr;
+        do {
+          last[i] = pair.device(i).GetCommand(0, &command);
+          polls.fetch_add(1);
+        } while (last[i] == VD_E_TIMEOUT);
+      });
+    }
+    while (polls.load() < 1000) {
+      std::this_thread::yield();
+    }
+    EXPECT_EQ(Said(pair.set().Close()), "VD_E_OPEN");
+  }
+
+  for (const int end : last) {
+    EXPECT_TRUE(end == VD_E_ABORT || end == VD_E_PROTOCOL) << Said(end);
+  }
 }
 
 TEST(ClassicDevice, APollDoesNotWait) {

@@ -5,6 +5,7 @@
 #include <set>
 #include <sstream>
 #include <string>
+#include <string_view>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -13,6 +14,7 @@ namespace capstan::sqlvdi {
 namespace {
 
 constexpr const char* kLibrary = SQLVDI_LIBRARY;
+constexpr bool kSanitized = !std::string_view(SQLVDI_SANITIZER).empty();
 
 // Standard output of a command, line by line.
 std::multiset<std::string> LinesOf(const std::string& command) {
@@ -69,7 +71,7 @@ TEST(BuiltLibrary, NeedsTheSystemsLibrariesOnly) {
             .count(needed) > 0;
     // A build with sanitizers needs their runtimes.
     const bool sanitizer = needed.find("san.so") != std::string::npos;
-    EXPECT_TRUE(allowed || (SQLVDI_SANITIZED && sanitizer)) << needed;
+    EXPECT_TRUE(allowed || (kSanitized && sanitizer)) << needed;
   }
 }
 
