@@ -56,7 +56,7 @@ Status OpenSet::Configure(const DeviceSetRequest& request, const OpenSetOptions&
   spares_.resize(removable() ? device_names.size() : 0);
   const auto spare_count = static_cast<std::uint32_t>(spares_.size());
   CAPSTAN_RETURN_IF_ERROR(
-      set_->RequestBuffers(options.plan.transfer_size, options.plan.buffer_count + spare_count));
+      set_->RequestBuffers(options.plan.transfer_size, 0, options.plan.buffer_count + spare_count));
   if (Status status = set_->EndConfiguration(device_names); !status.ok()) {
     if (status.code() != Code::kResourceExhausted) {
       return status;
@@ -68,7 +68,7 @@ Status OpenSet::Configure(const DeviceSetRequest& request, const OpenSetOptions&
   CAPSTAN_ASSIGN_OR_RETURN(
       pool_, TransferPool::Create(*set_, options.plan.buffer_count, options.plan.transfer_size));
   for (TransferBuffer& spare : spares_) {
-    CAPSTAN_ASSIGN_OR_RETURN(std::byte * data, set_->AllocateBuffer());
+    CAPSTAN_ASSIGN_OR_RETURN(std::byte * data, set_->AllocateBuffer(options.plan.transfer_size, 0));
     spare.data = std::span(data, options.plan.transfer_size);
     spare.command.buffer = data;
   }

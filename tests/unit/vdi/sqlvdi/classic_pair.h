@@ -83,7 +83,7 @@ class ClassicPair {
                                             .block_size = 512,
                                             .alignment = 4096,
                                             .max_transfer_size = kBufferSize}));
-    test::Must(engine_->RequestBuffers(kBufferSize, buffers));
+    test::Must(engine_->RequestBuffers(kBufferSize, 0, buffers));
     test::Must(engine_->EndConfiguration(names_));
     MustBeOk(set_->GetConfiguration(-1, &config_), "GetConfiguration");
   }
