@@ -86,13 +86,14 @@ Result<std::optional<ClientCommand>> ClientDeviceEnd::TakeOne() {
   }
   if (record.code == kCloseRecord) {
     closed_.store(true, std::memory_order_release);
+    CAPSTAN_CRASH_POINT("vdi.client.after_device_closed");
     return std::optional<ClientCommand>();
   }
   if (RefuseInIoError(record)) {
     return std::optional<ClientCommand>();
   }
   CAPSTAN_ASSIGN_OR_RETURN(const ClientCommand command, Deliver(record));
-  CAPSTAN_CRASH_POINT("vdi.client.after_get_command");
+  CAPSTAN_CRASH_POINT_OF("vdi.client.after_get_command", CommandName(command.code));
   return std::optional<ClientCommand>(command);
 }
 
@@ -108,6 +109,7 @@ bool ClientDeviceEnd::RefuseInIoError(const CommandRecord& record) {
                          .bytes = 0,
                          .reserved = 0}) == RingResult::kDone) {
     WakeIfAsleep(engine_sleep_);
+    CAPSTAN_CRASH_POINT("vdi.client.after_refusal");
   }
   return true;
 }
@@ -117,6 +119,7 @@ Result<ClientCommand> ClientDeviceEnd::Deliver(const CommandRecord& record) {
   if (!decoded.ok()) {
     return decoded;
   }
+  CAPSTAN_CRASH_POINT_OF("vdi.client.before_get_command", CommandName(decoded->code));
   MutexLock lock(complete_mutex_);
   Outstanding& entry = outstanding_[record.id & (kRingCapacity - 1)];
   if (record.id == 0 || entry.id != 0) {
@@ -154,7 +157,6 @@ Status ClientDeviceEnd::Broken(std::string_view what) const {
 
 Status ClientDeviceEnd::CompleteCommand(std::uint64_t command_id, CompletionCode code,
                                         std::uint32_t bytes, std::int64_t position) {
-  CAPSTAN_CRASH_POINT("vdi.client.before_complete");
   if (owner_.aborted()) {
     return owner_.AbortedError();
   }
@@ -167,6 +169,7 @@ Status ClientDeviceEnd::CompleteCommand(std::uint64_t command_id, CompletionCode
     return Error(Code::kInvalidArgument, "no command {} is outstanding on device '{}'", command_id,
                  name_);
   }
+  CAPSTAN_CRASH_POINT_OF("vdi.client.before_complete", CommandName(entry.code));
   const bool transfer = IsTransfer(entry.code);
   if (transfer && bytes > entry.size) {
     return Error(Code::kInvalidArgument, "{} of {} bytes cannot have transferred {}",
@@ -186,7 +189,7 @@ Status ClientDeviceEnd::CompleteCommand(std::uint64_t command_id, CompletionCode
     return Error(Code::kInternal, "the completion ring of device '{}' is full", name_);
   }
   WakeIfAsleep(engine_sleep_);
-  CAPSTAN_CRASH_POINT("vdi.client.after_complete");
+  CAPSTAN_CRASH_POINT_OF("vdi.client.after_complete", CommandName(entry.code));
   return OkStatus();
 }
 

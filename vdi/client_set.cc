@@ -131,6 +131,7 @@ Result<ClientDevice*> ClientSetEnd::OpenDevice(std::string_view name) {
   if (buffers_) {
     buffers = {.data = buffers_->data(), .size = buffers_->size()};
   }
+  CAPSTAN_CRASH_POINT("vdi.client.before_open_device");
   devices_[index] = std::make_unique<ClientDeviceEnd>(*this, device_area(index),
                                                       header().engine_sleep, buffers, *found);
   devices_[index]->Open();
@@ -155,6 +156,7 @@ Status ClientSetEnd::Close() {
     }
     changed_.NotifyAll();
   }
+  CAPSTAN_CRASH_POINT("vdi.client.before_close");
   if (left_open) {
     AbortSet(Error(Code::kAborted, "the client closed the set with devices open"));
   } else {
@@ -169,6 +171,7 @@ Status ClientSetEnd::Close() {
   MutexLock lock(mutex_);
   buffers_.reset();
   control_.reset();
+  CAPSTAN_CRASH_POINT("vdi.client.after_close");
   return left_open ? Error(Code::kAlreadyExists,
                            "device set '{}' was closed with devices open; it "
                            "was aborted",
@@ -179,10 +182,12 @@ Status ClientSetEnd::Close() {
 void ClientSetEnd::AbortSet(Status why) {
   const AbortMessage message = NewAbortMessage(why);
   if (EndSet(std::move(why))) {
+    CAPSTAN_CRASH_POINT("vdi.client.before_abort");
     // If it cannot be told, the engine sees end-of-file.
     if (const Status told = SendMessage(socket_.get(), message); !told.ok()) {
       ::shutdown(socket_.get(), SHUT_RDWR);
     }
+    CAPSTAN_CRASH_POINT("vdi.client.after_abort");
   }
 }
 
@@ -248,6 +253,7 @@ Status ClientSetEnd::Configure(const ConfiguredMessage& message, UniqueFd passed
   if (device_count < 1 || device_count > kDeviceCountMax || device_count != header().device_count) {
     return Error(Code::kDataLoss, "the engine configured {} devices", device_count);
   }
+  CAPSTAN_CRASH_POINT("vdi.client.before_configured");
   std::optional<SharedMemory> buffers;
   if (message.buffer_area_size != 0) {
     CAPSTAN_ASSIGN_OR_RETURN(
@@ -266,6 +272,7 @@ Status ClientSetEnd::Configure(const ConfiguredMessage& message, UniqueFd passed
   devices_.resize(device_count);
   config_ = message.config;
   changed_.NotifyAll();
+  CAPSTAN_CRASH_POINT("vdi.client.after_configured");
   return OkStatus();
 }
 
@@ -334,7 +341,9 @@ Result<std::unique_ptr<ClientDeviceSet>> ClientDeviceSet::Create(const std::stri
   request.wishes = wishes;
   request.name.Set(name);
   CAPSTAN_ASSIGN_OR_RETURN(UniqueFd socket, ConnectSocket(rendezvous_path));
+  CAPSTAN_CRASH_POINT("vdi.client.before_create");
   CAPSTAN_RETURN_IF_ERROR(Annotate(SendMessage(socket.get(), request), context));
+  CAPSTAN_CRASH_POINT("vdi.client.after_request");
   auto control = AwaitControlArea(socket.get());
   if (!control.ok()) {
     return Annotate(std::move(control).status(), context);

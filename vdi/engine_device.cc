@@ -96,10 +96,12 @@ EngineDevice::SendOutcome EngineDevice::TrySend(ServerCommand* command) {
                        .code = static_cast<std::int32_t>(command->code),
                        .reserved = {}};
   Flight& flight = ClaimFlight(command, record.id);
+  CAPSTAN_CRASH_POINT_OF("vdi.server.before_send_command", CommandName(command->code));
   const RingResult posted = commands_.Post(record);
   if (posted == RingResult::kDone) {
     WakeIfAsleep(area_.client_sleep);
-    CAPSTAN_CRASH_POINT("vdi.server.after_send_command");
+    CAPSTAN_CRASH_POINT_OF("vdi.server.after_send_command",
+                           CommandName(static_cast<CommandCode>(record.code)));
     return SendOutcome::kSent;
   }
   // Only a client that moves its count wrongly brings us here: there were fewer commands in flight
@@ -230,8 +232,10 @@ Status EngineDevice::Settle(const CompletionRecord& record) {
   if (record.code != 0 || command->code == CommandCode::kClearError) {
     io_error_.store(record.code != 0, std::memory_order_release);
   }
-  CAPSTAN_CRASH_POINT("vdi.server.before_callback");
+  [[maybe_unused]] const CommandCode code = command->code;  // it may be gone after its routine
+  CAPSTAN_CRASH_POINT_OF("vdi.server.before_callback", CommandName(code));
   Land(command, MonotonicNanos());
+  CAPSTAN_CRASH_POINT_OF("vdi.server.after_callback", CommandName(code));
   return OkStatus();
 }
 

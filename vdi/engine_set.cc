@@ -70,6 +70,7 @@ Status EngineSet::BeginConfiguration(const EngineConfiguration& configuration) {
                 .prefix_zone_size = config_.prefix_zone_size,
                 .alignment = config_.alignment};
   state_ = State::kConfigurable;
+  CAPSTAN_CRASH_POINT("vdi.server.after_begin_configuration");
   return OkStatus();
 }
 
@@ -116,6 +117,7 @@ Status EngineSet::EndConfiguration(std::span<const std::string> device_names) {
   }
   state_ = State::kInitializing;
   completion_thread_ = std::jthread([this] { RunCompletions(); });
+  CAPSTAN_CRASH_POINT("vdi.server.before_end_configuration");
   if (const Status published = Publish(device_names); !published.ok()) {
     Abort(Error(Code::kUnavailable, "unable to tell the client (pid {}) the configuration: {}",
                 client_pid(), published.message()));
@@ -176,6 +178,7 @@ Status EngineSet::FreeBuffer(std::byte* buffer) {
 Result<ServerDevice*> EngineSet::OpenDevice(std::string_view device_name, Deadline deadline) {
   MutexLock lock(mutex_);
   CAPSTAN_ASSIGN_OR_RETURN(EngineDevice * device, FindUnopened(device_name));
+  CAPSTAN_CRASH_POINT("vdi.server.before_open_device");
   while (!device->client_opened()) {
     const bool in_time = !deadline.passed() && changed_.WaitUntil(mutex_, deadline.when());
     if (state_ != State::kInitializing && state_ != State::kActive) {
@@ -193,6 +196,7 @@ Result<ServerDevice*> EngineSet::OpenDevice(std::string_view device_name, Deadli
   device->Open();
   ++opened_count_;
   state_ = State::kActive;
+  CAPSTAN_CRASH_POINT("vdi.server.after_open_device");
   return device;
 }
 
@@ -224,6 +228,7 @@ Status EngineSet::CloseDevice(EngineDevice& device) {
     return Error(Code::kFailedPrecondition, "unable to close device '{}': it is not open",
                  device.name());
   }
+  CAPSTAN_CRASH_POINT("vdi.server.before_close_device");
   if (Status posted = device.PostClose(); !posted.ok()) {
     if (posted.code() == Code::kDataLoss) {
       Abort(std::move(posted));
@@ -237,6 +242,7 @@ Status EngineSet::CloseDevice(EngineDevice& device) {
     state_ = State::kNormallyTerminated;
     changed_.NotifyAll();
   }
+  CAPSTAN_CRASH_POINT("vdi.server.after_close_device");
   return OkStatus();
 }
 
@@ -258,6 +264,7 @@ Status EngineSet::Close() {
       return OkStatus();
     }
     devices_open = state_ == State::kActive;
+    CAPSTAN_CRASH_POINT("vdi.server.before_close");
     if (state_ == State::kNormallyTerminated) {
       [[maybe_unused]] const Status told = origin_.link->Send(NewMessage<CloseMessage>());
     } else {
@@ -279,6 +286,7 @@ Status EngineSet::Close() {
   control_.reset();
   state_ = State::kClosed;
   changed_.NotifyAll();
+  CAPSTAN_CRASH_POINT("vdi.server.after_close");
   if (devices_open) {
     return Error(Code::kFailedPrecondition, "device set '{}' was closed with devices open", name());
   }
@@ -293,6 +301,7 @@ void EngineSet::Abort(Status why) {
   CAPSTAN_LOG(kInfo, "device set abort name='{}' state={} client_pid={} reason='{}'", name(),
               NameOf(state_), client_pid(), abort_reason_.ToString());
   state_ = State::kAbort;
+  CAPSTAN_CRASH_POINT("vdi.server.before_abort");
   activity_.aborted.store(true, std::memory_order_seq_cst);
   // If the client cannot be told, then end-of-file tells it, here or when it dies.
   if (const Status told = origin_.link->Send(NewAbortMessage(abort_reason_)); !told.ok()) {
@@ -300,6 +309,7 @@ void EngineSet::Abort(Status why) {
   }
   WakeIfAsleep(header().engine_sleep);
   changed_.NotifyAll();
+  CAPSTAN_CRASH_POINT("vdi.server.after_abort");
 }
 
 void EngineSet::OnClientEnd(const Status& why) {
