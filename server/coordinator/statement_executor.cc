@@ -64,18 +64,27 @@ class StatementExecutor::Run final : private engine::JobObserver {
   }
   void OnProgress(const engine::JobSnapshot& snapshot) override { sink_.OnProgress(snapshot); }
 
-  // Sends the error; after a failed BACKUP or RESTORE also 3013 with its name.
+  void Send(const Status& error) {
+    const MessageInfo* info = FindMessage(error.reason());
+    const int state = info ? info->state : 1;
+    sink_.OnMessage({.number = info ? info->number : kUserError,
+                     .severity = info ? info->severity : 16,
+                     .state = error.state() != 0 ? error.state() : state,
+                     .line = statement_.line,
+                     .text = std::string(error.message()),
+                     .hint = std::string(error.hint())});
+  }
+
+  // Sends the error and what goes before it; after a failed BACKUP or RESTORE also 3013 with its
+  // name.
   bool Report(const Status& status, std::string_view terminated = "") {
     if (status.ok()) {
       return true;
     }
-    const MessageInfo* info = FindMessage(status.reason());
-    sink_.OnMessage({.number = info ? info->number : kUserError,
-                     .severity = info ? info->severity : 16,
-                     .state = info ? info->state : 1,
-                     .line = statement_.line,
-                     .text = std::string(status.message()),
-                     .hint = std::string(status.hint())});
+    if (status.earlier() != nullptr) {
+      Send(*status.earlier());
+    }
+    Send(status);
     if (!terminated.empty()) {
       sink_.OnMessage({.number = 3013,
                        .severity = 16,
