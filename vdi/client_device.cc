@@ -7,30 +7,32 @@
 namespace capstan::vdi {
 namespace {
 
-bool IsTransfer(CommandCode code) {
-  return code == CommandCode::kRead || code == CommandCode::kWrite;
-}
-
-bool ReportsPosition(CommandCode code) {
-  return code == CommandCode::kGetPosition || code == CommandCode::kSetPosition;
-}
+// How long a command may be here before the area of its buffer: the area's descriptor comes through
+// the socket, the command does not.
+constexpr std::chrono::seconds kAreaPatience{5};
 
 }  // namespace
 
-ClientDeviceEnd::ClientDeviceEnd(ClientDeviceOwner& owner, DeviceArea& area,
-                                 SleepWord& engine_sleep, ClientBuffers buffers, std::string name)
-    : owner_(owner),
+ClientDeviceEnd::ClientDeviceEnd(const Shared& shared, DeviceArea& area, std::string name)
+    : owner_(shared.owner),
+      buffers_(shared.buffers),
+      engine_sleep_(shared.engine_sleep),
+      member_(shared.member),
       area_(area),
-      engine_sleep_(engine_sleep),
-      buffers_(buffers),
       name_(std::move(name)),
       commands_(area.commands),
       completions_(area.completions) {}
 
-void ClientDeviceEnd::Open() {
-  // SYNC(sleep), poster half: WakeIfAsleep loads the sleep word after this store.
-  area_.client_state.store(kClientOpen, std::memory_order_seq_cst);
-  WakeIfAsleep(engine_sleep_);
+bool ClientDeviceEnd::Claim(const Shared& shared, DeviceArea& area) {
+  std::uint32_t expected = kClientClosed;
+  // SYNC(sleep), poster half: WakeIfAsleep loads the sleep word after this swap. Of all processes
+  // that try, one finds the device closed.
+  if (!area.client_state.compare_exchange_strong(expected, ClientWord(kClientOpen, shared.member),
+                                                 std::memory_order_seq_cst)) {
+    return false;
+  }
+  WakeIfAsleep(shared.engine_sleep);
+  return true;
 }
 
 void ClientDeviceEnd::Retire() {
@@ -44,10 +46,9 @@ Result<std::optional<ClientCommand>> ClientDeviceEnd::GetCommand(Deadline deadli
   MutexLock lock(take_mutex_);
   for (;;) {
     CAPSTAN_RETURN_IF_ERROR(CheckUsable());
-    const bool ready = WaitForWork(area_.client_sleep, spin_, deadline,
-                                   [this]() CAPSTAN_NO_THREAD_SAFETY_ANALYSIS {
-                                     return commands_.Ready() || owner_.aborted();
-                                   });
+    const bool ready = WaitForWork(
+        area_.client_sleep, spin_, deadline,
+        [this]() CAPSTAN_NO_THREAD_SAFETY_ANALYSIS { return HasWork() || owner_.aborted(); });
     if (!ready) {
       if (deadline.passed()) {
         return Error(Code::kDeadlineExceeded, "no command came for device '{}' in time", name_);
@@ -74,7 +75,16 @@ Status ClientDeviceEnd::CheckUsable() const {
   return OkStatus();
 }
 
+bool ClientDeviceEnd::HasWork() const {
+  return held_ ? drained_.load(std::memory_order_seq_cst) : commands_.Ready();
+}
+
 Result<std::optional<ClientCommand>> ClientDeviceEnd::TakeOne() {
+  if (held_) {
+    const CommandRecord clear_error = *held_;
+    held_.reset();
+    return Deliver(clear_error);
+  }
   CommandRecord record{};
   switch (commands_.Take(record)) {
     case RingResult::kNothing:
@@ -87,14 +97,13 @@ Result<std::optional<ClientCommand>> ClientDeviceEnd::TakeOne() {
   if (record.code == kCloseRecord) {
     closed_.store(true, std::memory_order_release);
     CAPSTAN_CRASH_POINT("vdi.client.after_device_closed");
+    area_.client_state.store(ClientWord(kClientFinished, member_), std::memory_order_release);
     return std::optional<ClientCommand>();
   }
-  if (RefuseInIoError(record)) {
+  if (RefuseInIoError(record) || HoldBack(record)) {
     return std::optional<ClientCommand>();
   }
-  CAPSTAN_ASSIGN_OR_RETURN(const ClientCommand command, Deliver(record));
-  CAPSTAN_CRASH_POINT_OF("vdi.client.after_get_command", CommandName(command.code));
-  return std::optional<ClientCommand>(command);
+  return Deliver(record);
 }
 
 bool ClientDeviceEnd::RefuseInIoError(const CommandRecord& record) {
@@ -114,19 +123,34 @@ bool ClientDeviceEnd::RefuseInIoError(const CommandRecord& record) {
   return true;
 }
 
-Result<ClientCommand> ClientDeviceEnd::Deliver(const CommandRecord& record) {
-  auto decoded = Decode(record);
-  if (!decoded.ok()) {
-    return decoded;
+bool ClientDeviceEnd::HoldBack(const CommandRecord& record) {
+  if (record.code != static_cast<std::int32_t>(CommandCode::kClearError)) {
+    return false;
   }
-  CAPSTAN_CRASH_POINT_OF("vdi.client.before_get_command", CommandName(decoded->code));
   MutexLock lock(complete_mutex_);
-  Outstanding& entry = outstanding_[record.id & (kRingCapacity - 1)];
-  if (record.id == 0 || entry.id != 0) {
-    return Broken("a command's id is in use");
+  if (outstanding_count_ == 0) {
+    return false;
   }
-  entry = {.id = record.id, .code = decoded->code, .size = record.size};
-  return decoded;
+  held_ = record;
+  draining_ = true;
+  drained_.store(false, std::memory_order_relaxed);
+  return true;
+}
+
+Result<std::optional<ClientCommand>> ClientDeviceEnd::Deliver(const CommandRecord& record) {
+  CAPSTAN_ASSIGN_OR_RETURN(const ClientCommand command, Decode(record));
+  CAPSTAN_CRASH_POINT_OF("vdi.client.before_get_command", CommandName(command.code));
+  {
+    MutexLock lock(complete_mutex_);
+    Outstanding& entry = outstanding_[record.id & (kRingCapacity - 1)];
+    if (record.id == 0 || entry.id != 0) {
+      return Broken("a command's id is in use");
+    }
+    entry = {.id = record.id, .code = command.code, .size = record.size};
+    ++outstanding_count_;
+  }
+  CAPSTAN_CRASH_POINT_OF("vdi.client.after_get_command", CommandName(command.code));
+  return std::optional<ClientCommand>(command);
 }
 
 Result<ClientCommand> ClientDeviceEnd::Decode(const CommandRecord& record) const {
@@ -140,13 +164,20 @@ Result<ClientCommand> ClientDeviceEnd::Decode(const CommandRecord& record) const
                         .position = record.position,
                         .buffer = nullptr};
   if (IsTransfer(command.code)) {
-    if (record.buffer_offset > buffers_.size ||
-        record.size > buffers_.size - record.buffer_offset) {
-      return Broken("a buffer lies outside its area");
-    }
-    command.buffer = buffers_.data + record.buffer_offset;
+    CAPSTAN_ASSIGN_OR_RETURN(command.buffer, Locate(record));
   }
   return command;
+}
+
+Result<std::byte*> ClientDeviceEnd::Locate(const CommandRecord& record) const {
+  const SharedMemory* const area = buffers_.Await(record.buffer_area, kAreaPatience);
+  if (area == nullptr) {
+    return owner_.aborted() ? owner_.AbortedError() : Broken("a buffer's area never came");
+  }
+  if (record.buffer_offset > area->size() || record.size > area->size() - record.buffer_offset) {
+    return Broken("a buffer lies outside its area");
+  }
+  return area->data() + record.buffer_offset;
 }
 
 Status ClientDeviceEnd::Broken(std::string_view what) const {
@@ -184,6 +215,12 @@ Status ClientDeviceEnd::CompleteCommand(std::uint64_t command_id, CompletionCode
     io_error_ = code != CompletionCode::kSuccess;
   }
   entry.id = 0;
+  if (--outstanding_count_ == 0 && draining_) {
+    draining_ = false;
+    // SYNC(sleep), poster half: the ClearError that GetCommand holds back is this post's work.
+    drained_.store(true, std::memory_order_seq_cst);
+    WakeIfAsleep(area_.client_sleep);
+  }
   // There is room: the engine never has more commands in flight than the ring has slots.
   if (completions_.Post(record) != RingResult::kDone) {
     return Error(Code::kInternal, "the completion ring of device '{}' is full", name_);

@@ -1,17 +1,20 @@
 // The client's end of a virtual device set: what an agent, or a vendor's program, holds.
 //
-// The client creates the set by name, waits until the engine has configured it, opens its devices,
-// executes the commands that arrive, and closes. States and return codes follow VDI (client calls
-// by state); the mapping of VDI's VD_E_* numbers onto Code is: TIMEOUT kDeadlineExceeded, ABORT
-// kAborted, INVALID kInvalidArgument, NOTSUPPORTED kUnimplemented, MEMORY kResourceExhausted,
-// UNEXPECTED kInternal, PROTOCOL kFailedPrecondition, OPEN kAlreadyExists, BUSY kUnavailable,
-// SECURITY kPermissionDenied. VD_E_CLOSE is not an error: GetCommand returns nullopt.
+// The primary client creates the set by name, waits until the engine has configured it, opens its
+// devices, executes the commands that arrive, and closes. Other processes of the same program may
+// join the configured set as secondaries, each with devices of its own. States and return codes
+// follow VDI (client calls by state); the mapping of VDI's VD_E_* numbers onto Code is: TIMEOUT
+// kDeadlineExceeded, ABORT kAborted, INVALID kInvalidArgument, NOTSUPPORTED kUnimplemented, MEMORY
+// kResourceExhausted, UNEXPECTED kInternal, PROTOCOL kFailedPrecondition, OPEN kAlreadyExists, BUSY
+// kUnavailable, SECURITY kPermissionDenied. VD_E_CLOSE is not an error: GetCommand returns nullopt.
 //
-// The engine's death or abort ends every wait with kAborted within a second.
+// The death or abort of the engine or of the primary ends every wait with kAborted within a second;
+// so does a secondary that ends with a device open that the engine has not closed.
 // Threads: ClientDeviceSet may be used from any thread; one ClientDevice's GetCommand from one
 // thread at a time, its CompleteCommand from any thread.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -23,6 +26,10 @@
 #include "vdi/device_types.h"
 
 namespace capstan::vdi {
+
+// Names a transfer buffer of a set in every process of the set, where its address differs.
+// Never 0.
+using BufferHandle = std::uint32_t;
 
 // A command as the client sees it. `buffer` is the client's from GetCommand to CompleteCommand.
 struct ClientCommand {
@@ -58,21 +65,39 @@ class ClientDeviceSet {
                                                          std::string_view name,
                                                          const DeviceSetConfig& wishes);
 
+  // Joins a set that another process has created and that the engine has configured: call it when
+  // the primary's GetConfiguration has returned. kFailedPrecondition: no such set, or not
+  // configured yet; kAborted; kResourceExhausted: too many processes have joined; kUnavailable and
+  // kPermissionDenied as in Create.
+  static Result<std::unique_ptr<ClientDeviceSet>> OpenInSecondary(
+      const std::string& rendezvous_path, std::string_view name);
+
   virtual ~ClientDeviceSet() = default;  // closes; a set with open devices is aborted
 
-  // Waits until the engine has configured the set. May be called again, also after a timeout.
+  // Waits until the engine has configured the set; in a secondary it has. May be called again, also
+  // after a timeout.
   virtual Result<DeviceSetConfig> GetConfiguration(Deadline deadline) = 0;
 
   // The device is owned by the set and valid until Close. Names come with the statement: the first
-  // device is called as the set. kAlreadyExists: all are open; kInvalidArgument: no such name.
+  // device is called as the set. Exactly one process gets a device. kAlreadyExists: all devices of
+  // the set are open, in whatever process; kFailedPrecondition: this one is; kInvalidArgument: no
+  // such name.
   virtual Result<ClientDevice*> OpenDevice(std::string_view name) = 0;
 
-  // Ends the set for both sides, irrevocably. Idempotent; any thread, any time.
+  // A buffer of this set as a number that other processes of the set can map. kInvalidArgument: not
+  // the data of a buffer of this set; kFailedPrecondition: not configured, or closed.
+  virtual Result<BufferHandle> GetBufferHandle(const std::byte* buffer) = 0;
+  // The buffer's address in this process. Who holds the command of the buffer says who may touch
+  // it; the process that got the command completes it. Errors as GetBufferHandle.
+  virtual Result<std::byte*> MapBufferHandle(BufferHandle handle) = 0;
+
+  // Ends the set for all sides, irrevocably. Idempotent; any thread, any time.
   virtual void SignalAbort() = 0;
   // OK, or who ended the set: kUnavailable if the engine died, otherwise kAborted.
   virtual Status abort_reason() const = 0;
 
-  // kAlreadyExists: devices were still open; the set was aborted, and everything released anyway.
+  // kAlreadyExists: devices were still open, in this process or, at the primary's Close, in any;
+  // the set was aborted, and everything released anyway.
   virtual Status Close() = 0;
 };
 

@@ -4,9 +4,10 @@
 
 namespace capstan::vdi {
 
-void ClientLink::Attach(Listener* listener) {
+void ClientLink::Attach(Listener* listener, std::uint32_t member) {
   MutexLock lock(mutex_);
   listener_ = listener;
+  member_ = member;
 }
 
 void ClientLink::Detach() {
@@ -19,11 +20,19 @@ bool ClientLink::detached() const {
   return listener_ == nullptr;
 }
 
-void ClientLink::DeliverEnd(const Status& why) {
+void ClientLink::DeliverEnd(Ending ending, const Status& why) {
   MutexLock lock(mutex_);
   if (listener_ != nullptr) {
-    listener_->OnClientEnd(why);
+    listener_->OnClientEnd(member_, ending, why);
   }
+}
+
+Status ClientLink::DeliverJoin(const std::shared_ptr<ClientLink>& newcomer) {
+  MutexLock lock(mutex_);
+  if (listener_ == nullptr) {
+    return Error(Code::kFailedPrecondition, "the engine has closed the device set");
+  }
+  return listener_->OnJoin(newcomer);
 }
 
 std::string ClientLink::StateName() const {

@@ -1,85 +1,39 @@
-// ClientSetEnd: the client's end of a device set.
-//
-// Threads: one of its own reads what the engine says on the socket, and notices when it dies.
-#include <algorithm>
-#include <cerrno>
-#include <chrono>
-#include <memory>
-#include <new>
-#include <optional>
-#include <thread>
-#include <vector>
+#include "vdi/client_set.h"
 
-#include <poll.h>
+#include <algorithm>
+#include <bit>
+#include <new>
+#include <utility>
+
 #include <sys/socket.h>
 
 #include "vdi/base/crash_point.h"
-#include "vdi/base/mutex.h"
-#include "vdi/client_device.h"
-#include "vdi/client_device_set.h"
-#include "vdi/control_message.h"
-#include "vdi/listening_socket.h"
-#include "vdi/segment_layout.h"
-#include "vdi/shared_memory.h"
 
 namespace capstan::vdi {
 namespace {
 
-constexpr std::size_t kPageSize = 4096;
-// How long an engine that accepted the connection may take to answer.
-constexpr int kAnswerPatienceMs = 5000;
+constexpr std::uint32_t kPageSize = 4096;
+constexpr std::uint32_t kMapAlignmentMax = 1 << 16;
 
-class ClientSetEnd final : public ClientDeviceSet, public ClientDeviceOwner {
- public:
-  ClientSetEnd(std::string name, UniqueFd socket, SharedMemory control)
-      : name_(std::move(name)),
-        socket_(std::move(socket)),
-        control_(std::move(control)),
-        thread_([this] { Listen(); }) {}
-  ~ClientSetEnd() override { [[maybe_unused]] const Status closed = Close(); }
-
-  Result<DeviceSetConfig> GetConfiguration(Deadline deadline) override;
-  Result<ClientDevice*> OpenDevice(std::string_view name) override;
-  void SignalAbort() override { AbortSet(Error(Code::kAborted, "the client called SignalAbort")); }
-  Status abort_reason() const override {
-    MutexLock lock(mutex_);
-    return abort_reason_;
+Result<SharedMemory> AdoptArea(UniqueFd fd, std::uint64_t size, std::uint32_t alignment) {
+  if (!std::has_single_bit(alignment) || alignment > kMapAlignmentMax) {
+    return Error(Code::kDataLoss, "the engine passed a buffer area for alignment {}", alignment);
   }
-  Status Close() override;
+  CAPSTAN_ASSIGN_OR_RETURN(
+      SharedMemory memory,
+      SharedMemory::Adopt(std::move(fd), size, std::max(alignment, kPageSize)));
+  memory.Populate();
+  return memory;
+}
 
- private:
-  // ClientDeviceOwner
-  bool aborted() const override { return aborted_.load(std::memory_order_seq_cst); }
-  Status AbortedError() const override;
-  void AbortSet(Status why) override;
+}  // namespace
 
-  void Listen();
-  // False: nothing more will come.
-  bool HandleMessage(const ReceivedMessage& message, UniqueFd passed_fd);
-  Status Configure(const ConfiguredMessage& message, UniqueFd passed_fd);
-  // True if this call was the first to end the set.
-  bool EndSet(Status why);
-  Status ClosedError() const;
-  ControlHeader& header() const;
-  DeviceArea& device_area(std::size_t index) const;
-
-  const std::string name_;
-  const UniqueFd socket_;
-  std::optional<SharedMemory> control_;  // until Close
-
-  mutable Mutex mutex_;
-  CondVar changed_;
-  std::atomic<bool> aborted_{false};
-  Status abort_reason_ CAPSTAN_GUARDED_BY(mutex_);
-  std::optional<DeviceSetConfig> config_ CAPSTAN_GUARDED_BY(mutex_);  // once configured
-  std::vector<std::string> names_ CAPSTAN_GUARDED_BY(mutex_);         // of the devices
-  std::optional<SharedMemory> buffers_ CAPSTAN_GUARDED_BY(mutex_);
-  // By index of the device; null until it is opened.
-  std::vector<std::unique_ptr<ClientDeviceEnd>> devices_ CAPSTAN_GUARDED_BY(mutex_);
-  bool closed_ CAPSTAN_GUARDED_BY(mutex_) = false;
-
-  std::jthread thread_;
-};
+ClientSetEnd::ClientSetEnd(Origin origin)
+    : name_(std::move(origin.name)),
+      socket_(std::move(origin.socket)),
+      member_(origin.member),
+      control_(std::move(origin.control)),
+      thread_([this] { Listen(); }) {}
 
 Result<DeviceSetConfig> ClientSetEnd::GetConfiguration(Deadline deadline) {
   MutexLock lock(mutex_);
@@ -88,8 +42,7 @@ Result<DeviceSetConfig> ClientSetEnd::GetConfiguration(Deadline deadline) {
       return ClosedError();
     }
     if (aborted()) {
-      return Error(Code::kAborted, "device set '{}' was aborted: {}", name_,
-                   abort_reason_.message());
+      return AbortedErrorLocked();
     }
     if (config_) {
       return *config_;
@@ -105,38 +58,85 @@ Result<DeviceSetConfig> ClientSetEnd::GetConfiguration(Deadline deadline) {
 
 Result<ClientDevice*> ClientSetEnd::OpenDevice(std::string_view name) {
   MutexLock lock(mutex_);
+  CAPSTAN_ASSIGN_OR_RETURN(const std::size_t index, FindUnopened(name));
+  const ClientDeviceEnd::Shared shared{.owner = *this,
+                                       .buffers = buffers_,
+                                       .engine_sleep = header().engine_sleep,
+                                       .member = member_};
+  CAPSTAN_CRASH_POINT("vdi.client.before_open_device");
+  if (!ClientDeviceEnd::Claim(shared, device_area(index))) {
+    return Error(Code::kFailedPrecondition, "device '{}' is open already", name);
+  }
+  devices_[index] = std::make_unique<ClientDeviceEnd>(shared, device_area(index), names_[index]);
+  CAPSTAN_CRASH_POINT("vdi.client.after_open_device");
+  return devices_[index].get();
+}
+
+Result<std::size_t> ClientSetEnd::FindUnopened(std::string_view name) const {
   if (closed_) {
     return ClosedError();
   }
   if (aborted()) {
-    return Error(Code::kAborted, "device set '{}' was aborted: {}", name_, abort_reason_.message());
+    return AbortedErrorLocked();
   }
-  if (!config_) {
-    return Error(Code::kFailedPrecondition, "device set '{}' is not configured yet", name_);
+  CAPSTAN_RETURN_IF_ERROR(CheckConfigured());
+  bool any_closed = false;
+  bool any_open = false;
+  for (std::size_t i = 0; i < devices_.size(); ++i) {
+    const std::uint32_t word = device_area(i).client_state.load(std::memory_order_acquire);
+    any_closed |= word == kClientClosed;
+    any_open |= StateOfWord(word) == kClientOpen;
   }
-  if (std::all_of(devices_.begin(), devices_.end(),
-                  [](const auto& one) { return one != nullptr; })) {
-    return Error(Code::kAlreadyExists, "all {} devices of set '{}' are open", devices_.size(),
-                 name_);
+  if (!any_closed) {
+    return any_open
+               ? Error(Code::kAlreadyExists, "all {} devices of set '{}' are open", devices_.size(),
+                       name_)
+               : Error(Code::kFailedPrecondition,
+                       "the engine has closed all {} devices of set '{}'", devices_.size(), name_);
   }
   const auto found = std::find(names_.begin(), names_.end(), name);
   if (found == names_.end()) {
     return Error(Code::kInvalidArgument, "device set '{}' has no device '{}'", name_, name);
   }
-  const auto index = static_cast<std::size_t>(found - names_.begin());
-  if (devices_[index]) {
-    return Error(Code::kFailedPrecondition, "device '{}' is open already", name);
+  return static_cast<std::size_t>(found - names_.begin());
+}
+
+Result<BufferHandle> ClientSetEnd::GetBufferHandle(const std::byte* buffer) {
+  MutexLock lock(mutex_);
+  CAPSTAN_RETURN_IF_ERROR(CheckConfigured());
+  const auto handle = buffers_.HandleOf(buffer, config_->alignment);
+  if (!handle) {
+    return Error(Code::kInvalidArgument, "the address is not that of a buffer of device set '{}'",
+                 name_);
   }
-  ClientBuffers buffers;
-  if (buffers_) {
-    buffers = {.data = buffers_->data(), .size = buffers_->size()};
+  return *handle;
+}
+
+Result<std::byte*> ClientSetEnd::MapBufferHandle(BufferHandle handle) {
+  MutexLock lock(mutex_);
+  CAPSTAN_RETURN_IF_ERROR(CheckConfigured());
+  std::byte* const buffer = buffers_.AddressOf(handle, config_->alignment);
+  if (buffer == nullptr) {
+    return Error(Code::kInvalidArgument, "{:#x} is not a buffer handle of device set '{}'", handle,
+                 name_);
   }
-  CAPSTAN_CRASH_POINT("vdi.client.before_open_device");
-  devices_[index] = std::make_unique<ClientDeviceEnd>(*this, device_area(index),
-                                                      header().engine_sleep, buffers, *found);
-  devices_[index]->Open();
-  CAPSTAN_CRASH_POINT("vdi.client.after_open_device");
-  return devices_[index].get();
+  return buffer;
+}
+
+Status ClientSetEnd::abort_reason() const {
+  MutexLock lock(mutex_);
+  return abort_reason_;
+}
+
+bool ClientSetEnd::LeavesDevicesOpen() const {
+  for (std::size_t i = 0; i < devices_.size(); ++i) {
+    if (devices_[i] ? !devices_[i]->closed_by_engine()
+                    : member_ == 0 && StateOfWord(device_area(i).client_state.load(
+                                          std::memory_order_acquire)) == kClientOpen) {
+      return true;
+    }
+  }
+  return false;
 }
 
 Status ClientSetEnd::Close() {
@@ -145,13 +145,13 @@ Status ClientSetEnd::Close() {
   {
     MutexLock lock(mutex_);
     if (closed_) {
-      return OkStatus();
+      return ClosedError();
     }
     closed_ = true;
+    left_open = !aborted() && LeavesDevicesOpen();
     for (const auto& device : devices_) {
       if (device) {
         opened.push_back(device.get());
-        left_open |= !device->closed_by_engine();
       }
     }
     changed_.NotifyAll();
@@ -169,7 +169,7 @@ Status ClientSetEnd::Close() {
     device->Retire();
   }
   MutexLock lock(mutex_);
-  buffers_.reset();
+  buffers_.Clear();
   control_.reset();
   CAPSTAN_CRASH_POINT("vdi.client.after_close");
   return left_open ? Error(Code::kAlreadyExists,
@@ -199,6 +199,7 @@ bool ClientSetEnd::EndSet(Status why) {
   abort_reason_ = std::move(why);
   aborted_.store(true, std::memory_order_seq_cst);
   changed_.NotifyAll();
+  buffers_.Stop();
   for (const auto& device : devices_) {
     if (device) {
       device->Wake();
@@ -209,7 +210,21 @@ bool ClientSetEnd::EndSet(Status why) {
 
 Status ClientSetEnd::AbortedError() const {
   MutexLock lock(mutex_);
+  return AbortedErrorLocked();
+}
+
+Status ClientSetEnd::AbortedErrorLocked() const {
   return Error(Code::kAborted, "device set '{}' was aborted: {}", name_, abort_reason_.message());
+}
+
+Status ClientSetEnd::CheckConfigured() const {
+  if (closed_) {
+    return ClosedError();
+  }
+  if (!config_) {
+    return Error(Code::kFailedPrecondition, "device set '{}' is not configured yet", name_);
+  }
+  return OkStatus();
 }
 
 Status ClientSetEnd::ClosedError() const {
@@ -226,6 +241,7 @@ void ClientSetEnd::Listen() {
     }
     UniqueFd passed_fd = std::move(received->passed_fd);
     if (!HandleMessage(*received, std::move(passed_fd))) {
+      buffers_.Stop();
       return;
     }
   }
@@ -239,13 +255,23 @@ bool ClientSetEnd::HandleMessage(const ReceivedMessage& message, UniqueFd passed
     EndSet(Error(Code::kAborted, "{}", (*aborted).text.view()));
     return false;
   }
-  const auto configured = message.As<ConfiguredMessage>();
-  Status done =
-      configured.ok() ? Configure(*configured, std::move(passed_fd)) : configured.status();
+  Status done;
+  if (const auto area = message.As<AreaMessage>(); area.ok()) {
+    done = AddArea(*area, std::move(passed_fd));
+  } else {
+    const auto configured = message.As<ConfiguredMessage>();
+    done = configured.ok() ? Configure(*configured, std::move(passed_fd)) : configured.status();
+  }
   if (!done.ok()) {
     AbortSet(std::move(done));
   }
   return true;
+}
+
+Status ClientSetEnd::AddArea(const AreaMessage& message, UniqueFd passed_fd) {
+  CAPSTAN_ASSIGN_OR_RETURN(SharedMemory memory,
+                           AdoptArea(std::move(passed_fd), message.size, message.alignment));
+  return buffers_.Add(message.index, std::move(memory));
 }
 
 Status ClientSetEnd::Configure(const ConfiguredMessage& message, UniqueFd passed_fd) {
@@ -253,19 +279,21 @@ Status ClientSetEnd::Configure(const ConfiguredMessage& message, UniqueFd passed
   if (device_count < 1 || device_count > kDeviceCountMax || device_count != header().device_count) {
     return Error(Code::kDataLoss, "the engine configured {} devices", device_count);
   }
+  if (!std::has_single_bit(message.config.alignment)) {
+    return Error(Code::kDataLoss, "the engine configured an alignment of {}",
+                 message.config.alignment);
+  }
   CAPSTAN_CRASH_POINT("vdi.client.before_configured");
-  std::optional<SharedMemory> buffers;
   if (message.buffer_area_size != 0) {
     CAPSTAN_ASSIGN_OR_RETURN(
-        buffers, SharedMemory::Adopt(std::move(passed_fd), message.buffer_area_size,
-                                     std::max<std::uint32_t>(message.config.alignment, kPageSize)));
-    buffers->Populate();
+        SharedMemory memory,
+        AdoptArea(std::move(passed_fd), message.buffer_area_size, message.buffer_area_alignment));
+    CAPSTAN_RETURN_IF_ERROR(buffers_.Add(0, std::move(memory)));
   }
   MutexLock lock(mutex_);
   if (config_) {
     return Error(Code::kDataLoss, "the engine configured the set twice");
   }
-  buffers_ = std::move(buffers);
   for (std::uint32_t i = 0; i < device_count; ++i) {
     names_.emplace_back(message.names[i].view());
   }
@@ -283,75 +311,6 @@ ControlHeader& ClientSetEnd::header() const {
 DeviceArea& ClientSetEnd::device_area(std::size_t index) const {
   return *std::launder(reinterpret_cast<DeviceArea*>(control_->data() + sizeof(ControlHeader) +
                                                      index * kDeviceAreaSize));
-}
-
-Status CheckControlArea(const SharedMemory& control, std::uint32_t device_count) {
-  if (control.size() < sizeof(ControlHeader)) {
-    return Error(Code::kDataLoss, "the control area has only {} bytes", control.size());
-  }
-  const auto& header = *std::launder(reinterpret_cast<const ControlHeader*>(control.data()));
-  if (header.magic != kSegmentMagic) {
-    return Error(Code::kDataLoss, "the control area is not one of ours");
-  }
-  if (header.version != kSegmentVersion || header.header_size != sizeof(ControlHeader) ||
-      header.device_area_size != kDeviceAreaSize || header.ring_capacity != kRingCapacity) {
-    return Error(Code::kUnimplemented,
-                 "the engine's control area has version {}, this end knows {}", header.version,
-                 kSegmentVersion)
-        .WithHint("install the same version of Capstan on both ends");
-  }
-  if (header.device_count != device_count || control.size() != ControlAreaSize(device_count)) {
-    return Error(Code::kDataLoss, "the control area is not for {} devices", device_count);
-  }
-  return OkStatus();
-}
-
-// The engine's answer to Create, as an error or the descriptor of the control area.
-Result<SharedMemory> AwaitControlArea(int socket) {
-  pollfd waiting{.fd = socket, .events = POLLIN, .revents = 0};
-  int ready = 0;
-  do {
-    ready = ::poll(&waiting, 1, kAnswerPatienceMs);
-  } while (ready < 0 && errno == EINTR);
-  if (ready == 0) {
-    return Error(Code::kUnavailable, "the engine did not answer in {} ms", kAnswerPatienceMs);
-  }
-  CAPSTAN_ASSIGN_OR_RETURN(ReceivedMessage received, ReceiveMessage(socket, Passing::kAcceptFd));
-  if (received.end_of_file()) {
-    return Error(Code::kUnavailable, "the engine closed the connection");
-  }
-  CAPSTAN_ASSIGN_OR_RETURN(const CreatedMessage answer, received.As<CreatedMessage>());
-  if (answer.code != static_cast<std::int32_t>(Code::kOk)) {
-    return Status(static_cast<Code>(answer.code), std::string(answer.text.view()));
-  }
-  return SharedMemory::Adopt(std::move(received.passed_fd), answer.control_size, kPageSize);
-}
-
-}  // namespace
-
-Result<std::unique_ptr<ClientDeviceSet>> ClientDeviceSet::Create(const std::string& rendezvous_path,
-                                                                 std::string_view name,
-                                                                 const DeviceSetConfig& wishes) {
-  const std::string context = fmt::format("unable to create device set '{}'", name);
-  auto request = NewMessage<CreateMessage>();
-  if (name.size() > kSetNameSizeMax) {
-    return Error(Code::kInvalidArgument, "{}: the name has {} bytes; {} are allowed", context,
-                 name.size(), kSetNameSizeMax);
-  }
-  request.wishes = wishes;
-  request.name.Set(name);
-  CAPSTAN_ASSIGN_OR_RETURN(UniqueFd socket, ConnectSocket(rendezvous_path));
-  CAPSTAN_CRASH_POINT("vdi.client.before_create");
-  CAPSTAN_RETURN_IF_ERROR(Annotate(SendMessage(socket.get(), request), context));
-  CAPSTAN_CRASH_POINT("vdi.client.after_request");
-  auto control = AwaitControlArea(socket.get());
-  if (!control.ok()) {
-    return Annotate(std::move(control).status(), context);
-  }
-  CAPSTAN_RETURN_IF_ERROR(Annotate(CheckControlArea(*control, wishes.device_count), context));
-  CAPSTAN_CRASH_POINT("vdi.client.after_create");
-  return std::unique_ptr<ClientDeviceSet>(std::make_unique<ClientSetEnd>(
-      std::string(name), std::move(socket), std::move(control).value()));
 }
 
 }  // namespace capstan::vdi

@@ -16,8 +16,9 @@ constexpr std::uint32_t kPrefixZoneSizeMax = 1 << 20;
 constexpr std::uint32_t kMaxIoDepth = 4;  // VDI reports it still, and always so
 
 // Any of these may be added to any kind of device.
-constexpr std::uint32_t kOptionalFeatures =
-    feature::kDiscard | feature::kSnapshotPrepare | feature::kRequestComplete;
+constexpr std::uint32_t kOptionalFeatures = feature::kDiscard | feature::kSnapshotPrepare |
+                                            feature::kEnumFrozenFiles | feature::kVssWriter |
+                                            feature::kRequestComplete;
 
 bool IsSupportedKind(std::uint32_t features) {
   switch (features & ~kOptionalFeatures) {
@@ -32,7 +33,54 @@ bool IsSupportedKind(std::uint32_t features) {
   }
 }
 
+// A command, and the features any one of which offers it; 0: every client does.
+struct Offer {
+  CommandCode code;
+  std::uint32_t features;
+};
+constexpr Offer kOffers[] = {
+    {CommandCode::kRead, 0},
+    {CommandCode::kWrite, 0},
+    {CommandCode::kClearError, 0},
+    {CommandCode::kFlush, 0},
+    {CommandCode::kSnapshot, 0},
+    {CommandCode::kMountSnapshot, 0},
+    {CommandCode::kRewind, feature::kRewind},
+    {CommandCode::kWriteMark, feature::kFileMarks},
+    {CommandCode::kSkipMarks, feature::kFileMarks},
+    {CommandCode::kSkipBlocks, feature::kSkipBlocks},
+    {CommandCode::kLoad, feature::kRemovable},
+    {CommandCode::kGetPosition, feature::kPosition | feature::kRandomAccess},
+    {CommandCode::kSetPosition, feature::kPosition | feature::kRandomAccess},
+    {CommandCode::kDiscard, feature::kDiscard},
+    {CommandCode::kPrepareToFreeze, feature::kSnapshotPrepare},
+    {CommandCode::kFileInfoBegin, feature::kEnumFrozenFiles},
+    {CommandCode::kFileInfoEnd, feature::kEnumFrozenFiles},
+    {CommandCode::kComplete, feature::kCompleteEnabled},
+};
+
 }  // namespace
+
+std::uint32_t OfferedCommands(std::uint32_t features) {
+  std::uint32_t offered = 0;
+  for (const Offer& offer : kOffers) {
+    if (offer.features == 0 || (offer.features & features) != 0) {
+      offered |= 1U << static_cast<int>(offer.code);
+    }
+  }
+  return offered;
+}
+
+bool OffersCommand(std::uint32_t features, CommandCode code, std::uint32_t size) {
+  const auto number = static_cast<std::uint32_t>(code);
+  if (number > static_cast<std::uint32_t>(CommandCode::kComplete) ||
+      (OfferedCommands(features) >> number & 1) == 0) {
+    return false;
+  }
+  const bool counts = code == CommandCode::kSkipMarks || code == CommandCode::kSkipBlocks;
+  return !counts || static_cast<std::int32_t>(size) >= 0 ||
+         (features & feature::kReversePosition) != 0;
+}
 
 Status CheckName(std::string_view name) {
   if (name.empty()) {

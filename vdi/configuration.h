@@ -25,6 +25,14 @@ DeviceSetConfig CleanWishes(const DeviceSetConfig& wishes);
 Result<DeviceSetConfig> MergeConfiguration(const DeviceSetConfig& wishes,
                                            const EngineConfiguration& engine);
 
+// Which commands a client of these final features executes: the bit 1 << CommandCode of each.
+// GetError is none of any client's: VDI lists it, and does not define it.
+std::uint32_t OfferedCommands(std::uint32_t features);
+
+// Whether such a client executes this command. `size` is that of the command: a count of SkipMarks
+// and SkipBlocks is signed, and negative with kReversePosition only.
+bool OffersCommand(std::uint32_t features, CommandCode code, std::uint32_t size = 0);
+
 // One name per device, the first that of the set, all different. kInvalidArgument.
 Status CheckDeviceNames(std::string_view set_name, std::uint32_t device_count,
                         std::span<const std::string> names);

@@ -5,10 +5,13 @@
 //   engine -> client   Configured + descriptor   final values, device names, the buffer area
 //   either way         Abort                     the set is over, and why
 //   either way         Close                     the set is over, in good order
+//   client -> engine   Join                      another process wants to be part of a set
+//   engine -> client   Joined + descriptor       the control area, or why not; Configured follows
+//   engine -> client   Area + descriptor         a further buffer area
 //
 // One message is one seqpacket datagram. Every message starts with a MessageHeader whose layout
 // never changes, so that ends of different versions can tell each other so. Message types are never
-// used again for something else; those from 16 on are left for processes that join an existing set.
+// used again for something else. Every process of a set has a connection of its own.
 // Whoever reads must expect anything: sizes and counts are checked here, contents by the caller.
 #pragma once
 
@@ -34,6 +37,9 @@ enum class MessageType : std::uint16_t {
   kConfigured = 3,
   kAbort = 4,
   kClose = 5,
+  kJoin = 16,
+  kJoined = 17,
+  kArea = 18,
 };
 
 struct MessageHeader {
@@ -79,10 +85,10 @@ static_assert(sizeof(CreatedMessage) == 536);
 struct ConfiguredMessage {
   static constexpr MessageType kType = MessageType::kConfigured;
   MessageHeader header;
-  std::uint64_t buffer_area_size;  // bytes; 0: no buffers, and no descriptor
+  std::uint64_t buffer_area_size;  // bytes of area 0; 0: no buffers, and no descriptor
   DeviceSetConfig config;
   std::array<WireText<kSetNameSizeMax>, kDeviceCountMax> names;
-  std::uint32_t reserved;
+  std::uint32_t buffer_area_alignment;  // where area 0 is mapped, at least
 };
 static_assert(sizeof(ConfiguredMessage) == 8520);
 
@@ -99,6 +105,37 @@ struct CloseMessage {
   static constexpr MessageType kType = MessageType::kClose;
   MessageHeader header;
 };
+
+struct JoinMessage {
+  static constexpr MessageType kType = MessageType::kJoin;
+  MessageHeader header;
+  WireText<kSetNameSizeMax> name;
+  std::uint32_t reserved;
+};
+static_assert(sizeof(JoinMessage) == 152);
+
+struct JoinedMessage {
+  static constexpr MessageType kType = MessageType::kJoined;
+  MessageHeader header;
+  std::uint64_t control_size;  // bytes of the control area, whose descriptor comes along
+  std::int32_t code;           // Code::kOk, or why not
+  std::uint32_t member;        // what this process is called in the set, from 1
+  std::uint32_t device_count;
+  WireText<500> text;
+  WireText<300> hint;
+  std::uint32_t reserved;
+};
+static_assert(sizeof(JoinedMessage) == 848);
+
+// Areas come in order, the first of them as part of Configured if the set has buffers then.
+struct AreaMessage {
+  static constexpr MessageType kType = MessageType::kArea;
+  MessageHeader header;
+  std::uint64_t size;       // bytes
+  std::uint32_t index;      // below kBufferAreasMax
+  std::uint32_t alignment;  // where the area is mapped, at least
+};
+static_assert(sizeof(AreaMessage) == 32);
 
 // A zeroed message with its header filled in.
 template <typename Message>

@@ -37,6 +37,15 @@ enum class CommandCode : std::int32_t {
 };
 std::string_view CommandName(CommandCode code);
 
+// Read and Write: they have a buffer, and bytes that were transferred.
+constexpr bool IsTransfer(CommandCode code) {
+  return code == CommandCode::kRead || code == CommandCode::kWrite;
+}
+// Their completion carries a position.
+constexpr bool ReportsPosition(CommandCode code) {
+  return code == CommandCode::kGetPosition || code == CommandCode::kSetPosition;
+}
+
 // How a command ended: Win32 numbers, as VDI has them.
 enum class CompletionCode : std::uint32_t {
   kSuccess = 0,
@@ -80,6 +89,8 @@ inline constexpr std::uint32_t kDiscard = 0x80;
 inline constexpr std::uint32_t kFileMarks = 0x100;
 inline constexpr std::uint32_t kRandomAccess = 0x200;
 inline constexpr std::uint32_t kSnapshotPrepare = 0x400;
+inline constexpr std::uint32_t kEnumFrozenFiles = 0x800;  // kFileInfoBegin and kFileInfoEnd
+inline constexpr std::uint32_t kVssWriter = 0x1000;       // the client is a snapshot service
 inline constexpr std::uint32_t kRequestComplete = 0x2000;
 inline constexpr std::uint32_t kWriteMedia = 0x10000;  // set by the engine: BACKUP
 inline constexpr std::uint32_t kReadMedia = 0x20000;   // set by the engine: RESTORE

@@ -6,6 +6,7 @@
 
 #include "vdi/base/clock.h"
 #include "vdi/base/crash_point.h"
+#include "vdi/configuration.h"
 #include "vdi/wake.h"
 
 namespace capstan::vdi {
@@ -17,20 +18,18 @@ constexpr int kHarvestMax = 64;
 // Win32 error numbers of the system end well below this; a client may use any of them.
 constexpr std::uint32_t kCompletionCodeMax = 0xFFFF;
 
-bool IsTransfer(CommandCode code) {
-  return code == CommandCode::kRead || code == CommandCode::kWrite;
-}
-
-bool ReportsPosition(CommandCode code) {
-  return code == CommandCode::kGetPosition || code == CommandCode::kSetPosition;
-}
-
 // An id is a serial number, never 0, above the command's place in the table.
 constexpr std::uint64_t kFlightMask = kRingCapacity - 1;
 constexpr int kFlightBits = 8;
 static_assert(1U << kFlightBits == kRingCapacity);
 
 }  // namespace
+
+template <typename... Args>
+Status EngineDevice::Broken(fmt::format_string<Args...> what, Args&&... args) const {
+  return Error(Code::kDataLoss, "the client broke the protocol on device '{}': {}", name_,
+               fmt::format(what, std::forward<Args>(args)...));
+}
 
 EngineDevice::EngineDevice(EngineDeviceOwner& owner, EngineActivity& activity, DeviceArea& area,
                            std::string name)
@@ -58,6 +57,9 @@ EngineDevice::SendOutcome EngineDevice::MaySend(const ServerCommand& command,
   if (io_error_.load(std::memory_order_acquire) && command.code != CommandCode::kClearError) {
     return SendOutcome::kIoError;
   }
+  if (!IsOffered(command)) {
+    return SendOutcome::kNotOffered;
+  }
   if (IsTransfer(command.code)) {
     if (activity_.buffers == nullptr) {
       return SendOutcome::kBadBuffer;
@@ -71,10 +73,25 @@ EngineDevice::SendOutcome EngineDevice::MaySend(const ServerCommand& command,
       return SendOutcome::kBadBuffer;
     }
     buffer_offset = *offset;
-  } else if (in_flight() != 0) {
+  } else if (MustWait(command)) {
     return SendOutcome::kNotAlone;
   }
   return in_flight() < kRingCapacity ? SendOutcome::kSent : SendOutcome::kFull;
+}
+
+bool EngineDevice::IsOffered(const ServerCommand& command) const {
+  // The mask decides nearly all, and costs next to nothing.
+  const auto number = static_cast<std::uint32_t>(command.code) & 31;
+  return (activity_.offered_commands >> number & 1) != 0 &&
+         (IsTransfer(command.code) ||
+          OffersCommand(activity_.features, command.code, command.size));
+}
+
+bool EngineDevice::MustWait(const ServerCommand& command) const {
+  if (command.code == CommandCode::kClearError && io_error_.load(std::memory_order_acquire)) {
+    return clearing_.load(std::memory_order_acquire);
+  }
+  return in_flight() != 0;
 }
 
 EngineDevice::SendOutcome EngineDevice::TrySend(ServerCommand* command) {
@@ -89,11 +106,15 @@ EngineDevice::SendOutcome EngineDevice::TrySend(ServerCommand* command) {
     activity_.progress_ns.store(command->sent_ns, std::memory_order_relaxed);
   }
   in_flight_.fetch_add(1, std::memory_order_relaxed);
+  if (command->code == CommandCode::kClearError) {
+    clearing_.store(true, std::memory_order_relaxed);  // published with the flight
+  }
   CommandRecord record{.id = 0,
                        .position = command->position,
                        .buffer_offset = buffer_offset,
                        .size = command->size,
                        .code = static_cast<std::int32_t>(command->code),
+                       .buffer_area = 0,
                        .reserved = {}};
   Flight& flight = ClaimFlight(command, record.id);
   CAPSTAN_CRASH_POINT_OF("vdi.server.before_send_command", CommandName(command->code));
@@ -109,6 +130,9 @@ EngineDevice::SendOutcome EngineDevice::TrySend(ServerCommand* command) {
   // routine has run, and the command counts as sent.
   if (!flight.id.compare_exchange_strong(record.id, 0, std::memory_order_acq_rel)) {
     return SendOutcome::kSent;
+  }
+  if (command->code == CommandCode::kClearError) {
+    clearing_.store(false, std::memory_order_release);
   }
   in_flight_.fetch_sub(1, std::memory_order_release);
   activity_.in_flight.fetch_sub(1, std::memory_order_relaxed);
@@ -139,10 +163,7 @@ Status EngineDevice::ErrorOf(SendOutcome outcome, const ServerCommand& command) 
       return Error(Code::kResourceExhausted, "the command queue of device '{}' is full ({})", name_,
                    kRingCapacity);
     case SendOutcome::kCorrupt:
-      owner_.AbortSet(Error(Code::kDataLoss,
-                            "the client broke the protocol on device '{}': impossible count of "
-                            "commands taken",
-                            name_));
+      owner_.AbortSet(Broken("impossible count of commands taken"));
       return owner_.AbortedError();
     case SendOutcome::kAborted:
       return owner_.AbortedError();
@@ -153,6 +174,11 @@ Status EngineDevice::ErrorOf(SendOutcome outcome, const ServerCommand& command) 
       return Error(Code::kFailedPrecondition,
                    "unable to send {} to device '{}': it is in IO-ERROR until ClearError", what,
                    name_);
+    case SendOutcome::kNotOffered:
+      return Error(Code::kUnimplemented,
+                   "unable to send {} to device '{}': its client (features {:#x}) does not execute "
+                   "it",
+                   what, name_, activity_.features);
     case SendOutcome::kNotAlone:
       return Error(Code::kFailedPrecondition,
                    "unable to send {} to device '{}': other commands are in flight", what, name_);
@@ -175,16 +201,30 @@ bool EngineDevice::HasWork() const {
          (!client_opened() && area_.client_state.load(std::memory_order_seq_cst) != kClientClosed);
 }
 
+Status EngineDevice::NoticeOpening() {
+  const std::uint32_t word = area_.client_state.load(std::memory_order_acquire);
+  if (word == kClientClosed) {
+    return OkStatus();
+  }
+  if (StateOfWord(word) != kClientOpen ||
+      MemberOfWord(word) > activity_.last_member.load(std::memory_order_acquire)) {
+    return Broken("state {:#x}", word);
+  }
+  owner_word_.store(word, std::memory_order_release);
+  return OkStatus();
+}
+
+bool EngineDevice::LeftOpenBy(std::uint32_t member) const {
+  const std::uint32_t word = ClientWord(kClientOpen, member);
+  // The segment as well: it may have gone before its opening was noticed.
+  return state() != State::kDone && (owner_word_.load(std::memory_order_acquire) == word ||
+                                     area_.client_state.load(std::memory_order_acquire) == word);
+}
+
 Status EngineDevice::Harvest(bool& progressed) {
   if (!client_opened()) {
-    const std::uint32_t client_state = area_.client_state.load(std::memory_order_acquire);
-    if (client_state == kClientOpen) {
-      client_opened_.store(true, std::memory_order_release);
-      progressed = true;
-    } else if (client_state != kClientClosed) {
-      return Error(Code::kDataLoss, "the client broke the protocol on device '{}': state {}", name_,
-                   client_state);
-    }
+    CAPSTAN_RETURN_IF_ERROR(NoticeOpening());
+    progressed |= client_opened();
   }
   CompletionRecord record{};
   for (int i = 0; i < kHarvestMax && !activity_.aborted.load(std::memory_order_relaxed); ++i) {
@@ -196,9 +236,7 @@ Status EngineDevice::Harvest(bool& progressed) {
       case RingResult::kNothing:
         return OkStatus();
       case RingResult::kCorrupt:
-        return Error(
-            Code::kDataLoss,
-            "the client broke the protocol on device '{}': impossible count of completions", name_);
+        return Broken("impossible count of completions");
     }
   }
   return OkStatus();
@@ -208,17 +246,13 @@ Status EngineDevice::Settle(const CompletionRecord& record) {
   Flight& flight = flights_[record.id & kFlightMask];
   // SYNC(flight-filled), acquire half: `command` was written before this id.
   if (record.id == 0 || flight.id.load(std::memory_order_acquire) != record.id) {
-    return Error(Code::kDataLoss,
-                 "the client broke the protocol on device '{}': no command {} is in flight", name_,
-                 record.id);
+    return Broken("no command {} is in flight", record.id);
   }
   ServerCommand* const command = flight.command;
   const bool transfer = IsTransfer(command->code);
   if (record.code > kCompletionCodeMax || (transfer && record.bytes > command->size)) {
-    return Error(Code::kDataLoss,
-                 "the client broke the protocol on device '{}': {} of {} bytes completed with code "
-                 "{} and {} bytes",
-                 name_, CommandName(command->code), command->size, record.code, record.bytes);
+    return Broken("{} of {} bytes completed with code {} and {} bytes", CommandName(command->code),
+                  command->size, record.code, record.bytes);
   }
   std::uint64_t expected = record.id;
   // SYNC(flight-free), release half; the acquire half is ClaimFlight.
@@ -229,8 +263,12 @@ Status EngineDevice::Settle(const CompletionRecord& record) {
   command->bytes_transferred = transfer ? record.bytes : 0;
   command->out_position = ReportsPosition(command->code) ? record.position : 0;
   // A success of what was delivered before the failure does not end IO-ERROR; ClearError's does.
-  if (record.code != 0 || command->code == CommandCode::kClearError) {
+  const bool clears = command->code == CommandCode::kClearError;
+  if (record.code != 0 || clears) {
     io_error_.store(record.code != 0, std::memory_order_release);
+  }
+  if (clears) {
+    clearing_.store(false, std::memory_order_release);
   }
   [[maybe_unused]] const CommandCode code = command->code;  // it may be gone after its routine
   CAPSTAN_CRASH_POINT_OF("vdi.server.before_callback", CommandName(code));
@@ -275,11 +313,14 @@ Status EngineDevice::PostClose() {
     return Error(Code::kFailedPrecondition,
                  "unable to close device '{}': {} commands are in flight", name_, in_flight());
   }
+  if (const std::uint32_t word = area_.client_state.load(std::memory_order_acquire);
+      word != owner_word_.load(std::memory_order_relaxed)) {
+    return Broken("state {:#x} before the device was closed", word);
+  }
   CommandRecord record{};
   record.code = kCloseRecord;
   if (commands_.Post(record) != RingResult::kDone) {
-    return Error(Code::kDataLoss,
-                 "the client broke the protocol on device '{}': it takes no commands", name_);
+    return Broken("it takes no commands");
   }
   state_.store(State::kDone, std::memory_order_release);
   WakeIfAsleep(area_.client_sleep);

@@ -25,8 +25,12 @@ namespace capstan::vdi {
 // What the devices of one set share. Constant after construction, but for the atomics.
 struct EngineActivity {
   std::uint32_t block_size = 0;         // every transfer is a multiple of it
+  std::uint32_t features = 0;           // the final ones
+  std::uint32_t offered_commands = 0;   // see OfferedCommands
   const BufferArea* buffers = nullptr;  // null: the set was configured without any
   std::atomic<bool> aborted{false};     // once true, nothing is sent any more
+  // The last process that joined the set; devices of higher ones do not exist.
+  std::atomic<std::uint32_t> last_member{0};
   std::atomic<std::uint32_t> in_flight{0};
   std::atomic<std::uint64_t> progress_ns{0};  // when a command last completed, or work began
 };
@@ -65,9 +69,14 @@ class EngineDevice final : public ServerDevice {
 
   enum class State { kClosed, kOpen, kDone };
   State state() const { return state_.load(std::memory_order_acquire); }
-  bool client_opened() const { return client_opened_.load(std::memory_order_acquire); }
+  bool client_opened() const {
+    return owner_word_.load(std::memory_order_acquire) != kClientClosed;
+  }
+  // Whether this member, which has gone, had opened the device, and the engine has not closed it.
+  bool LeftOpenBy(std::uint32_t member) const;
   void Open() { state_.store(State::kOpen, std::memory_order_release); }
-  // Posts the record that tells the client. kFailedPrecondition: commands are in flight.
+  // Posts the record that tells the client. kFailedPrecondition: commands are in flight; kDataLoss:
+  // the client broke the protocol.
   Status PostClose();
   // The segment is about to vanish: nothing is sent any more.
   void Retire();
@@ -84,6 +93,7 @@ class EngineDevice final : public ServerDevice {
     kAborted,
     kNotOpen,
     kIoError,
+    kNotOffered,
     kNotAlone,
     kBadBuffer,
     kBadSize,
@@ -92,10 +102,15 @@ class EngineDevice final : public ServerDevice {
   SendOutcome TrySend(ServerCommand* command) CAPSTAN_EXCLUDES(send_mutex_);
   SendOutcome MaySend(const ServerCommand& command, std::uint64_t& buffer_offset) const
       CAPSTAN_REQUIRES(send_mutex_);
+  bool IsOffered(const ServerCommand& command) const;
+  bool MustWait(const ServerCommand& command) const CAPSTAN_REQUIRES(send_mutex_);
   Flight& ClaimFlight(ServerCommand* command, std::uint64_t& id) CAPSTAN_REQUIRES(send_mutex_);
   Status ErrorOf(SendOutcome outcome, const ServerCommand& command);
 
+  Status NoticeOpening();
   Status Settle(const CompletionRecord& record);
+  template <typename... Args>
+  Status Broken(fmt::format_string<Args...> what, Args&&... args) const;
   void Land(ServerCommand* command, std::uint64_t now_ns);
 
   EngineDeviceOwner& owner_;
@@ -104,8 +119,10 @@ class EngineDevice final : public ServerDevice {
   const std::string name_;
 
   std::atomic<State> state_{State::kClosed};
-  std::atomic<bool> client_opened_{false};
+  // The client's word as it was when it opened the device; kClientClosed until then.
+  std::atomic<std::uint32_t> owner_word_{kClientClosed};
   std::atomic<bool> io_error_{false};
+  std::atomic<bool> clearing_{false};  // a ClearError is in flight
   std::atomic<std::uint32_t> in_flight_{0};
   std::array<Flight, kRingCapacity> flights_;
 

@@ -13,6 +13,8 @@ namespace capstan::vdi {
 namespace {
 
 constexpr std::size_t kPageSize = 4096;
+// Processes beside the one that created a set: one per device, and as many that only look on.
+constexpr std::size_t kSecondariesMax = 128;
 
 // The kernel has zeroed the memory; this starts the life of the objects in it and signs it.
 void DrawControlArea(std::byte* base, std::uint32_t device_count) {
@@ -36,7 +38,7 @@ Result<std::unique_ptr<EngineSet>> EngineSet::Create(Origin origin) {
                            SharedMemory::Create("capstan-control", size, kPageSize));
   DrawControlArea(control.data(), origin.wishes.device_count);
   std::unique_ptr<EngineSet> set(new EngineSet(std::move(origin), std::move(control)));
-  set->origin_.link->Attach(set.get());
+  set->origin_.link->Attach(set.get(), /*member=*/0);
   return set;
 }
 
@@ -110,6 +112,8 @@ Status EngineSet::EndConfiguration(std::span<const std::string> device_names) {
     return Annotate(std::move(reserved), fmt::format("configuration of device set '{}'", name()));
   }
   activity_.block_size = config_.block_size;
+  activity_.features = config_.features;
+  activity_.offered_commands = OfferedCommands(config_.features);
   activity_.buffers = buffers_.get();
   for (std::size_t i = 0; i < device_names.size(); ++i) {
     devices_.push_back(
@@ -118,7 +122,7 @@ Status EngineSet::EndConfiguration(std::span<const std::string> device_names) {
   state_ = State::kInitializing;
   completion_thread_ = std::jthread([this] { RunCompletions(); });
   CAPSTAN_CRASH_POINT("vdi.server.before_end_configuration");
-  if (const Status published = Publish(device_names); !published.ok()) {
+  if (const Status published = Introduce(*origin_.link); !published.ok()) {
     Abort(Error(Code::kUnavailable, "unable to tell the client (pid {}) the configuration: {}",
                 client_pid(), published.message()));
     return AbortedErrorLocked();
@@ -144,14 +148,73 @@ Status EngineSet::ReserveBuffers() {
   return OkStatus();
 }
 
-Status EngineSet::Publish(std::span<const std::string> device_names) {
+Status EngineSet::Introduce(ClientLink& link) const {
   auto message = NewMessage<ConfiguredMessage>();
   message.config = config_;
   message.buffer_area_size = buffers_ ? buffers_->memory().size() : 0;
-  for (std::size_t i = 0; i < device_names.size(); ++i) {
-    message.names[i].Set(device_names[i]);
+  message.buffer_area_alignment = config_.alignment;
+  for (std::size_t i = 0; i < devices_.size(); ++i) {
+    message.names[i].Set(devices_[i]->name());
   }
-  return origin_.link->Send(message, buffers_ ? buffers_->memory().fd() : -1);
+  return link.Send(message, buffers_ ? buffers_->memory().fd() : -1);
+}
+
+Result<std::uint32_t> EngineSet::AdmitMember() {
+  MutexLock lock(mutex_);
+  if (state_ != State::kInitializing && state_ != State::kActive) {
+    return state_ < State::kInitializing ? WrongState("joining it")
+                                               .WithHint(
+                                                   "a secondary may join as soon as the primary's "
+                                                   "GetConfiguration has returned")
+                                         : WrongState("joining it");
+  }
+  const std::uint32_t last = activity_.last_member.load(std::memory_order_relaxed);
+  if (secondaries_.size() >= kSecondariesMax || last == kMemberMax) {
+    return Error(Code::kResourceExhausted, "{} processes have joined device set '{}' already",
+                 secondaries_.size(), name());
+  }
+  activity_.last_member.store(last + 1, std::memory_order_release);
+  return last + 1;
+}
+
+Status EngineSet::OnJoin(const std::shared_ptr<ClientLink>& newcomer) {
+  CAPSTAN_ASSIGN_OR_RETURN(const std::uint32_t member, AdmitMember());
+  newcomer->Attach(this, member);
+  Status told;
+  {
+    MutexLock lock(mutex_);
+    if (state_ != State::kInitializing && state_ != State::kActive) {
+      told = WrongState("joining it");
+    } else {
+      auto answer = NewMessage<JoinedMessage>();
+      answer.control_size = control_->size();
+      answer.member = member;
+      answer.device_count = config_.device_count;
+      told = newcomer->Send(answer, control_->fd());
+      if (told.ok()) {
+        told = Introduce(*newcomer);
+      }
+    }
+    if (told.ok()) {
+      secondaries_[member] = newcomer;
+    }
+  }
+  if (!told.ok()) {
+    newcomer->Detach();
+  }
+  return told;
+}
+
+template <typename Message>
+void EngineSet::TellAll(const Message& message) const {
+  if (const Status told = origin_.link->Send(message); !told.ok()) {
+    origin_.link->Shutdown();
+  }
+  for (const auto& [member, link] : secondaries_) {
+    if (const Status told = link->Send(message); !told.ok()) {
+      link->Shutdown();
+    }
+  }
 }
 
 Result<std::byte*> EngineSet::AllocateBuffer() {
@@ -261,18 +324,17 @@ Status EngineSet::Close() {
   {
     MutexLock lock(mutex_);
     if (state_ == State::kClosed) {
-      return OkStatus();
+      return WrongState("Close");
     }
     devices_open = state_ == State::kActive;
     CAPSTAN_CRASH_POINT("vdi.server.before_close");
     if (state_ == State::kNormallyTerminated) {
-      [[maybe_unused]] const Status told = origin_.link->Send(NewMessage<CloseMessage>());
+      TellAll(NewMessage<CloseMessage>());
     } else {
       Abort(Error(Code::kAborted, "the engine closed device set '{}'", name()));
     }
   }
-  origin_.link->Detach();
-  origin_.link->Shutdown();
+  Disconnect();
   stopping_.store(true, std::memory_order_seq_cst);
   WakeIfAsleep(header().engine_sleep);
   if (completion_thread_.joinable()) {
@@ -293,6 +355,21 @@ Status EngineSet::Close() {
   return OkStatus();
 }
 
+void EngineSet::Disconnect() {
+  // Nobody joins any more once the creator's link is detached.
+  origin_.link->Detach();
+  origin_.link->Shutdown();
+  std::map<std::uint32_t, std::shared_ptr<ClientLink>> leaving;
+  {
+    MutexLock lock(mutex_);
+    leaving.swap(secondaries_);
+  }
+  for (const auto& [member, link] : leaving) {
+    link->Detach();
+    link->Shutdown();
+  }
+}
+
 void EngineSet::Abort(Status why) {
   if (state_ == State::kAbort || state_ == State::kClosed) {
     return;
@@ -303,20 +380,28 @@ void EngineSet::Abort(Status why) {
   state_ = State::kAbort;
   CAPSTAN_CRASH_POINT("vdi.server.before_abort");
   activity_.aborted.store(true, std::memory_order_seq_cst);
-  // If the client cannot be told, then end-of-file tells it, here or when it dies.
-  if (const Status told = origin_.link->Send(NewAbortMessage(abort_reason_)); !told.ok()) {
-    origin_.link->Shutdown();
-  }
+  TellAll(NewAbortMessage(abort_reason_));
   WakeIfAsleep(header().engine_sleep);
   changed_.NotifyAll();
   CAPSTAN_CRASH_POINT("vdi.server.after_abort");
 }
 
-void EngineSet::OnClientEnd(const Status& why) {
+void EngineSet::OnClientEnd(std::uint32_t member, ClientLink::Ending ending, const Status& why) {
   MutexLock lock(mutex_);
-  // After the last CloseDevice the client may go as it likes.
-  if (state_ != State::kNormallyTerminated) {
+  secondaries_.erase(member);
+  // After the last CloseDevice the clients may go as they like.
+  if (state_ == State::kNormallyTerminated) {
+    return;
+  }
+  if (member == 0 || ending == ClientLink::Ending::kAborts) {
     Abort(why);
+    return;
+  }
+  for (const auto& device : devices_) {
+    if (device->LeftOpenBy(member)) {
+      Abort(Error(why.code(), "{}, and leaves device '{}' open", why.message(), device->name()));
+      return;
+    }
   }
 }
 

@@ -1,11 +1,13 @@
 // EngineSet: the engine's end of one virtual device set.
 //
 // Made by the rendezvous when a client creates the set, handed to whoever opens it by name.
+// Processes that join later are members of the set like the one that created it; each has a link.
 // Threads: one completion thread of its own, from EndConfiguration to Close; it takes completions
 // of all devices, runs the callbacks, and sees time-outs. Public methods: any thread.
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -70,7 +72,8 @@ class EngineSet final : public ServerDeviceSet,
   EngineSet(Origin origin, SharedMemory control);
 
   // ClientLink::Listener
-  void OnClientEnd(const Status& why) override;
+  void OnClientEnd(std::uint32_t member, ClientLink::Ending ending, const Status& why) override;
+  Status OnJoin(const std::shared_ptr<ClientLink>& newcomer) override;
   std::string_view StateName() const override;
   // EngineDeviceOwner
   void AbortSet(Status why) override { SignalAbort(std::move(why)); }
@@ -83,9 +86,16 @@ class EngineSet final : public ServerDeviceSet,
   Status WrongState(std::string_view call) const CAPSTAN_REQUIRES(mutex_);
   Status AbortedErrorLocked() const CAPSTAN_REQUIRES(mutex_);
   Status ReserveBuffers() CAPSTAN_REQUIRES(mutex_);
-  Status Publish(std::span<const std::string> device_names) CAPSTAN_REQUIRES(mutex_);
+  Result<std::uint32_t> AdmitMember() CAPSTAN_EXCLUDES(mutex_);
+  // Tells a process all that it needs to work.
+  Status Introduce(ClientLink& link) const CAPSTAN_REQUIRES(mutex_);
+  // Whoever cannot be told sees end-of-file instead.
+  template <typename Message>
+  void TellAll(const Message& message) const CAPSTAN_REQUIRES(mutex_);
   Result<EngineDevice*> FindUnopened(std::string_view device_name) CAPSTAN_REQUIRES(mutex_);
   void Abort(Status why) CAPSTAN_REQUIRES(mutex_);
+  // Lets go of every link. On return nobody calls the set any more.
+  void Disconnect() CAPSTAN_EXCLUDES(mutex_);
 
   void RunCompletions();
   // One look at every device. False: the set is over for this thread.
@@ -103,6 +113,8 @@ class EngineSet final : public ServerDeviceSet,
   State state_ CAPSTAN_GUARDED_BY(mutex_) = State::kCreated;
   Status abort_reason_ CAPSTAN_GUARDED_BY(mutex_);
   DeviceSetConfig config_ CAPSTAN_GUARDED_BY(mutex_);
+  // Processes that joined and are still there, by member.
+  std::map<std::uint32_t, std::shared_ptr<ClientLink>> secondaries_ CAPSTAN_GUARDED_BY(mutex_);
   BufferAreaLayout requested_ CAPSTAN_GUARDED_BY(mutex_);
   std::size_t opened_count_ CAPSTAN_GUARDED_BY(mutex_) = 0;
   std::size_t closed_count_ CAPSTAN_GUARDED_BY(mutex_) = 0;

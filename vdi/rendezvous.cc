@@ -57,6 +57,8 @@ class SocketRendezvous final : public Rendezvous {
     std::shared_ptr<ClientLink> link;
     std::string set_name;  // empty: a stranger
     Deadline patience = Deadline::Never();
+    // Why it ends, when it does.
+    ClientLink::Ending ending = ClientLink::Ending::kAborts;
   };
 
   void Run();
@@ -66,6 +68,8 @@ class SocketRendezvous final : public Rendezvous {
   // OK: the connection lives on. Otherwise why it is over.
   Status ServeMessage(Connection& connection);
   Status CreateSet(Connection& connection, const CreateMessage& message);
+  Status JoinSet(Connection& connection, const JoinMessage& message);
+  Status Admit(Connection& connection, const JoinMessage& message);
   Status Register(Connection& connection, const CreateMessage& message);
   // Whether the client of a set of this name is still there, for sure.
   bool NameIsTaken(const std::string& set_name);
@@ -99,7 +103,8 @@ SocketRendezvous::~SocketRendezvous() {
   [[maybe_unused]] const ssize_t written = ::write(stop_event_.get(), &one, sizeof(one));
   thread_.join();
   for (auto& [fd, connection] : connections_) {
-    connection.link->DeliverEnd(Error(Code::kAborted, "the engine is shutting down"));
+    connection.link->DeliverEnd(ClientLink::Ending::kAborts,
+                                Error(Code::kAborted, "the engine is shutting down"));
   }
 }
 
@@ -178,7 +183,8 @@ void SocketRendezvous::Accept() {
   const int key = fd.get();
   connections_[key] = {.link = std::make_shared<ClientLink>(std::move(fd), peer.pid),
                        .set_name = "",
-                       .patience = Deadline::After(kStrangerPatience)};
+                       .patience = Deadline::After(kStrangerPatience),
+                       .ending = ClientLink::Ending::kAborts};
 }
 
 void SocketRendezvous::DropImpatient() {
@@ -212,6 +218,7 @@ Status SocketRendezvous::ServeMessage(Connection& connection) {
       return OkStatus();
     }
     if (failed.os_error() != 0) {
+      connection.ending = ClientLink::Ending::kLeft;
       return Error(Code::kUnavailable, "the client (pid {}) is gone: {}", pid, failed.message());
     }
     if (connection.set_name.empty()) {
@@ -224,6 +231,7 @@ Status SocketRendezvous::ServeMessage(Connection& connection) {
                  failed.message());
   }
   if (received->end_of_file()) {
+    connection.ending = ClientLink::Ending::kLeft;
     return Error(Code::kUnavailable, "the client (pid {}) is gone", pid);
   }
   switch (static_cast<MessageType>(received->header().type)) {
@@ -231,11 +239,16 @@ Status SocketRendezvous::ServeMessage(Connection& connection) {
       CAPSTAN_ASSIGN_OR_RETURN(const CreateMessage message, received->As<CreateMessage>());
       return CreateSet(connection, message);
     }
+    case MessageType::kJoin: {
+      CAPSTAN_ASSIGN_OR_RETURN(const JoinMessage message, received->As<JoinMessage>());
+      return JoinSet(connection, message);
+    }
     case MessageType::kAbort: {
       CAPSTAN_ASSIGN_OR_RETURN(const AbortMessage message, received->As<AbortMessage>());
       return Error(Code::kAborted, "the client (pid {}) aborted: {}", pid, message.text.view());
     }
     case MessageType::kClose:
+      connection.ending = ClientLink::Ending::kLeft;
       return Error(Code::kAborted, "the client (pid {}) closed the set", pid);
     default:
       return Error(Code::kDataLoss, "the client (pid {}) sent a message of unknown type {}", pid,
@@ -292,6 +305,46 @@ Status SocketRendezvous::Register(Connection& connection, const CreateMessage& m
   return OkStatus();
 }
 
+Status SocketRendezvous::JoinSet(Connection& connection, const JoinMessage& message) {
+  Status admitted = Admit(connection, message);
+  if (admitted.ok()) {
+    return admitted;
+  }
+  auto refusal = NewMessage<JoinedMessage>();
+  refusal.code = static_cast<std::int32_t>(admitted.code());
+  refusal.text.Set(admitted.message());
+  refusal.hint.Set(admitted.hint());
+  [[maybe_unused]] const Status told = connection.link->Send(refusal);
+  return admitted;
+}
+
+Status SocketRendezvous::Admit(Connection& connection, const JoinMessage& message) {
+  if (!connection.set_name.empty()) {
+    return Error(Code::kFailedPrecondition, "the connection is of set '{}' already",
+                 connection.set_name);
+  }
+  if (!message.name.valid()) {
+    return Error(Code::kInvalidArgument, "a name of {} bytes is too long", message.name.size);
+  }
+  std::shared_ptr<ClientLink> creator;
+  {
+    MutexLock lock(mutex_);
+    if (const auto found = sets_.find(message.name.view()); found != sets_.end()) {
+      creator = found->second.link;
+    }
+  }
+  if (!creator) {
+    return Error(Code::kFailedPrecondition, "no process has created a device set '{}'",
+                 message.name.view())
+        .WithHint("names are exact, and a set ends with the process that created it");
+  }
+  CAPSTAN_CRASH_POINT("vdi.server.before_joined");
+  CAPSTAN_RETURN_IF_ERROR(creator->DeliverJoin(connection.link));
+  CAPSTAN_CRASH_POINT("vdi.server.after_joined");
+  connection.set_name = message.name.view();
+  return OkStatus();
+}
+
 bool SocketRendezvous::NameIsTaken(const std::string& set_name) {
   std::shared_ptr<ClientLink> holder;
   {
@@ -329,7 +382,7 @@ void SocketRendezvous::End(int fd, const Status& why) {
       sets_.erase(entry);
     }
   }
-  ended.link->DeliverEnd(why);
+  ended.link->DeliverEnd(ended.ending, why);
   ended.link->Shutdown();
 }
 

@@ -19,11 +19,14 @@ namespace capstan::vdi {
 
 inline constexpr std::size_t kCacheLine = 64;  // part of the layout, whatever the machine has
 inline constexpr std::uint64_t kSegmentMagic = 0x3130'4944'5650'4143;  // "CAPVDI01" in memory
-inline constexpr std::uint32_t kSegmentVersion = 1;
+inline constexpr std::uint32_t kSegmentVersion = 2;
 
 // Commands in flight per device at most. A set of 64 devices may thus have 16384 buffers under way,
 // beyond any BUFFERCOUNT that memory allows.
 inline constexpr std::uint32_t kRingCapacity = 256;
+
+// Buffer areas of a set at most; a command names one by its index.
+inline constexpr std::uint32_t kBufferAreasMax = 16;
 
 // Words of a record are single relaxed loads and stores: the reader gets a private copy of whatever
 // stands there, and a peer that scribbles meanwhile is not a data race.
@@ -49,10 +52,11 @@ struct alignas(kCacheLine) SleepWord {
 struct CommandRecord {
   std::uint64_t id;             // the engine's; comes back in the completion
   std::int64_t position;        // as ClientCommand::position
-  std::uint64_t buffer_offset;  // of the data, from the start of the buffer area
+  std::uint64_t buffer_offset;  // of the data, from the start of its buffer area
   std::uint32_t size;
-  std::int32_t code;  // CommandCode, or kCloseRecord
-  std::array<std::uint64_t, 4> reserved;
+  std::int32_t code;          // CommandCode, or kCloseRecord
+  std::uint32_t buffer_area;  // index of the area, below kBufferAreasMax
+  std::array<std::uint32_t, 7> reserved;
 };
 
 // Not a command of VDI: the engine has closed the device. Always the last record of a ring.
@@ -75,13 +79,27 @@ struct Ring {
   std::array<SharedRecord<Record>, kRingCapacity> slots;
 };
 
-// Values of DeviceArea::client_state.
+// DeviceArea::client_state is a state in the low byte, and above it the member that the device
+// belongs to: 0 for the process that created the set, otherwise the number it was given on joining.
+// A member opens a device by swapping kClientClosed for its word; from then on the word is its own.
 inline constexpr std::uint32_t kClientClosed = 0;
 inline constexpr std::uint32_t kClientOpen = 1;
+inline constexpr std::uint32_t kClientFinished = 2;  // has seen the close record
+inline constexpr std::uint32_t kMemberMax = 0xFF'FFFF;
+
+constexpr std::uint32_t ClientWord(std::uint32_t state, std::uint32_t member) {
+  return member << 8 | state;
+}
+constexpr std::uint32_t StateOfWord(std::uint32_t word) {
+  return word & 0xFF;
+}
+constexpr std::uint32_t MemberOfWord(std::uint32_t word) {
+  return word >> 8;
+}
 
 struct alignas(kCacheLine) DeviceArea {
   SleepWord client_sleep;                   // the thread in this device's GetCommand
-  std::atomic<std::uint32_t> client_state;  // written by the client
+  std::atomic<std::uint32_t> client_state;  // a ClientWord; written by the clients
   std::array<std::uint8_t, 60> reserved;
   Ring<CommandRecord> commands;
   Ring<CompletionRecord> completions;
@@ -117,7 +135,8 @@ static_assert(offsetof(CommandRecord, position) == 8);
 static_assert(offsetof(CommandRecord, buffer_offset) == 16);
 static_assert(offsetof(CommandRecord, size) == 24);
 static_assert(offsetof(CommandRecord, code) == 28);
-static_assert(offsetof(CommandRecord, reserved) == 32);
+static_assert(offsetof(CommandRecord, buffer_area) == 32);
+static_assert(offsetof(CommandRecord, reserved) == 36);
 
 static_assert(sizeof(CompletionRecord) == 32);
 static_assert(offsetof(CompletionRecord, id) == 0);

@@ -31,8 +31,10 @@ namespace capstan::vdi {
 struct ServerCommand {
   // in
   CommandCode code = CommandCode::kRead;
-  std::uint32_t size =
-      0;  // bytes for kRead/kWrite (a multiple of the block size), whence for kSetPosition
+  // Bytes for kRead and kWrite, a multiple of the block size; a Whence for kSetPosition; a count
+  // for kSkipMarks and kSkipBlocks, negative (as a signed number) with kReversePosition; a number
+  // of a medium for kLoad.
+  std::uint32_t size = 0;
   std::int64_t position = 0;    // used with kRandomAccess
   std::byte* buffer = nullptr;  // from AllocateBuffer, for kRead and kWrite
   void (*completion_routine)(ServerCommand* command) = nullptr;
@@ -54,9 +56,11 @@ class ServerDevice {
   // Queues one command. After an OK return the routine runs exactly once: with the client's code,
   // with 1117 (kIoDevice) when an earlier command of this device failed, or with 995
   // (kOperationAborted) when the set ended. kResourceExhausted: the queue is full;
-  // kFailedPrecondition: not open, or in IO-ERROR and not kClearError; kAborted. Positioning,
-  // kFlush, kComplete and the like may be sent only while nothing else is in flight on the device
-  // (kFailedPrecondition otherwise).
+  // kFailedPrecondition: not open, or in IO-ERROR and not kClearError; kAborted; kUnimplemented:
+  // the client's features do not offer the command. Positioning, kFlush, kComplete and the like may
+  // be sent only while nothing else is in flight on the device (kFailedPrecondition otherwise).
+  // kClearError may be sent as soon as the device is in IO-ERROR, once at a time: the client gets
+  // it when it has completed all that was delivered to it before.
   virtual Status SendCommand(ServerCommand* command) = 0;
 
   // Ends the device in good order: the client's GetCommand then says so. REQUIRES: nothing in

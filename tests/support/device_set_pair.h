@@ -50,6 +50,9 @@ struct PairOptions {
   std::uint32_t prefix_zone_size = 0;
   std::uint32_t alignment = 0;
   std::uint32_t server_timeout_ms = 0;
+  std::uint32_t soft_filemark_block_size = 0;
+  std::uint32_t eom_warning_size = 0;
+  std::uint32_t added_features = 0;  // by the engine, beside kWriteMedia
   std::uint64_t segment_bytes_max = 1 << 30;
 };
 
@@ -66,10 +69,11 @@ class DeviceSetPair {
 
   // Connected to Configurable.
   void Begin() {
-    Must(engine_->BeginConfiguration({.added_features = vdi::feature::kWriteMedia,
-                                      .block_size = 512,
-                                      .alignment = 4096,
-                                      .max_transfer_size = kBufferSize}));
+    Must(engine_->BeginConfiguration(
+        {.added_features = vdi::feature::kWriteMedia | options_.added_features,
+         .block_size = 512,
+         .alignment = 4096,
+         .max_transfer_size = kBufferSize}));
   }
   // To Initializing, with `buffers` transfer buffers of kBufferSize.
   void Configure(std::uint32_t buffers = 8) {
@@ -94,6 +98,8 @@ class DeviceSetPair {
             .features = options_.features,
             .prefix_zone_size = options_.prefix_zone_size,
             .alignment = options_.alignment,
+            .soft_filemark_block_size = options_.soft_filemark_block_size,
+            .eom_warning_size = options_.eom_warning_size,
             .server_timeout_ms = options_.server_timeout_ms};
   }
   // "set", "set2", "set3", ...

@@ -82,6 +82,14 @@ class ScriptedSet final : public vdi::ClientDeviceSet {
     return static_cast<vdi::ClientDevice*>(devices_.back().get());
   }
 
+  // The script's commands have buffers of the test, which no other process could map.
+  Result<vdi::BufferHandle> GetBufferHandle(const std::byte* /*buffer*/) override {
+    return Error(Code::kInvalidArgument, "not a buffer of the set");
+  }
+  Result<std::byte*> MapBufferHandle(vdi::BufferHandle /*handle*/) override {
+    return Error(Code::kInvalidArgument, "not a handle of the set");
+  }
+
   void SignalAbort() override { engine_.Abort(); }
   Status abort_reason() const override {
     const MutexLock lock(engine_.mutex_);

@@ -93,6 +93,11 @@ std::string EndingFor(const Point& point) {
   return point.name.ends_with("_abort") ? "abort" : "close";
 }
 
+// Passed only when a secondary joins.
+bool IsOfJoining(const Point& point) {
+  return point.name.find("join") != std::string::npos;
+}
+
 // By this point the other end may have seen a session end in good order.
 bool MayEndWell(const Point& point) {
   return point.name.ends_with("_close") || point.name.ends_with("_close_device") ||
@@ -132,6 +137,30 @@ class ClientCrashPoint : public testing::TestWithParam<Point> {
     }
     ADD_FAILURE() << "neither a set nor a death";
     return nullptr;
+  }
+
+  // A secondary dies; it had opened no device, so its primary must see to the end of the set.
+  void DieJoining(Rendezvous& rendezvous, const std::string& point, const Holdings& before) {
+    bool killed = false;
+    std::jthread primary([&] {
+      const Status ended = RunPrimary(rendezvous.path(), std::string(kSet), [&] {
+        VictimProcess secondary({"secondary", rendezvous.path(), std::string(kSet)}, point);
+        secondary.AwaitEnd();
+        killed = secondary.was_killed();
+        return Error(Code::kUnavailable, "the secondary died");
+      });
+      EXPECT_THAT(ended, HasCode(Code::kUnavailable));
+    });
+    {
+      const auto set = Must(rendezvous.Open(kSet, Patience()));
+      EXPECT_THAT(EngineSession(*set, Ending::kClose).Run(), HasCode(Code::kAborted));
+      primary.join();
+      EXPECT_TRUE(killed) << "it did not get there";
+      EXPECT_THAT(set->Close(), IsOk());
+    }
+    RunWholeSession(rendezvous);
+    const Holdings after = Holdings::Settled(before);
+    EXPECT_TRUE(after == before) << "before: " << before.Text() << "\nafter: " << after.Text();
   }
 
   void Die(Rendezvous& rendezvous, const std::string& point, const Holdings& before) {
@@ -175,7 +204,11 @@ TEST_P(ClientCrashPoint, IsSurvivedByTheEngine) {
   for (const std::string& point : FullNames(GetParam())) {
     SCOPED_TRACE(point);
     for (int round = 0; round < Rounds() && !HasFailure(); ++round) {
-      Die(*rendezvous, point, before);
+      if (IsOfJoining(GetParam())) {
+        DieJoining(*rendezvous, point, before);
+      } else {
+        Die(*rendezvous, point, before);
+      }
     }
   }
 }
@@ -188,7 +221,10 @@ class EngineCrashPoint : public testing::TestWithParam<Point> {
   static Status RunClientAgainst(const std::atomic<bool>& engine_is_dead, const std::string& path) {
     for (;;) {
       const bool last_try = engine_is_dead;
-      Status status = RunClient(path, std::string(kSet), Ending::kClose);
+      const std::string name(kSet);
+      Status status = IsOfJoining(GetParam())
+                          ? RunPrimary(path, name, [&] { return RunSecondary(path, name); })
+                          : RunClient(path, name, Ending::kClose);
       if (status.code() != Code::kUnavailable || last_try) {
         return status;
       }

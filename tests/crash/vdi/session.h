@@ -14,6 +14,7 @@
 
 #include "tests/support/device_set_pair.h"
 #include "vdi/client_device_set.h"
+#include "vdi/configuration.h"
 #include "vdi/server_device_set.h"
 
 namespace capstan::vdi {
@@ -27,14 +28,20 @@ inline constexpr std::uint32_t kFailThisNow = 0xFA12;
 enum class Ending { kClose, kAbort };
 
 inline DeviceSetConfig SessionWishes() {
-  return {.device_count = 1, .features = feature::kLikeTape | feature::kRequestComplete};
+  return {.device_count = 1,
+          .features = feature::kLikeTape | feature::kDiscard | feature::kSnapshotPrepare |
+                      feature::kEnumFrozenFiles | feature::kVssWriter | feature::kRequestComplete};
 }
 
+// Every command that there is a client for.
 inline std::vector<CommandCode> AllCommands() {
   std::vector<CommandCode> codes;
   for (auto code = static_cast<std::int32_t>(CommandCode::kRead);
        code <= static_cast<std::int32_t>(CommandCode::kComplete); ++code) {
-    codes.push_back(static_cast<CommandCode>(code));
+    if (OffersCommand(SessionWishes().features | feature::kCompleteEnabled,
+                      static_cast<CommandCode>(code))) {
+      codes.push_back(static_cast<CommandCode>(code));
+    }
   }
   return codes;
 }
@@ -81,6 +88,29 @@ inline Status RunClient(const std::string& path, const std::string& name, Ending
     return ServeDevice(*device, *set, ending);
   };
   Status served = serve();
+  Status closed = set->Close();
+  return served.ok() ? closed : served;
+}
+
+// A secondary, whose set is configured already.
+inline Status RunSecondary(const std::string& path, const std::string& name) {
+  CAPSTAN_ASSIGN_OR_RETURN(const auto set, ClientDeviceSet::OpenInSecondary(path, name));
+  auto device = set->OpenDevice(name);
+  Status served =
+      device.ok() ? ServeDevice(**device, *set, Ending::kClose) : std::move(device).status();
+  Status closed = set->Close();
+  return served.ok() ? closed : served;
+}
+
+// A primary that leaves its device to `secondary`, and ends the set if that fails.
+template <typename Secondary>
+Status RunPrimary(const std::string& path, const std::string& name, const Secondary& secondary) {
+  CAPSTAN_ASSIGN_OR_RETURN(const auto set, ClientDeviceSet::Create(path, name, SessionWishes()));
+  const Status configured = set->GetConfiguration(test::Patience()).status();
+  Status served = configured.ok() ? secondary() : configured;
+  if (!served.ok()) {
+    set->SignalAbort();
+  }
   Status closed = set->Close();
   return served.ok() ? closed : served;
 }

@@ -1,6 +1,7 @@
 // A program that holds one end of a device set and is there to be killed.
 //
 //   vdi_victim client SOCKET NAME close|abort        executes the commands of a session
+//   vdi_victim secondary SOCKET NAME                 joins a configured set and does the same
 //   vdi_victim engine SOCKET NAME close|abort        sends them
 //   vdi_victim busy-client SOCKET NAME               completes writes as fast as they come
 //   vdi_victim busy-engine SOCKET NAME               sends them until the set ends
@@ -103,6 +104,9 @@ Status Run(const Order& order) {
   const Ending ending = order.argument == "abort" ? Ending::kAbort : Ending::kClose;
   if (order.role == "client") {
     return RunClient(order.path, order.name, ending);
+  }
+  if (order.role == "secondary") {
+    return RunSecondary(order.path, order.name);
   }
   if (order.role == "busy-client") {
     return ServeBusily(order);

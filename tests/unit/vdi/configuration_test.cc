@@ -1,5 +1,8 @@
 #include "vdi/configuration.h"
 
+#include <algorithm>
+#include <set>
+
 #include <gtest/gtest.h>
 
 #include "tests/support/status_matchers.h"
@@ -27,7 +30,8 @@ TEST(CheckWishes, EveryCombinationOfFeaturesIsEitherOfVdiOrRefused) {
   using namespace feature;
   const std::uint32_t kinds[] = {kLikePipe, kRemovable, kLikeTape, kLikeDisk,
                                  kLikeDisk | kRemovable};
-  const std::uint32_t options = kDiscard | kSnapshotPrepare | kRequestComplete;
+  const std::uint32_t options =
+      kDiscard | kSnapshotPrepare | kEnumFrozenFiles | kVssWriter | kRequestComplete;
   int supported = 0;
   // All subsets of the 14 low bits, which hold every bit a client may set.
   for (std::uint32_t features = 0; features < 1U << 14; ++features) {
@@ -40,10 +44,70 @@ TEST(CheckWishes, EveryCombinationOfFeaturesIsEitherOfVdiOrRefused) {
         << std::hex << features;
     supported += known ? 1 : 0;
   }
-  EXPECT_EQ(supported, 5 * 8);
+  EXPECT_EQ(supported, 5 * 32);
   for (const std::uint32_t engines : {kWriteMedia, kReadMedia, kCompleteEnabled}) {
     EXPECT_THAT(CheckWishes({.device_count = 1, .features = engines}),
                 HasCode(Code::kUnimplemented));
+  }
+}
+
+// The table of commands by kind of device, VDI specification, "feature set"; and the bits that add
+// to a kind.
+TEST(OffersCommand, FollowsTheTableOfVdi) {
+  using namespace feature;
+  using Code = CommandCode;
+  const std::set<Code> everywhere{Code::kRead,  Code::kWrite,    Code::kClearError,
+                                  Code::kFlush, Code::kSnapshot, Code::kMountSnapshot};
+  const std::set<Code> positions{Code::kGetPosition, Code::kSetPosition};
+  const std::set<Code> tape{Code::kWriteMark, Code::kSkipMarks,   Code::kSkipBlocks, Code::kRewind,
+                            Code::kLoad,      Code::kGetPosition, Code::kSetPosition};
+  struct Kind {
+    std::uint32_t features;
+    std::set<Code> adds;
+  };
+  const Kind kinds[] = {
+      {kLikePipe, {}},
+      {kLikePipe | kRemovable, {Code::kLoad}},
+      {kLikeTape, tape},
+      {kLikeDisk, positions},
+      {kLikeDisk | kRemovable, {Code::kGetPosition, Code::kSetPosition, Code::kLoad}}};
+  const Kind options[] = {{0, {}},
+                          {kDiscard, {Code::kDiscard}},
+                          {kSnapshotPrepare, {Code::kPrepareToFreeze}},
+                          {kEnumFrozenFiles, {Code::kFileInfoBegin, Code::kFileInfoEnd}},
+                          {kVssWriter, {}},
+                          {kRequestComplete, {}},
+                          {kRequestComplete | kCompleteEnabled, {Code::kComplete}},
+                          {kWriteMedia | kReadMedia, {}}};
+  for (const Kind& kind : kinds) {
+    for (const Kind& option : options) {
+      std::set<Code> expected = everywhere;
+      expected.insert(kind.adds.begin(), kind.adds.end());
+      expected.insert(option.adds.begin(), option.adds.end());
+      const std::uint32_t features = kind.features | option.features;
+      for (int number = 1; number <= 19; ++number) {
+        const auto code = static_cast<Code>(number);
+        EXPECT_EQ(OffersCommand(features, code), expected.contains(code))
+            << CommandName(code) << " with features " << std::hex << features;
+        EXPECT_EQ(OfferedCommands(features) >> number & 1, expected.contains(code) ? 1U : 0U);
+      }
+    }
+  }
+}
+
+TEST(OffersCommand, NegativeCountsNeedReversePosition) {
+  const auto back = static_cast<std::uint32_t>(-1);
+  for (const CommandCode code : {CommandCode::kSkipMarks, CommandCode::kSkipBlocks}) {
+    EXPECT_TRUE(OffersCommand(feature::kLikeTape, code, back));
+    EXPECT_TRUE(OffersCommand(feature::kLikeTape & ~feature::kReversePosition, code, 1));
+    EXPECT_FALSE(OffersCommand(feature::kLikeTape & ~feature::kReversePosition, code, back));
+  }
+  EXPECT_TRUE(OffersCommand(feature::kLikeDisk, CommandCode::kSetPosition, back)) << "no count";
+}
+
+TEST(OffersCommand, WhatIsNoCommandIsNotOffered) {
+  for (const int number : {-1, 0, 20, 33, 0x1000}) {
+    EXPECT_FALSE(OffersCommand(~0U, static_cast<CommandCode>(number))) << number;
   }
 }
 

@@ -41,7 +41,9 @@ class DeviceIo : public testing::Test {
   }
   std::byte* Buffer() { return Must(pair_.engine().AllocateBuffer()); }
 
-  DeviceSetPair pair_{{.features = feature::kLikeDisk, .prefix_zone_size = 64}};
+  DeviceSetPair pair_{{.features = feature::kLikeDisk | feature::kRequestComplete,
+                       .prefix_zone_size = 64,
+                       .added_features = feature::kCompleteEnabled}};
 };
 
 // S1-05: the buffer is the client's until the completion, and the same bytes on both sides.
@@ -249,6 +251,167 @@ TEST_F(DeviceIo, AFailureRefusesWhatWasQueuedUntilClearError) {
   refused.Await();
 }
 
+// VDI specification, "error handling", step by step: ClearError may be sent at once, and waits
+// until what was delivered before it has ended.
+TEST_F(DeviceIo, ClearErrorIsHeldBackUntilAllThatWasDeliveredIsCompleted) {
+  AwaitedCommand failing(CommandCode::kWrite, Buffer(), 512);
+  AwaitedCommand delivered(CommandCode::kWrite, Buffer(), 512);
+  AwaitedCommand queued(CommandCode::kWrite, Buffer(), 512);
+  Must(engine().SendCommand(failing.get()));
+  Must(engine().SendCommand(delivered.get()));
+  Must(engine().SendCommand(queued.get()));
+  const ClientCommand one = Get();
+  const ClientCommand two = Get();
+  Complete(one, CompletionCode::kDiskFull);
+  failing.Await();
+
+  AwaitedCommand clear(CommandCode::kClearError);
+  ASSERT_THAT(engine().SendCommand(clear.get()), IsOk()) << "while another is outstanding";
+  AwaitedCommand second(CommandCode::kClearError);
+  EXPECT_THAT(engine().SendCommand(second.get()), HasCode(Code::kFailedPrecondition));
+  EXPECT_THAT(client().GetCommand(Deadline::Now()), HasCode(Code::kDeadlineExceeded));
+  EXPECT_EQ(queued.Await().completion_code, CompletionCode::kIoDevice);
+  EXPECT_THAT(client().GetCommand(Deadline::After(std::chrono::milliseconds(5))),
+              HasCode(Code::kDeadlineExceeded));
+  Complete(two, CompletionCode::kSuccess, 512);
+  EXPECT_EQ(delivered.Await().completion_code, CompletionCode::kSuccess);
+
+  const ClientCommand order = Get();
+  EXPECT_EQ(order.code, CommandCode::kClearError);
+  AwaitedCommand early(CommandCode::kWrite, Buffer(), 512);
+  EXPECT_THAT(engine().SendCommand(early.get()), MessageHas("IO-ERROR"));
+  Complete(order);
+  EXPECT_EQ(clear.Await().completion_code, CompletionCode::kSuccess);
+  EXPECT_THAT(engine().SendCommand(early.get()), IsOk());
+  Complete(Get(), CompletionCode::kSuccess, 512);
+  early.Await();
+}
+
+TEST_F(DeviceIo, TheLastCompletionWakesAGetCommandThatHoldsClearErrorBack) {
+  AwaitedCommand failing(CommandCode::kWrite, Buffer(), 512);
+  AwaitedCommand slow(CommandCode::kWrite, Buffer(), 512);
+  Must(engine().SendCommand(failing.get()));
+  Must(engine().SendCommand(slow.get()));
+  const ClientCommand one = Get();
+  const ClientCommand two = Get();
+  Complete(one, CompletionCode::kWriteFault);
+  failing.Await();
+  AwaitedCommand clear(CommandCode::kClearError);
+  Must(engine().SendCommand(clear.get()));
+  auto got = std::async(std::launch::async, [&] { return Get(); });
+  EXPECT_EQ(got.wait_for(std::chrono::milliseconds(20)), std::future_status::timeout);
+
+  Complete(two, CompletionCode::kSuccess, 512);
+
+  const ClientCommand order = got.get();
+  EXPECT_EQ(order.code, CommandCode::kClearError);
+  Complete(order);
+  clear.Await();
+}
+
+TEST_F(DeviceIo, ASecondFailureAndAFailingClearErrorKeepTheDeviceInIoError) {
+  AwaitedCommand first(CommandCode::kWrite, Buffer(), 512);
+  AwaitedCommand second(CommandCode::kWrite, Buffer(), 512);
+  Must(engine().SendCommand(first.get()));
+  Must(engine().SendCommand(second.get()));
+  const ClientCommand one = Get();
+  const ClientCommand two = Get();
+  Complete(one, CompletionCode::kDiskFull);
+  first.Await();
+  AwaitedCommand failing(CommandCode::kClearError);
+  Must(engine().SendCommand(failing.get()));
+  Complete(two, CompletionCode::kWriteFault);
+  EXPECT_EQ(second.Await().completion_code, CompletionCode::kWriteFault);
+
+  Complete(Get(), CompletionCode::kNotReady);
+  EXPECT_EQ(failing.Await().completion_code, CompletionCode::kNotReady);
+  AwaitedCommand refused(CommandCode::kFlush);
+  EXPECT_THAT(engine().SendCommand(refused.get()), HasCode(Code::kFailedPrecondition));
+  AwaitedCommand clear(CommandCode::kClearError);
+  Must(engine().SendCommand(clear.get()));
+  Complete(Get());
+  clear.Await();
+
+  AwaitedCommand flush(CommandCode::kFlush);
+  EXPECT_THAT(engine().SendCommand(flush.get()), IsOk());
+  Complete(Get());
+  flush.Await();
+}
+
+TEST_F(DeviceIo, AnAbortEndsAHeldClearError) {
+  AwaitedCommand failing(CommandCode::kWrite, Buffer(), 512);
+  AwaitedCommand slow(CommandCode::kWrite, Buffer(), 512);
+  Must(engine().SendCommand(failing.get()));
+  Must(engine().SendCommand(slow.get()));
+  const ClientCommand one = Get();
+  Get();
+  Complete(one, CompletionCode::kWriteFault);
+  failing.Await();
+  AwaitedCommand clear(CommandCode::kClearError);
+  Must(engine().SendCommand(clear.get()));
+  auto got = std::async(std::launch::async, [&] { return client().GetCommand(Patience()); });
+
+  pair_.engine().SignalAbort(Error(Code::kCancelled, "stop"));
+
+  EXPECT_THAT(got.get(), HasCode(Code::kAborted));
+  EXPECT_EQ(clear.Await().completion_code, CompletionCode::kOperationAborted);
+  EXPECT_EQ(slow.Await().completion_code, CompletionCode::kOperationAborted);
+}
+
+// A backup with file streams flushes several times, and writes go on behind each.
+TEST_F(DeviceIo, FlushMayComeMoreThanOnceAndCompleteEndsTheDevice) {
+  std::byte* const buffer = Buffer();
+  const auto run = [&](CommandCode code) {
+    AwaitedCommand command(code, code == CommandCode::kWrite ? buffer : nullptr,
+                           code == CommandCode::kWrite ? 512 : 0);
+    Must(engine().SendCommand(command.get()));
+    const ClientCommand order = Get();
+    EXPECT_EQ(order.code, code);
+    Complete(order, CompletionCode::kSuccess, order.size);
+    return command.Await().completion_code;
+  };
+  for (const CommandCode code :
+       {CommandCode::kWrite, CommandCode::kFlush, CommandCode::kFlush, CommandCode::kWrite,
+        CommandCode::kFlush, CommandCode::kComplete}) {
+    EXPECT_EQ(run(code), CompletionCode::kSuccess) << CommandName(code);
+  }
+  EXPECT_THAT(engine().CloseDevice(), IsOk());
+}
+
+TEST_F(DeviceIo, ACompleteThatFailsIsReported) {
+  AwaitedCommand complete(CommandCode::kComplete);
+  Must(engine().SendCommand(complete.get()));
+  Complete(Get(), CompletionCode::kHandleDiskFull);
+
+  EXPECT_EQ(complete.Await().completion_code, CompletionCode::kHandleDiskFull);
+}
+
+TEST_F(DeviceIo, WhatTheClientDoesNotExecuteIsNotSent) {
+  for (const CommandCode code :
+       {CommandCode::kRewind, CommandCode::kWriteMark, CommandCode::kLoad, CommandCode::kSkipMarks,
+        CommandCode::kPrepareToFreeze, CommandCode::kFileInfoBegin, CommandCode::kDiscard,
+        CommandCode::kGetError, static_cast<CommandCode>(33)}) {
+    AwaitedCommand command(code);
+    const Status sent = engine().SendCommand(command.get());
+    EXPECT_THAT(sent, HasCode(Code::kUnimplemented)) << CommandName(code);
+    EXPECT_THAT(sent, MessageHas(CommandName(code)));
+  }
+  EXPECT_EQ(engine().in_flight(), 0U);
+}
+
+TEST(TapeIo, SkipsCarryASignedCount) {
+  DeviceSetPair pair({.features = feature::kLikeTape});
+  pair.Configure();
+  pair.OpenAll();
+  AwaitedCommand skip(CommandCode::kSkipBlocks, nullptr, static_cast<std::uint32_t>(-3));
+  Must(pair.engine_device().SendCommand(skip.get()));
+
+  const auto order = Must(pair.client_device().GetCommand(Patience()));
+  EXPECT_EQ(static_cast<std::int32_t>(order->size), -3);
+  Must(pair.client_device().CompleteCommand(order->id, CompletionCode::kBeginningOfMedia, 0, 0));
+  EXPECT_EQ(skip.Await().completion_code, CompletionCode::kBeginningOfMedia);
+}
+
 TEST_F(DeviceIo, ADeviceInIoErrorCanBeClosed) {
   AwaitedCommand read(CommandCode::kRead, Buffer(), 512);
   Must(engine().SendCommand(read.get()));
@@ -413,7 +576,7 @@ TEST(DeviceClientHelper, WritesToMemoryAndReadsBack) {
   std::memset(buffer, 0, 8192);
   EXPECT_EQ(run(1, CommandCode::kRead, 12288).completion_code, CompletionCode::kHandleEof);
   EXPECT_EQ(buffer[8191], std::byte{0x11});
-  EXPECT_EQ(run(0, CommandCode::kLoad, 0).completion_code, CompletionCode::kNotSupported);
+  EXPECT_EQ(run(0, CommandCode::kSnapshot, 0).completion_code, CompletionCode::kNotSupported);
   for (ServerDevice* device : devices) {
     Must(device->CloseDevice());
   }

@@ -29,7 +29,7 @@ TEST(SegmentLayout, AFreshControlAreaHasItsGoldenHeaderAndIsOtherwiseZero) {
   const auto area = Must(SharedMemory::Adopt(std::move(answer.passed_fd), 128 + 3 * 24960, 4096));
 
   const unsigned char golden[32] = {'C',  'A',  'P', 'V', 'D', 'I', '0', '1',  // magic
-                                    1,    0,    0,   0,                        // version
+                                    2,    0,    0,   0,                        // version
                                     128,  0,    0,   0,                        // header size
                                     0x80, 0x61, 0,   0,                        // device area size
                                     3,    0,    0,   0,                        // devices
