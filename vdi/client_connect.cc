@@ -75,7 +75,9 @@ Result<std::unique_ptr<ClientSetEnd>> CreateSet(UniqueFd socket, std::string_vie
   auto request = NewMessage<CreateMessage>();
   request.wishes = wishes;
   request.name.Set(name);
+  CAPSTAN_CRASH_POINT("vdi.client.before_create");
   CAPSTAN_RETURN_IF_ERROR(SendMessage(socket.get(), request));
+  CAPSTAN_CRASH_POINT("vdi.client.after_request");
   CAPSTAN_ASSIGN_OR_RETURN(ReceivedMessage received, AwaitAnswer(socket.get()));
   CAPSTAN_ASSIGN_OR_RETURN(const CreatedMessage answer, received.As<CreatedMessage>());
   if (answer.code != static_cast<std::int32_t>(Code::kOk)) {
@@ -92,7 +94,9 @@ Result<std::unique_ptr<ClientSetEnd>> CreateSet(UniqueFd socket, std::string_vie
 Result<std::unique_ptr<ClientSetEnd>> JoinSet(UniqueFd socket, std::string_view name) {
   auto request = NewMessage<JoinMessage>();
   request.name.Set(name);
+  CAPSTAN_CRASH_POINT("vdi.client.before_join");
   CAPSTAN_RETURN_IF_ERROR(SendMessage(socket.get(), request));
+  CAPSTAN_CRASH_POINT("vdi.client.after_join_request");
   CAPSTAN_ASSIGN_OR_RETURN(ReceivedMessage received, AwaitAnswer(socket.get()));
   CAPSTAN_ASSIGN_OR_RETURN(const JoinedMessage answer, received.As<JoinedMessage>());
   if (answer.code != static_cast<std::int32_t>(Code::kOk)) {

@@ -96,6 +96,7 @@ Result<std::optional<ClientCommand>> ClientDeviceEnd::TakeOne() {
   }
   if (record.code == kCloseRecord) {
     closed_.store(true, std::memory_order_release);
+    CAPSTAN_CRASH_POINT("vdi.client.after_device_closed");
     area_.client_state.store(ClientWord(kClientFinished, member_), std::memory_order_release);
     return std::optional<ClientCommand>();
   }
@@ -117,6 +118,7 @@ bool ClientDeviceEnd::RefuseInIoError(const CommandRecord& record) {
                          .bytes = 0,
                          .reserved = 0}) == RingResult::kDone) {
     WakeIfAsleep(engine_sleep_);
+    CAPSTAN_CRASH_POINT("vdi.client.after_refusal");
   }
   return true;
 }
@@ -137,6 +139,7 @@ bool ClientDeviceEnd::HoldBack(const CommandRecord& record) {
 
 Result<std::optional<ClientCommand>> ClientDeviceEnd::Deliver(const CommandRecord& record) {
   CAPSTAN_ASSIGN_OR_RETURN(const ClientCommand command, Decode(record));
+  CAPSTAN_CRASH_POINT_OF("vdi.client.before_get_command", CommandName(command.code));
   {
     MutexLock lock(complete_mutex_);
     Outstanding& entry = outstanding_[record.id & (kRingCapacity - 1)];
@@ -146,7 +149,7 @@ Result<std::optional<ClientCommand>> ClientDeviceEnd::Deliver(const CommandRecor
     entry = {.id = record.id, .code = command.code, .size = record.size};
     ++outstanding_count_;
   }
-  CAPSTAN_CRASH_POINT("vdi.client.after_get_command");
+  CAPSTAN_CRASH_POINT_OF("vdi.client.after_get_command", CommandName(command.code));
   return std::optional<ClientCommand>(command);
 }
 
@@ -185,7 +188,6 @@ Status ClientDeviceEnd::Broken(std::string_view what) const {
 
 Status ClientDeviceEnd::CompleteCommand(std::uint64_t command_id, CompletionCode code,
                                         std::uint32_t bytes, std::int64_t position) {
-  CAPSTAN_CRASH_POINT("vdi.client.before_complete");
   if (owner_.aborted()) {
     return owner_.AbortedError();
   }
@@ -198,6 +200,7 @@ Status ClientDeviceEnd::CompleteCommand(std::uint64_t command_id, CompletionCode
     return Error(Code::kInvalidArgument, "no command {} is outstanding on device '{}'", command_id,
                  name_);
   }
+  CAPSTAN_CRASH_POINT_OF("vdi.client.before_complete", CommandName(entry.code));
   const bool transfer = IsTransfer(entry.code);
   if (transfer && bytes > entry.size) {
     return Error(Code::kInvalidArgument, "{} of {} bytes cannot have transferred {}",
@@ -223,7 +226,7 @@ Status ClientDeviceEnd::CompleteCommand(std::uint64_t command_id, CompletionCode
     return Error(Code::kInternal, "the completion ring of device '{}' is full", name_);
   }
   WakeIfAsleep(engine_sleep_);
-  CAPSTAN_CRASH_POINT("vdi.client.after_complete");
+  CAPSTAN_CRASH_POINT_OF("vdi.client.after_complete", CommandName(entry.code));
   return OkStatus();
 }
 

@@ -63,6 +63,7 @@ Result<ClientDevice*> ClientSetEnd::OpenDevice(std::string_view name) {
                                        .buffers = buffers_,
                                        .engine_sleep = header().engine_sleep,
                                        .member = member_};
+  CAPSTAN_CRASH_POINT("vdi.client.before_open_device");
   if (!ClientDeviceEnd::Claim(shared, device_area(index))) {
     return Error(Code::kFailedPrecondition, "device '{}' is open already", name);
   }
@@ -155,6 +156,7 @@ Status ClientSetEnd::Close() {
     }
     changed_.NotifyAll();
   }
+  CAPSTAN_CRASH_POINT("vdi.client.before_close");
   if (left_open) {
     AbortSet(Error(Code::kAborted, "the client closed the set with devices open"));
   } else {
@@ -169,6 +171,7 @@ Status ClientSetEnd::Close() {
   MutexLock lock(mutex_);
   buffers_.Clear();
   control_.reset();
+  CAPSTAN_CRASH_POINT("vdi.client.after_close");
   return left_open ? Error(Code::kAlreadyExists,
                            "device set '{}' was closed with devices open; it "
                            "was aborted",
@@ -179,10 +182,12 @@ Status ClientSetEnd::Close() {
 void ClientSetEnd::AbortSet(Status why) {
   const AbortMessage message = NewAbortMessage(why);
   if (EndSet(std::move(why))) {
+    CAPSTAN_CRASH_POINT("vdi.client.before_abort");
     // If it cannot be told, the engine sees end-of-file.
     if (const Status told = SendMessage(socket_.get(), message); !told.ok()) {
       ::shutdown(socket_.get(), SHUT_RDWR);
     }
+    CAPSTAN_CRASH_POINT("vdi.client.after_abort");
   }
 }
 
@@ -278,6 +283,7 @@ Status ClientSetEnd::Configure(const ConfiguredMessage& message, UniqueFd passed
     return Error(Code::kDataLoss, "the engine configured an alignment of {}",
                  message.config.alignment);
   }
+  CAPSTAN_CRASH_POINT("vdi.client.before_configured");
   if (message.buffer_area_size != 0) {
     CAPSTAN_ASSIGN_OR_RETURN(
         SharedMemory memory,
@@ -294,6 +300,7 @@ Status ClientSetEnd::Configure(const ConfiguredMessage& message, UniqueFd passed
   devices_.resize(device_count);
   config_ = message.config;
   changed_.NotifyAll();
+  CAPSTAN_CRASH_POINT("vdi.client.after_configured");
   return OkStatus();
 }
 

@@ -114,10 +114,12 @@ EngineDevice::SendOutcome EngineDevice::TrySend(ServerCommand* command) {
                        .buffer_area = place.area,
                        .reserved = {}};
   Flight& flight = ClaimFlight(command, record.id);
+  CAPSTAN_CRASH_POINT_OF("vdi.server.before_send_command", CommandName(command->code));
   const RingResult posted = commands_.Post(record);
   if (posted == RingResult::kDone) {
     WakeIfAsleep(area_.client_sleep);
-    CAPSTAN_CRASH_POINT("vdi.server.after_send_command");
+    CAPSTAN_CRASH_POINT_OF("vdi.server.after_send_command",
+                           CommandName(static_cast<CommandCode>(record.code)));
     return SendOutcome::kSent;
   }
   // Only a client that moves its count wrongly brings us here: there were fewer commands in flight
@@ -265,8 +267,10 @@ Status EngineDevice::Settle(const CompletionRecord& record) {
   if (clears) {
     clearing_.store(false, std::memory_order_release);
   }
-  CAPSTAN_CRASH_POINT("vdi.server.before_callback");
+  [[maybe_unused]] const CommandCode code = command->code;  // it may be gone after its routine
+  CAPSTAN_CRASH_POINT_OF("vdi.server.before_callback", CommandName(code));
   Land(command, MonotonicNanos());
+  CAPSTAN_CRASH_POINT_OF("vdi.server.after_callback", CommandName(code));
   return OkStatus();
 }
 

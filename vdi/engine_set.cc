@@ -68,6 +68,7 @@ Status EngineSet::BeginConfiguration(const EngineConfiguration& configuration) {
   }
   CAPSTAN_ASSIGN_OR_RETURN(config_, MergeConfiguration(origin_.wishes, configuration));
   state_ = State::kConfigurable;
+  CAPSTAN_CRASH_POINT("vdi.server.after_begin_configuration");
   return OkStatus();
 }
 
@@ -91,6 +92,7 @@ Status EngineSet::EndConfiguration(std::span<const std::string> device_names) {
   }
   state_ = State::kInitializing;
   completion_thread_ = std::jthread([this] { RunCompletions(); });
+  CAPSTAN_CRASH_POINT("vdi.server.before_end_configuration");
   if (const Status published = Introduce(*origin_.link); !published.ok()) {
     Abort(Error(Code::kUnavailable, "unable to tell the client (pid {}) the configuration: {}",
                 client_pid(), published.message()));
@@ -169,6 +171,7 @@ Status EngineSet::OnJoin(const std::shared_ptr<ClientLink>& newcomer) {
 Result<ServerDevice*> EngineSet::OpenDevice(std::string_view device_name, Deadline deadline) {
   MutexLock lock(mutex_);
   CAPSTAN_ASSIGN_OR_RETURN(EngineDevice * device, FindUnopened(device_name));
+  CAPSTAN_CRASH_POINT("vdi.server.before_open_device");
   while (!device->client_opened()) {
     const bool in_time = !deadline.passed() && changed_.WaitUntil(mutex_, deadline.when());
     if (!InUse()) {
@@ -186,6 +189,7 @@ Result<ServerDevice*> EngineSet::OpenDevice(std::string_view device_name, Deadli
   device->Open();
   ++opened_count_;
   state_ = State::kActive;
+  CAPSTAN_CRASH_POINT("vdi.server.after_open_device");
   return device;
 }
 
@@ -217,6 +221,7 @@ Status EngineSet::CloseDevice(EngineDevice& device) {
     return Error(Code::kFailedPrecondition, "unable to close device '{}': it is not open",
                  device.name());
   }
+  CAPSTAN_CRASH_POINT("vdi.server.before_close_device");
   if (Status posted = device.PostClose(); !posted.ok()) {
     if (posted.code() == Code::kDataLoss) {
       Abort(std::move(posted));
@@ -230,6 +235,7 @@ Status EngineSet::CloseDevice(EngineDevice& device) {
     state_ = State::kNormallyTerminated;
     changed_.NotifyAll();
   }
+  CAPSTAN_CRASH_POINT("vdi.server.after_close_device");
   return OkStatus();
 }
 
@@ -251,6 +257,7 @@ Status EngineSet::Close() {
       return WrongState("Close");
     }
     devices_open = state_ == State::kActive;
+    CAPSTAN_CRASH_POINT("vdi.server.before_close");
     if (state_ == State::kNormallyTerminated) {
       TellAll(NewMessage<CloseMessage>());
     } else {
@@ -271,6 +278,7 @@ Status EngineSet::Close() {
   control_.reset();
   state_ = State::kClosed;
   changed_.NotifyAll();
+  CAPSTAN_CRASH_POINT("vdi.server.after_close");
   if (devices_open) {
     return Error(Code::kFailedPrecondition, "device set '{}' was closed with devices open", name());
   }
@@ -300,10 +308,12 @@ void EngineSet::Abort(Status why) {
   CAPSTAN_LOG(kInfo, "device set abort name='{}' state={} client_pid={} reason='{}'", name(),
               NameOf(state_), client_pid(), abort_reason_.ToString());
   state_ = State::kAbort;
+  CAPSTAN_CRASH_POINT("vdi.server.before_abort");
   activity_.aborted.store(true, std::memory_order_seq_cst);
   TellAll(NewAbortMessage(abort_reason_));
   WakeIfAsleep(header().engine_sleep);
   changed_.NotifyAll();
+  CAPSTAN_CRASH_POINT("vdi.server.after_abort");
 }
 
 void EngineSet::OnClientEnd(std::uint32_t member, ClientLink::Ending ending, const Status& why) {

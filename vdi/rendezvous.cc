@@ -11,6 +11,7 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
+#include "vdi/base/crash_point.h"
 #include "vdi/base/log.h"
 #include "vdi/base/mutex.h"
 #include "vdi/client_link.h"
@@ -115,6 +116,7 @@ Result<std::unique_ptr<ServerDeviceSet>> SocketRendezvous::Open(std::string_view
     if (found != sets_.end() && found->second.waiting) {
       std::unique_ptr<EngineSet> set = std::move(found->second.waiting);
       set->Connect();
+      CAPSTAN_CRASH_POINT("vdi.server.after_open");
       return std::unique_ptr<ServerDeviceSet>(std::move(set));
     }
     if (!in_time || deadline.passed()) {
@@ -177,6 +179,7 @@ void SocketRendezvous::Accept() {
       !Watch(poller_.get(), fd.get()).ok()) {
     return;
   }
+  CAPSTAN_CRASH_POINT("vdi.server.after_accept");
   const int key = fd.get();
   connections_[key] = {.link = std::make_shared<ClientLink>(std::move(fd), peer.pid),
                        .set_name = "",
@@ -293,10 +296,12 @@ Status SocketRendezvous::Register(Connection& connection, const CreateMessage& m
            .waiting = std::move(set),
            .device_count = message.wishes.device_count,
            .features = message.wishes.features};
+  CAPSTAN_CRASH_POINT("vdi.server.before_created");
   // Known before the client hears of it, so that a statement it sends then finds the set. If it
   // cannot be told, the connection ends, and the entry with it.
   CAPSTAN_RETURN_IF_ERROR(connection.link->Send(answer, entry.waiting->control().fd()));
   created_.NotifyAll();
+  CAPSTAN_CRASH_POINT("vdi.server.after_created");
   return OkStatus();
 }
 
@@ -333,7 +338,9 @@ Status SocketRendezvous::Admit(Connection& connection, const JoinMessage& messag
                  message.name.view())
         .WithHint("names are exact, and a set ends with the process that created it");
   }
+  CAPSTAN_CRASH_POINT("vdi.server.before_joined");
   CAPSTAN_RETURN_IF_ERROR(creator->DeliverJoin(connection.link));
+  CAPSTAN_CRASH_POINT("vdi.server.after_joined");
   connection.set_name = message.name.view();
   return OkStatus();
 }
@@ -384,6 +391,7 @@ void SocketRendezvous::End(int fd, const Status& why) {
 Result<std::unique_ptr<Rendezvous>> Rendezvous::Listen(RendezvousOptions options) {
   CAPSTAN_ASSIGN_OR_RETURN(ListeningSocket socket,
                            ListeningSocket::Bind(options.path, options.mode));
+  CAPSTAN_CRASH_POINT("vdi.server.after_bind");
   UniqueFd poller(::epoll_create1(EPOLL_CLOEXEC));
   UniqueFd stop_event(::eventfd(0, EFD_CLOEXEC));
   if (!poller.valid() || !stop_event.valid()) {

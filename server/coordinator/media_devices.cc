@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "server/coordinator/served_set.h"
+#include "server/engine/device_failure.h"
 #include "server/messages/messages.h"
 #include "vdi/base/guid.h"
 
@@ -134,11 +135,9 @@ Result<engine::ProvidedSet> MediaDevices::OpenVirtualDevice(const engine::Device
     if (set.status().code() == Code::kCancelled) {
       return SqlError(3204);
     }
-    const std::string cause =
-        set.status().code() == Code::kNotFound
-            ? "0x80070002(The system cannot find the file specified.)"
-            : fmt::format("0x80770004({})", set.status().message());  // VD_E_UNEXPECTED
-    return SqlError(18210, "BackupVirtualDeviceSet::Initialize", "Open", name, cause)
+    return engine::VirtualDeviceOpenError(engine::kInitializeOrigin, name,
+                                          engine::CauseOf(set.status()),
+                                          engine::kInitializeVirtualDevice)
         .WithHint(std::string(set.status().hint()));
   }
   engine::ProvidedSet provided{.set = std::move(set).value(), .device_names = {}, .agent = {}};

@@ -31,15 +31,23 @@ engine::TransferRequest TransferOf(const std::vector<tsql::DeviceClause>& device
   return request;
 }
 
-// Sends an error, and 3013 with the name of what it ended, if that has one.
-void SendError(ResponseSink& sink, const Status& status, int line, std::string_view terminated) {
-  const MessageInfo* info = FindMessage(status.reason());
+void SendOne(ResponseSink& sink, const Status& error, int line) {
+  const MessageInfo* info = FindMessage(error.reason());
+  const int usual_state = info ? info->state : 1;
   sink.OnMessage({.number = info ? info->number : kUserError,
                   .severity = info ? info->severity : 16,
-                  .state = info ? info->state : 1,
+                  .state = error.state() != 0 ? error.state() : usual_state,
                   .line = line,
-                  .text = std::string(status.message()),
-                  .hint = std::string(status.hint())});
+                  .text = std::string(error.message()),
+                  .hint = std::string(error.hint())});
+}
+
+// Sends an error and what goes before it; and 3013 with the name of what it ended, if that has one.
+void SendError(ResponseSink& sink, const Status& status, int line, std::string_view terminated) {
+  if (status.earlier() != nullptr) {
+    SendOne(sink, *status.earlier(), line);
+  }
+  SendOne(sink, status, line);
   if (!terminated.empty()) {
     sink.OnMessage({.number = 3013,
                     .severity = 16,
@@ -69,7 +77,7 @@ class StatementExecutor::Run final : private engine::JobObserver {
   }
   void OnProgress(const engine::JobSnapshot& snapshot) override { sink_.OnProgress(snapshot); }
 
-  // Sends the error; after a failed BACKUP or RESTORE also 3013 with its name.
+  // After a failed BACKUP or RESTORE, 3013 with its name comes last.
   bool Report(const Status& status, std::string_view terminated = "") {
     if (status.ok()) {
       return true;

@@ -122,6 +122,7 @@ Status BackupJob::OpenDevices() {
   options.block_size = request_.transfer.block_size.value_or(kBlockSizeDefault);
   options.plan = plan_;
   options.timeouts = parts_.settings.timeouts;
+  options.error_log = &parts_.error_log;
   auto opened = OpenSet::Open(parts_.devices, request, options);
   if (!opened.ok()) {
     media_touched_ = !IsRefusal(opened.status());

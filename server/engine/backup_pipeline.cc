@@ -157,7 +157,7 @@ Status BackupPipeline::ExecuteOnAll(vdi::CommandCode code, std::string_view phas
       CAPSTAN_ASSIGN_OR_RETURN(const vdi::ServerCommand done, channel.Execute(command));
       return done.completion_code == vdi::CompletionCode::kSuccess
                  ? OkStatus()
-                 : parts_.set.ErrorOf(Direction::kWrite, channel, done.completion_code);
+                 : parts_.set.ErrorOf(Direction::kWrite, channel, done.completion_code, code);
     });
   }
   return RunStep(std::move(steps));

@@ -30,7 +30,7 @@ Status DeviceSource::FindSize() {
   command.size = static_cast<std::uint32_t>(vdi::Whence::kEnd);
   CAPSTAN_ASSIGN_OR_RETURN(const vdi::ServerCommand done, channel_.Execute(command));
   if (done.completion_code != vdi::CompletionCode::kSuccess || done.out_position < 0) {
-    return set_.ErrorOf(Direction::kRead, channel_, done.completion_code);
+    return set_.ErrorOf(Direction::kRead, channel_, done.completion_code, command.code);
   }
   size_bytes_ = static_cast<std::uint64_t>(done.out_position);
   return OkStatus();

@@ -41,7 +41,9 @@ void Monitor::CheckStalled() {
     Status why =
         Error(Code::kDeadlineExceeded, "device '{}' completed none of its {} commands for {} ms",
               channel.target(), channel.in_flight(), parts_.device_timeout.count());
-    if (parts_.error.Set(SqlError(3271, channel.target(), fmt::format("121({})", why.message())))) {
+    const std::string cause = fmt::format("121({})", why.message());
+    if (parts_.error.Set(SqlError(3271, channel.target(), cause))) {
+      parts_.set.LogFailure(channel.target(), cause);
       parts_.set.Abort(std::move(why));
     }
   }

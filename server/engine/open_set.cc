@@ -12,24 +12,40 @@ Result<std::unique_ptr<OpenSet>> OpenSet::Open(DeviceProvider& provider,
                                                const DeviceSetRequest& request,
                                                const OpenSetOptions& options) {
   const Deadline deadline = Deadline::After(options.timeouts.open);
-  CAPSTAN_ASSIGN_OR_RETURN(ProvidedSet provided, provider.Open(request, deadline));
-  const std::vector<std::string> device_names = provided.device_names;
-  const std::string agent = provided.agent;
-  std::unique_ptr<OpenSet> opened(new OpenSet(provider, std::move(provided)));
-  CAPSTAN_RETURN_IF_ERROR(opened->Configure(request, options, device_names));
-  for (std::size_t i = 0; i < device_names.size(); ++i) {
-    auto device = opened->set_->OpenDevice(device_names[i], deadline);
-    if (!device.ok()) {
-      return SqlError(3201, request.targets[i].name, std::string(device.status().message()));
-    }
-    opened->channels_.push_back(
-        std::make_unique<DeviceChannel>(**device, request.targets[i].name, agent));
+  const Log log{.file = options.error_log, .session_id = static_cast<int>(request.job_id)};
+  const auto open = [&]() -> Result<std::unique_ptr<OpenSet>> {
+    CAPSTAN_ASSIGN_OR_RETURN(ProvidedSet provided, provider.Open(request, deadline));
+    const ProvidedSet names{
+        .set = nullptr, .device_names = provided.device_names, .agent = provided.agent};
+    std::unique_ptr<OpenSet> opened(new OpenSet(provider, std::move(provided), log));
+    CAPSTAN_RETURN_IF_ERROR(opened->Configure(request, options, names.device_names));
+    CAPSTAN_RETURN_IF_ERROR(opened->OpenDevices(request, names, deadline));
+    return opened;
+  };
+  auto opened = open();
+  if (const Status status = opened.status(); status.earlier() != nullptr && log.file != nullptr) {
+    LogError(*log.file, log.session_id, *status.earlier());
   }
   return opened;
 }
 
+Status OpenSet::OpenDevices(const DeviceSetRequest& request, const ProvidedSet& provided,
+                            Deadline deadline) {
+  for (std::size_t i = 0; i < provided.device_names.size(); ++i) {
+    auto device = set_->OpenDevice(provided.device_names[i], deadline);
+    if (!device.ok()) {
+      return Lost(kOpenDeviceOrigin, request.targets[i].name, device.status(), kOpenVirtualDevice);
+    }
+    channels_.push_back(
+        std::make_unique<DeviceChannel>(**device, request.targets[i].name, provided.agent));
+  }
+  return OkStatus();
+}
+
 Status OpenSet::Configure(const DeviceSetRequest& request, const OpenSetOptions& options,
                           const std::vector<std::string>& device_names) {
+  const std::string& target = request.targets.front().name;
+  transfer_ = request.mode == OpenMode::kRead ? vdi::CommandCode::kRead : vdi::CommandCode::kWrite;
   wishes_ = set_->GetConfiguration();
   if (wishes_.device_count != device_names.size()) {
     return SqlError(3261).WithHint(fmt::format(
@@ -52,24 +68,44 @@ Status OpenSet::Configure(const DeviceSetRequest& request, const OpenSetOptions&
   configuration.block_size = options.block_size;
   configuration.alignment = std::max(options.block_size, wishes_.alignment);
   configuration.max_transfer_size = options.plan.transfer_size;
-  CAPSTAN_RETURN_IF_ERROR(set_->BeginConfiguration(configuration));
   spares_.resize(removable() ? device_names.size() : 0);
   const auto spare_count = static_cast<std::uint32_t>(spares_.size());
-  CAPSTAN_RETURN_IF_ERROR(
-      set_->RequestBuffers(options.plan.transfer_size, 0, options.plan.buffer_count + spare_count));
-  if (Status status = set_->EndConfiguration(device_names); !status.ok()) {
-    if (status.code() != Code::kResourceExhausted) {
-      return status;
+  Status configured = set_->BeginConfiguration(configuration);
+  if (configured.ok()) {
+    configured = set_->RequestBuffers(options.plan.transfer_size, 0,
+                                      options.plan.buffer_count + spare_count);
+  }
+  if (configured.ok()) {
+    configured = set_->EndConfiguration(device_names);
+  }
+  if (configured.code() == Code::kResourceExhausted) {
+    if (log_.file != nullptr) {
+      LogError(
+          *log_.file, log_.session_id,
+          SqlError(18210, kBufferOrigin.where, kBufferOrigin.what, target, CauseOf(configured)));
     }
     return SqlError(701).WithHint(
         fmt::format("{}: lower BUFFERCOUNT or MAXTRANSFERSIZE, or give the server more memory",
-                    status.message()));
+                    configured.message()));
   }
-  CAPSTAN_ASSIGN_OR_RETURN(
-      pool_, TransferPool::Create(*set_, options.plan.buffer_count, options.plan.transfer_size));
+  if (configured.code() == Code::kInvalidArgument) {
+    return SqlError(3261).WithHint(std::string(configured.message()));
+  }
+  if (!configured.ok()) {
+    return Lost(kBufferOrigin, target, configured, kInitializeVirtualDevice);
+  }
+  if (const Status taken = TakeBuffers(options.plan); !taken.ok()) {
+    return Lost(kAllocateOrigin, target, taken, kInitializeVirtualDevice);
+  }
+  return OkStatus();
+}
+
+Status OpenSet::TakeBuffers(const BufferPlan& plan) {
+  CAPSTAN_ASSIGN_OR_RETURN(pool_,
+                           TransferPool::Create(*set_, plan.buffer_count, plan.transfer_size));
   for (TransferBuffer& spare : spares_) {
-    CAPSTAN_ASSIGN_OR_RETURN(std::byte * data, set_->AllocateBuffer(options.plan.transfer_size, 0));
-    spare.data = std::span(data, options.plan.transfer_size);
+    CAPSTAN_ASSIGN_OR_RETURN(std::byte * data, set_->AllocateBuffer(plan.transfer_size, 0));
+    spare.data = std::span(data, plan.transfer_size);
     spare.command.buffer = data;
   }
   return OkStatus();
@@ -95,6 +131,25 @@ media::MediumForm OpenSet::medium_form() const {
       .soft_filemark_units = static_cast<std::uint16_t>(wishes_.soft_filemark_block_size / 512)};
 }
 
+Status OpenSet::Lost(const FailureOrigin& origin, const std::string& target, const Status& failure,
+                     int state) const {
+  const Status reason = set_->abort_reason();
+  if (reason.reason() == 3204) {
+    return reason;  // cancelled: nobody is to blame
+  }
+  return VirtualDeviceOpenError(origin, target, CauseOf(failure), state)
+      .WithHint(AbortHint("opening it", reason.ok() ? failure : reason));
+}
+
+std::string OpenSet::AbortHint(std::string_view phase, const Status& reason) const {
+  std::string hint = fmt::format("device set '{}', served by pid {}, ended while {}: {}",
+                                 set_->name(), set_->client_pid(), phase, reason.message());
+  if (!reason.hint().empty()) {
+    hint += fmt::format("; {}", reason.hint());
+  }
+  return hint;
+}
+
 OpenSet::~OpenSet() {
   if (!closed_) {
     set_->SignalAbort(SqlError(3204));
@@ -116,18 +171,32 @@ Status OpenSet::Close() {
   return first.ok() ? std::move(closed) : std::move(first);
 }
 
-Status OpenSet::ErrorOf(Direction direction, const DeviceChannel& channel,
-                        vdi::CompletionCode code) {
+Status OpenSet::ErrorOf(Direction direction, const DeviceChannel& channel, vdi::CompletionCode code,
+                        std::optional<vdi::CommandCode> command) {
   const Status reason = set_->abort_reason();
   if (reason.reason() == 3204) {
     return reason;  // cancelled: nobody is to blame
   }
-  if (!reason.ok()) {
-    const std::string cause = fmt::format("995({})", reason.message());
-    return SqlError(direction == Direction::kWrite ? 3202 : 3203, channel.target(), cause);
+  std::string cause(vdi::CompletionText(vdi::CompletionCode::kOperationAborted));
+  if (reason.ok()) {
+    const std::string detail = provider_.ErrorDetail(set_->name(), channel.device_name());
+    cause = detail.empty() ? std::string(vdi::CompletionText(code)) : detail;
   }
-  return CommandError(direction, channel.target(), code,
-                      provider_.ErrorDetail(set_->name(), channel.device_name()));
+  LogFailure(channel.target(), cause, command);
+  Status error = SqlError(direction == Direction::kWrite ? 3202 : 3203, channel.target(), cause);
+  if (!reason.ok()) {
+    error = std::move(error).WithHint(AbortHint(PhaseOf(command.value_or(transfer_)), reason));
+  }
+  return error;
+}
+
+void OpenSet::LogFailure(const std::string& target, const std::string& cause,
+                         std::optional<vdi::CommandCode> command) {
+  if (log_.file == nullptr || logged_.exchange(true)) {
+    return;
+  }
+  const FailureOrigin origin = OriginOf(command.value_or(transfer_));
+  LogError(*log_.file, log_.session_id, SqlError(18210, origin.where, origin.what, target, cause));
 }
 
 std::vector<DeviceSnapshot> OpenSet::Sample() {

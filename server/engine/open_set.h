@@ -4,13 +4,16 @@
 // Threads: Abort from any; everything else from the job's thread.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "server/engine/buffer_plan.h"
 #include "server/engine/device_channel.h"
+#include "server/engine/device_failure.h"
 #include "server/engine/device_provider.h"
 #include "server/engine/transfer_pool.h"
 #include "server/media/family_writer.h"
@@ -21,12 +24,13 @@ struct OpenSetOptions {
   std::uint32_t block_size = kBlockSizeDefault;  // bytes
   BufferPlan plan;
   Timeouts timeouts;
+  ErrorLog* error_log = nullptr;  // must outlive the set; null: nothing is logged
 };
 
 class OpenSet {
  public:
-  // 701 if the segment does not fit into memory, 3261 if the client's wishes cannot be met,
-  // otherwise what the provider says.
+  // 701 if the segment does not fit into memory, 3261 if the client's wishes cannot be met, 3201 in
+  // state 7 or 6 if the set is lost on the way, otherwise what the provider says.
   static Result<std::unique_ptr<OpenSet>> Open(DeviceProvider& provider,
                                                const DeviceSetRequest& request,
                                                const OpenSetOptions& options);
@@ -63,27 +67,47 @@ class OpenSet {
   Status Close();
 
   // The error for a failed command, in SQL Server's words, with the best cause there is: why the
-  // set was aborted, what the agent reported, or the completion code.
-  Status ErrorOf(Direction direction, const DeviceChannel& channel, vdi::CompletionCode code);
+  // set was aborted, what the agent reported, or the completion code. Without `command`, a
+  // transfer. The first of a set is also written to the error log, as 18210.
+  Status ErrorOf(Direction direction, const DeviceChannel& channel, vdi::CompletionCode code,
+                 std::optional<vdi::CommandCode> command = {});
+
+  // Writes 18210 to the error log, once for a set: its devices fail together, for one reason.
+  void LogFailure(const std::string& target, const std::string& cause,
+                  std::optional<vdi::CommandCode> command = {});
 
   std::vector<DeviceSnapshot> Sample();
 
  private:
-  OpenSet(DeviceProvider& provider, ProvidedSet provided)
-      : provider_(provider), set_(std::move(provided.set)) {}
+  struct Log {
+    ErrorLog* file = nullptr;
+    int session_id = 0;
+  };
+  OpenSet(DeviceProvider& provider, ProvidedSet provided, Log log)
+      : provider_(provider), log_(log), set_(std::move(provided.set)) {}
   Status Configure(const DeviceSetRequest& request, const OpenSetOptions& options,
                    const std::vector<std::string>& device_names);
   Status CheckFilemarks() const;
+  Status TakeBuffers(const BufferPlan& plan);
+  Status OpenDevices(const DeviceSetRequest& request, const ProvidedSet& provided,
+                     Deadline deadline);
+  // What became of the set before it carried data: 3201.
+  Status Lost(const FailureOrigin& origin, const std::string& target, const Status& failure,
+              int state) const;
+  std::string AbortHint(std::string_view phase, const Status& reason) const;
 
   DeviceProvider& provider_;
+  const Log log_;
   std::unique_ptr<vdi::ServerDeviceSet> set_;
   std::unique_ptr<TransferPool> pool_;
   std::vector<std::unique_ptr<DeviceChannel>> channels_;
   std::vector<TransferBuffer> spares_;
   vdi::DeviceSetConfig wishes_;  // of the client
   std::uint32_t block_size_ = kBlockSizeDefault;
+  vdi::CommandCode transfer_ = vdi::CommandCode::kWrite;  // or kRead
   bool complete_enabled_ = false;
   bool closed_ = false;
+  std::atomic<bool> logged_{false};
 };
 
 }  // namespace capstan::engine

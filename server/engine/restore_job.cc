@@ -36,6 +36,7 @@ Result<std::unique_ptr<OpenSet>> OpenForReading(const Engine::Parts& parts,
   options.plan.buffer_count = std::max(options.plan.buffer_count, devices);
   options.block_size = transfer.block_size.value_or(kBlockSizeDefault);
   options.timeouts = parts.settings.timeouts;
+  options.error_log = &parts.error_log;
   DeviceSetRequest request;
   request.device_class = transfer.device_class;
   request.mode = OpenMode::kRead;

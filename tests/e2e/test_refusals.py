@@ -172,7 +172,17 @@ class Targets(ServerTestCase):
 
     def test_virtual_device_that_nobody_created(self) -> None:
         outcome = self.server.exec("BACKUP DATABASE source TO VIRTUAL_DEVICE = 'nobody'")
-        self.assert_error(outcome, 18210, "'nobody'")
+        self.assertEqual(outcome.exit_code, 1, outcome.describe())
+        self.assertEqual(outcome.numbers, [18210, 3201, 3013], outcome.describe())
+        cause = "0x80070002(The system cannot find the file specified.)"
+        origin = ("BackupVirtualDeviceSet::Initialize: Open failure on backup device 'nobody'. "
+                  f"Operating system error {cause}.")
+        self.assertEqual(outcome.messages[0].text, origin)
+        self.assertEqual(outcome.messages[1].text,
+                         f"Cannot open backup device 'nobody'. Operating system error {cause}.")
+        self.assertEqual(outcome.messages[1].state, 7)  # initialize virtual device
+        self.assertIn("start the program that serves it", outcome.messages[1].hint)
+        self.assertIn(origin, self.server.errorlog.read_text())
         self.assertLess(outcome.seconds, 10)
         self.assert_works()
 

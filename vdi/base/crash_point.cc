@@ -32,12 +32,21 @@ Wanted ParseEnvironment() {
   return wanted;
 }
 
+// Whether `wanted` is "name" or "name.kind".
+bool Means(std::string_view wanted, std::string_view name, std::string_view kind) {
+  if (!wanted.starts_with(name)) {
+    return false;
+  }
+  wanted.remove_prefix(name.size());
+  return wanted.empty() || (!kind.empty() && wanted.starts_with('.') && wanted.substr(1) == kind);
+}
+
 }  // namespace
 
-void CrashPoint(const char* name) {
+void CrashPoint(std::string_view name, std::string_view kind) {
   static const Wanted wanted = ParseEnvironment();
   static std::atomic<int> passes{0};
-  if (wanted.name == name && ++passes == wanted.pass) {
+  if (Means(wanted.name, name, kind) && ++passes == wanted.pass) {
     ::kill(::getpid(), SIGKILL);
   }
 }

@@ -47,7 +47,8 @@ std::string_view CodeName(Code code) {
 
 Status::Status(Code code, std::string message) {
   CAPSTAN_CHECK(code != Code::kOk);
-  rep_ = std::make_unique<Rep>(Rep{.code = code, .message = std::move(message), .hint = {}});
+  rep_ = std::make_unique<Rep>(
+      Rep{.code = code, .message = std::move(message), .hint = {}, .earlier = {}});
 }
 
 Status::Status(const Status& other)
@@ -70,6 +71,20 @@ Status Status::WithOsError(int os_error) && {
 Status Status::WithReason(int reason) && {
   if (rep_) {
     rep_->reason = reason;
+  }
+  return std::move(*this);
+}
+
+Status Status::WithState(int state) && {
+  if (rep_) {
+    rep_->state = state;
+  }
+  return std::move(*this);
+}
+
+Status Status::WithEarlier(Status earlier) && {
+  if (rep_ && !earlier.ok()) {
+    rep_->earlier = std::make_shared<const Status>(std::move(earlier));
   }
   return std::move(*this);
 }

@@ -62,6 +62,10 @@ class [[nodiscard]] Status {
   int os_error() const { return rep_ ? rep_->os_error : 0; }
   // SQL Server's message number if this failure is one of its messages, otherwise 0.
   int reason() const { return rep_ ? rep_->reason : 0; }
+  // The state of that message where it is not the catalogue's (3201 has several), otherwise 0.
+  int state() const { return rep_ ? rep_->state : 0; }
+  // What SQL Server says in front of this message: 18210 in front of 3201. Null if nothing.
+  const Status* earlier() const { return rep_ ? rep_->earlier.get() : nullptr; }
   // What the operator should do next, without the "HINT: " in front; empty if there is nothing to
   // say.
   std::string_view hint() const { return rep_ ? std::string_view(rep_->hint) : ""; }
@@ -69,6 +73,8 @@ class [[nodiscard]] Status {
   // Builders; no effect on an OK status.
   Status WithOsError(int os_error) &&;
   Status WithReason(int reason) &&;
+  Status WithState(int state) &&;
+  Status WithEarlier(Status earlier) &&;
   Status WithHint(std::string hint) &&;
 
   // "CODE_NAME: message" for logs and test output.
@@ -83,6 +89,8 @@ class [[nodiscard]] Status {
     int reason = 0;
     std::string message;
     std::string hint;
+    int state = 0;
+    std::shared_ptr<const Status> earlier;  // shared by copies, since nobody changes it
   };
   std::unique_ptr<Rep> rep_;
 };

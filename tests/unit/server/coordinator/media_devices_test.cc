@@ -268,15 +268,23 @@ TEST_F(MediaDevicesTest, OpensAVirtualDeviceByItsName) {
   EXPECT_EQ(devices_->ErrorDetail("vendor", "vendor"), "");
 }
 
-TEST_F(MediaDevicesTest, AVirtualDeviceThatNobodyCreatedIs18210) {
+TEST_F(MediaDevicesTest, AVirtualDeviceThatNobodyCreatedIs3201After18210) {
   engine::DeviceSetRequest request = Request();
   request.device_class = "VIRTUAL_DEVICE";
   request.targets = {{"vendor", ""}};
 
   const auto provided = devices_->Open(request, Deadline::After(60s));
 
-  EXPECT_THAT(provided, HasReason(18210));
-  EXPECT_EQ(provided.status().message(),
+  const Status status = provided.status();
+  EXPECT_THAT(status, HasReason(3201));
+  EXPECT_EQ(status.state(), 7);
+  EXPECT_EQ(status.message(),
+            "Cannot open backup device 'vendor'. Operating system error "
+            "0x80070002(The system cannot find the file specified.).");
+  EXPECT_THAT(std::string(status.hint()), testing::HasSubstr("start the program that serves it"));
+  ASSERT_NE(status.earlier(), nullptr);
+  EXPECT_THAT(*status.earlier(), HasReason(18210));
+  EXPECT_EQ(status.earlier()->message(),
             "BackupVirtualDeviceSet::Initialize: Open failure on backup device 'vendor'. Operating "
             "system error 0x80070002(The system cannot find the file specified.).");
 }

@@ -13,6 +13,20 @@ namespace {
 using test::HasCode;
 using test::IsOk;
 
+TEST(Status, CarriesAnotherStateAndWhatIsSaidBefore) {
+  const Status status = Error(Code::kUnavailable, "cannot open")
+                            .WithState(7)
+                            .WithEarlier(Error(Code::kUnavailable, "origin").WithReason(18210));
+  const Status copy = status;
+
+  EXPECT_EQ(copy.state(), 7);
+  ASSERT_NE(copy.earlier(), nullptr);
+  EXPECT_EQ(copy.earlier()->reason(), 18210);
+  EXPECT_EQ(Error(Code::kUnknown, "plain").state(), 0);
+  EXPECT_EQ(Error(Code::kUnknown, "plain").earlier(), nullptr);
+  EXPECT_EQ(Error(Code::kUnknown, "after nothing").WithEarlier(OkStatus()).earlier(), nullptr);
+}
+
 TEST(Status, IsOkUntilToldOtherwise) {
   EXPECT_THAT(Status(), IsOk());
   EXPECT_EQ(Status().message(), "");
