@@ -49,7 +49,7 @@ Status OpenSet::Configure(const DeviceSetRequest& request, const OpenSetOptions&
   configuration.max_transfer_size = options.plan.transfer_size;
   CAPSTAN_RETURN_IF_ERROR(set_->BeginConfiguration(configuration));
   CAPSTAN_RETURN_IF_ERROR(
-      set_->RequestBuffers(options.plan.transfer_size, options.plan.buffer_count));
+      set_->RequestBuffers(options.plan.transfer_size, 0, options.plan.buffer_count));
   if (Status status = set_->EndConfiguration(device_names); !status.ok()) {
     if (status.code() != Code::kResourceExhausted) {
       return status;
