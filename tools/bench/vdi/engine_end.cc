@@ -90,7 +90,7 @@ EngineEnd::EngineEnd(Options options)
     flight.device = devices[i % devices.size()];
     flight.command.code = CommandCode::kWrite;
     flight.command.size = options_.size;
-    flight.command.buffer = Must(set_->AllocateBuffer());
+    flight.command.buffer = Must(set_->AllocateBuffer(kBufferSize, 0));
     flight.command.completion_context = &flight;
     flight.command.completion_routine = [](ServerCommand* command) {
       auto* ended = static_cast<Flight*>(command->completion_context);

@@ -83,7 +83,7 @@ class ClassicPair {
                                             .block_size = 512,
                                             .alignment = 4096,
                                             .max_transfer_size = kBufferSize}));
-    test::Must(engine_->RequestBuffers(kBufferSize, buffers));
+    test::Must(engine_->RequestBuffers(kBufferSize, 0, buffers));
     test::Must(engine_->EndConfiguration(names_));
     MustBeOk(set_->GetConfiguration(-1, &config_), "GetConfiguration");
   }
@@ -109,6 +109,8 @@ class ClassicPair {
       }
     }
   }
+  // A transfer buffer of kBufferSize bytes.
+  std::byte* Buffer() { return test::Must(engine_->AllocateBuffer(kBufferSize, 0)); }
   // Why the engine's end considers the set aborted; OK if it does not within the patience.
   Status AwaitAbort() {
     const Deadline patience = test::Patience();

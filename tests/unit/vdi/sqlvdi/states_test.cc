@@ -54,7 +54,7 @@ struct Scene {
     pair.OpenAll();
     device = &pair.device();
     for (AwaitedCommand* write : {&first, &second}) {
-      write->get()->buffer = Must(pair.engine().AllocateBuffer());
+      write->get()->buffer = pair.Buffer();
       write->get()->size = 512;
     }
     Must(pair.engine_device().SendCommand(first.get()));
