@@ -77,7 +77,8 @@ EngineEnd::EngineEnd(Options options)
       set_(Must(rendezvous_->Open("bench", Deadline::After(kPatience)))),
       flights_(options_.device_count * options_.in_flight) {
   Must(set_->BeginConfiguration({.added_features = feature::kWriteMedia, .block_size = 512}));
-  Must(set_->RequestBuffers(kBufferSize, std::max(2U, options_.device_count * options_.in_flight)));
+  Must(set_->RequestBuffers(kBufferSize, 0,
+                            std::max(2U, options_.device_count * options_.in_flight)));
   const std::vector<std::string> names = DeviceNames(options_.device_count);
   Must(set_->EndConfiguration(names));
   std::vector<ServerDevice*> devices;
