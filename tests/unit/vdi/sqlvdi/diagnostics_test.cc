@@ -84,7 +84,7 @@ TEST(Diagnostics, SayWhereTheyLookedForTheServer) {
   EXPECT_THAT(ContentOf(folder.Under("vdi.log")),
               AllOf(HasSubstr("SQLVDI: Loc=ClientVirtualDeviceSet::Create. Desc="),
                     HasSubstr(folder.Under("nobody.sock")),
-                    HasSubstr("ErrorCode=(0x80770007 VD_E_INSTANCE_NAME)"),
+                    HasSubstr("ErrorCode=(0x80770007 VD_E_INSTANCE_NAME)"), HasSubstr("VD=set."),
                     HasSubstr("Process=" + std::to_string(::getpid()) + "."),
                     HasSubstr("Next=start capstand")));
 }
