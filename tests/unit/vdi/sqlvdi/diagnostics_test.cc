@@ -86,7 +86,7 @@ TEST(Diagnostics, SayWhereTheyLookedForTheServer) {
                     HasSubstr(folder.Under("nobody.sock")),
                     HasSubstr("ErrorCode=(0x80770007 VD_E_INSTANCE_NAME)"), HasSubstr("VD=set."),
                     HasSubstr("Process=" + std::to_string(::getpid()) + "."),
-                    HasSubstr("Next=start capstand")));
+                    HasSubstr("Next=start capstand, or set CAPSTAN_VDI")));
 }
 
 // In a child, because root may connect to everything and must become somebody else.
