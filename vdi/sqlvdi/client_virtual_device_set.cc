@@ -102,7 +102,7 @@ struct CVDS {
   // Makes a session, if there is none yet.
   Status Begin(std::string_view call, const char* name, const Opener& open);
   // Precedes a Reservation. Reads the environment again.
-  Result<Settings> Reserve();
+  Result<Settings> Reserve(const char* name);
   Result<SessionPointer> Session() const;
   void Tell(std::string_view call, std::string_view device, std::string_view what) const;
   Diagnostics diagnostics() const {
@@ -112,6 +112,7 @@ struct CVDS {
 
   mutable capstan::Mutex mutex_;
   Settings settings_ CAPSTAN_GUARDED_BY(mutex_);
+  std::string name_ CAPSTAN_GUARDED_BY(mutex_);  // of the set of now or before, for diagnostics
   SessionPointer session_ CAPSTAN_GUARDED_BY(mutex_);
   bool beginning_ CAPSTAN_GUARDED_BY(mutex_) = false;
 };
@@ -127,7 +128,7 @@ CVDS::~CVDS() {
   }
 }
 
-Result<Settings> CVDS::Reserve() {
+Result<Settings> CVDS::Reserve(const char* name) {
   const MutexLock lock(mutex_);
   if (session_ || beginning_) {
     return Error(Code::kFailedPrecondition, "this object has a device set already")
@@ -135,12 +136,13 @@ Result<Settings> CVDS::Reserve() {
   }
   Settings settings = Settings::FromEnvironment();
   settings_ = settings;
+  name_ = name;
   beginning_ = true;
   return settings;
 }
 
 Status CVDS::Begin(std::string_view call, const char* name, const Opener& open) {
-  CAPSTAN_ASSIGN_OR_RETURN(const Settings settings, Reserve());
+  CAPSTAN_ASSIGN_OR_RETURN(const Settings settings, Reserve(name));
   const Reservation reservation(*this);
   if (!settings.complaint.empty()) {
     Tell(call, name, settings.complaint);
@@ -260,7 +262,7 @@ int CVDS::Conclude(std::string_view call, const Status& status) const {
   std::string name;
   {
     const MutexLock lock(mutex_);
-    name = session_ ? session_->name() : "";
+    name = name_;
   }
   return diagnostics().Conclude(call, name, status);
 }

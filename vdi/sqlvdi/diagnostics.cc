@@ -81,11 +81,13 @@ int Diagnostics::Conclude(std::string_view location, std::string_view device,
                           const Status& status) const {
   const int vd_error = VdErrorOf(status);
   if (vd_error != NOERROR && on()) {
+    // Below, nobody knows that programs are told of the server by the environment.
+    const bool own_advice = status.hint().empty() || vd_error == VD_E_INSTANCE_NAME;
     Write({.location = location,
            .description = status.message(),
            .vd_error = vd_error,
            .device = device,
-           .next_step = status.hint().empty() ? NextStep(vd_error) : status.hint()});
+           .next_step = own_advice ? NextStep(vd_error) : status.hint()});
   }
   return vd_error;
 }

@@ -109,6 +109,8 @@ class ClassicPair {
       }
     }
   }
+  // A transfer buffer of kBufferSize bytes.
+  std::byte* Buffer() { return test::Must(engine_->AllocateBuffer(kBufferSize, 0)); }
   // Why the engine's end considers the set aborted; OK if it does not within the patience.
   Status AwaitAbort() {
     const Deadline patience = test::Patience();

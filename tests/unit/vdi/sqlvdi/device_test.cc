@@ -38,7 +38,7 @@ VDC_Command* Flush(ClassicPair& pair) {
 TEST(ClassicDevice, AWriteBringsTheEnginesBytes) {
   ClassicPair pair;
   pair.ToActive();
-  std::byte* const buffer = Must(pair.engine().AllocateBuffer(ClassicPair::kBufferSize, 0));
+  std::byte* const buffer = pair.Buffer();
   std::memset(buffer, 0x5A, 4096);
   AwaitedCommand write(CommandCode::kWrite, buffer, 4096);
   Must(pair.engine_device().SendCommand(write.get()));
@@ -57,7 +57,7 @@ TEST(ClassicDevice, AWriteBringsTheEnginesBytes) {
 TEST(ClassicDevice, AShortReadAtTheEndBringsWhatThereIs) {
   ClassicPair pair;
   pair.ToActive();
-  std::byte* const buffer = Must(pair.engine().AllocateBuffer(ClassicPair::kBufferSize, 0));
+  std::byte* const buffer = pair.Buffer();
   AwaitedCommand read(CommandCode::kRead, buffer, 4096);
   Must(pair.engine_device().SendCommand(read.get()));
   VDC_Command* const command = pair.Next();
@@ -91,7 +91,7 @@ TEST(ClassicDevice, PositionsGoBothWays) {
 TEST(ClassicDevice, ACommandStaysAsItWasForAtLeast256More) {
   ClassicPair pair;
   pair.ToActive();
-  std::byte* const buffer = Must(pair.engine().AllocateBuffer(ClassicPair::kBufferSize, 0));
+  std::byte* const buffer = pair.Buffer();
   VDC_Command* const command = Flush(pair);
 
   for (int i = 0; i < 256; ++i) {
@@ -112,8 +112,7 @@ TEST(ClassicDevice, SeveralCommandsMayBeOutstandingAndEndInAnyOrder) {
   std::deque<AwaitedCommand> writes;
   std::vector<VDC_Command*> commands;
   for (int i = 0; i < 4; ++i) {
-    writes.emplace_back(CommandCode::kWrite,
-                        Must(pair.engine().AllocateBuffer(ClassicPair::kBufferSize, 0)), 512);
+    writes.emplace_back(CommandCode::kWrite, pair.Buffer(), 512);
     Must(pair.engine_device().SendCommand(writes.back().get()));
   }
   for (int i = 0; i < 4; ++i) {
@@ -142,8 +141,7 @@ TEST(ClassicDevice, OnlyOutstandingCommandsCanBeCompleted) {
 TEST(ClassicDevice, MoreBytesThanAskedForAreRefusedAndTheCommandStays) {
   ClassicPair pair;
   pair.ToActive();
-  AwaitedCommand write(CommandCode::kWrite,
-                       Must(pair.engine().AllocateBuffer(ClassicPair::kBufferSize, 0)), 512);
+  AwaitedCommand write(CommandCode::kWrite, pair.Buffer(), 512);
   Must(pair.engine_device().SendCommand(write.get()));
   VDC_Command* const command = pair.Next();
 
@@ -190,7 +188,7 @@ TEST(ClassicDevice, ThePrefixZoneIsThePrograms) {
   EXPECT_EQ(pair.config().maxIODepth, 4U);
   EXPECT_EQ(pair.config().maxTransferSize, ClassicPair::kBufferSize);
   for (int i = 0; i < 3; ++i) {
-    std::byte* const buffer = Must(pair.engine().AllocateBuffer(ClassicPair::kBufferSize, 0));
+    std::byte* const buffer = pair.Buffer();
     std::memset(buffer, 0x11, ClassicPair::kBufferSize);
     AwaitedCommand write(CommandCode::kWrite, buffer, 512);
     Must(pair.engine_device().SendCommand(write.get()));
@@ -208,8 +206,7 @@ TEST(ClassicDevice, ThePrefixZoneIsThePrograms) {
 TEST(ClassicDevice, ABufferHandleLeadsBackToTheBuffer) {
   ClassicPair pair;
   pair.ToActive();
-  AwaitedCommand write(CommandCode::kWrite,
-                       Must(pair.engine().AllocateBuffer(ClassicPair::kBufferSize, 0)), 512);
+  AwaitedCommand write(CommandCode::kWrite, pair.Buffer(), 512);
   Must(pair.engine_device().SendCommand(write.get()));
   VDC_Command* const command = pair.Next();
   unsigned int handle = 0;

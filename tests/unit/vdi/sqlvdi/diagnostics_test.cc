@@ -84,9 +84,9 @@ TEST(Diagnostics, SayWhereTheyLookedForTheServer) {
   EXPECT_THAT(ContentOf(folder.Under("vdi.log")),
               AllOf(HasSubstr("SQLVDI: Loc=ClientVirtualDeviceSet::Create. Desc="),
                     HasSubstr(folder.Under("nobody.sock")),
-                    HasSubstr("ErrorCode=(0x80770007 VD_E_INSTANCE_NAME)"),
+                    HasSubstr("ErrorCode=(0x80770007 VD_E_INSTANCE_NAME)"), HasSubstr("VD=set."),
                     HasSubstr("Process=" + std::to_string(::getpid()) + "."),
-                    HasSubstr("Next=start capstand")));
+                    HasSubstr("Next=start capstand, or set CAPSTAN_VDI")));
 }
 
 // In a child, because root may connect to everything and must become somebody else.

@@ -54,7 +54,7 @@ struct Scene {
     pair.OpenAll();
     device = &pair.device();
     for (AwaitedCommand* write : {&first, &second}) {
-      write->get()->buffer = Must(pair.engine().AllocateBuffer(ClassicPair::kBufferSize, 0));
+      write->get()->buffer = pair.Buffer();
       write->get()->size = 512;
     }
     Must(pair.engine_device().SendCommand(first.get()));
@@ -373,6 +373,52 @@ TEST(ClassicSet, TheEnginesEndIsAnAbort) {
   EXPECT_EQ(Said(pair.device().GetCommand(-1, &command)), "VD_E_ABORT");
   EXPECT_EQ(Said(pair.set().GetConfiguration(-1, &config)), "VD_E_ABORT");
   EXPECT_EQ(Said(pair.set().Close()), "NOERROR");
+}
+
+// As another process of the same program does it; here the other process is another object.
+TEST(ClassicSet, ASecondaryServesADeviceOfItsOwn) {
+  VDConfig wishes = ClassicPair::OneDevice();
+  wishes.deviceCount = 2;
+  ClassicPair pair(wishes);
+  pair.name(1);
+  ClientVirtualDeviceSet secondary;
+  pair.Create();
+  EXPECT_EQ(Said(secondary.OpenInSecondary(pair.name(0))), "VD_E_PROTOCOL") << "not configured";
+  pair.Configure();
+  ASSERT_EQ(Said(secondary.OpenInSecondary(pair.name(0))), "NOERROR");
+
+  VDConfig config{};
+  EXPECT_EQ(Said(secondary.GetConfiguration(0, &config)), "NOERROR");
+  EXPECT_EQ(config.features, VDF_WriteMedia);
+  ClientVirtualDevice* device = nullptr;
+  ASSERT_EQ(Said(secondary.OpenDevice(pair.name(1), &device)), "NOERROR");
+  EXPECT_EQ(Said(pair.set().OpenDevice(pair.name(1), &device)), "VD_E_PROTOCOL") << "it is taken";
+  EXPECT_EQ(device, nullptr);
+  EXPECT_EQ(Said(secondary.Close()), "VD_E_OPEN");
+  EXPECT_EQ(Said(pair.set().GetConfiguration(-1, &config)), "VD_E_ABORT");
+}
+
+TEST(ClassicSet, ABufferHandleLeadsToTheSameBytesInTheSecondary) {
+  ClassicPair pair;
+  pair.Create();
+  pair.Configure();
+  ClientVirtualDeviceSet secondary;
+  ASSERT_EQ(Said(secondary.OpenInSecondary(pair.name(0))), "NOERROR");
+  pair.OpenAll();
+  AwaitedCommand read(vdi::CommandCode::kRead, pair.Buffer(), 512);
+  Must(pair.engine_device().SendCommand(read.get()));
+  VDC_Command* const command = pair.Next();
+  unsigned int handle = 0;
+  std::uint8_t* mapped = nullptr;
+
+  ASSERT_EQ(Said(pair.set().GetBufferHandle(command->buffer, &handle)), "NOERROR");
+  ASSERT_EQ(Said(secondary.MapBufferHandle(static_cast<int>(handle), &mapped)), "NOERROR");
+
+  ASSERT_NE(mapped, command->buffer) << "mapped a second time";
+  mapped[511] = 0x77;
+  EXPECT_EQ(command->buffer[511], 0x77);
+  MustBeOk(pair.device().CompleteCommand(command, ERROR_SUCCESS, 512, 0), "CompleteCommand");
+  read.Await();
 }
 
 TEST(ClassicSet, RegisterDeviceClosedDoesNothing) {
