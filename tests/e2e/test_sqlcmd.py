@@ -4,13 +4,32 @@ from __future__ import annotations
 
 import os
 import pty
+import resource
 import signal
 import subprocess
 import time
+import unittest
 from pathlib import Path
 
 from harness import (PATIENCE_S, CapstanServer, Outcome, Programs, ServerTestCase, disks, main,
                      parse_messages, wait_for)
+
+
+def read_some(terminal: int) -> str:
+    """Empty at the end: the program behind the terminal has gone."""
+    try:
+        return os.read(terminal, 4096).decode()
+    except OSError:
+        return ""
+
+
+def read_until(test: unittest.TestCase, terminal: int, end: str) -> str:
+    text = ""
+    while not text.endswith(end):
+        part = read_some(terminal)
+        test.assertTrue(part, f"ended after {text!r}")
+        text += part
+    return text
 
 
 class Statements(ServerTestCase):
@@ -113,9 +132,14 @@ class Statements(ServerTestCase):
             os.close(write)
 
     def test_a_start_and_a_round_trip_are_quick(self) -> None:
-        best = min(self.server.sqlcmd("-Q", "SELECT name FROM sys.databases").seconds
-                   for _ in range(10))
-        self.assertLess(best, 0.1)
+        """Some 20 ms of processor time and as much of waiting; a machine at work adds to both."""
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        runs = [self.server.sqlcmd("-Q", "SELECT name FROM sys.databases").seconds
+                for _ in range(10)]
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        spent = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+        self.assertLess(spent / len(runs), 0.1)
+        self.assertLess(min(runs), 1.0)
 
     def test_ctrl_c_cancels_the_statement(self) -> None:
         self.server.next_database()
@@ -143,18 +167,20 @@ class Statements(ServerTestCase):
 class Terminal(ServerTestCase):
     """Somebody types."""
 
+    settings = {"start_agents": False}
+
     def test_prompts_batches_and_quit(self) -> None:
         pid, terminal = pty.fork()
         if pid == 0:
             os.execv(Programs.path("sqlcmd"), ["sqlcmd", "-S", f"unix:{self.server.socket}"])
         try:
-            screen = self.read_until(terminal, "1> ")
+            screen = read_until(self, terminal, "1> ")
             os.write(terminal, b"PRINT 'a' +\n")
-            screen += self.read_until(terminal, "2> ")
+            screen += read_until(self, terminal, "2> ")
             os.write(terminal, b"'b'\n")
-            screen += self.read_until(terminal, "3> ")
+            screen += read_until(self, terminal, "3> ")
             os.write(terminal, b"GO\n")
-            screen += self.read_until(terminal, "1> ")
+            screen += read_until(self, terminal, "1> ")
             self.assertIn("\r\nab\r\n", screen)
             os.write(terminal, b"QUIT\n")
             _, status = os.waitpid(pid, 0)
@@ -162,19 +188,11 @@ class Terminal(ServerTestCase):
         finally:
             os.close(terminal)
 
-    def read_until(self, terminal: int, end: str) -> str:
-        text = ""
-        deadline = time.monotonic() + PATIENCE_S
-        while not text.endswith(end):
-            self.assertLess(time.monotonic(), deadline, text)
-            text += os.read(terminal, 4096).decode()
-        return text
-
 
 class Logins(ServerTestCase):
     """A server that asks for passwords."""
 
-    settings = {"authentication": "password"}
+    settings = {"authentication": "password", "start_agents": False}
 
     def setUp(self) -> None:
         super().setUp()
@@ -268,6 +286,24 @@ class Logins(ServerTestCase):
         self.assertNotIn(b"secret", shown)
         self.assertIn(b"operator", shown)
 
+    def test_a_terminal_is_asked_and_does_not_show_the_password(self) -> None:
+        for typed, status in ((b"it's secret\n", 0), (b"\x03", 1)):
+            pid, terminal = pty.fork()
+            if pid == 0:
+                os.execv(Programs.path("sqlcmd"), ["sqlcmd", "-U", "operator", "-S",
+                                                   f"unix:{self.server.socket}", "-Q", "PRINT 'in'"])
+            try:
+                screen = read_until(self, terminal, "Password: ")
+                os.write(terminal, typed)
+                while (part := read_some(terminal)):
+                    screen += part
+                _, result = os.waitpid(pid, 0)
+                self.assertEqual(os.waitstatus_to_exitcode(result), status, screen)
+                self.assertNotIn("secret", screen)
+                self.assertEqual("\r\nin\r\n" in screen, status == 0, screen)
+            finally:
+                os.close(terminal)
+
     def test_only_the_owner_reaches_the_entrance_without_a_password(self) -> None:
         self.assertEqual(self.server.own_socket.parent.stat().st_mode & 0o777, 0o700)
         if os.getuid() != 0:
@@ -284,7 +320,7 @@ class Logins(ServerTestCase):
         self.assertIn("Permission denied", process.stderr)
 
     def test_without_passwords_there_is_no_such_entrance(self) -> None:
-        server = CapstanServer()
+        server = CapstanServer(start_agents=False)
         try:
             self.assertFalse((server.data / "owner").exists())
             self.assert_done(server.exec("PRINT 1"))
