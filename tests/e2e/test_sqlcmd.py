@@ -70,7 +70,7 @@ class Statements(ServerTestCase):
         self.assertEqual(stops.exit_code, 1, stops.describe())
         self.assertNotIn("after", stops.stdout)
         self.assertEqual(self.server.sqlcmd("-b", "-V17", stdin=two).exit_code, 0)
-        self.assertEqual(self.server.sqlcmd("-V15", stdin=two).exit_code, 15)
+        self.assertEqual(self.server.sqlcmd("-V15", stdin=two).exit_code, 16)  # 2812's
 
     def test_the_layout_of_a_result(self) -> None:
         query = "SELECT name, database_id FROM sys.databases"
