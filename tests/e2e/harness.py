@@ -313,18 +313,6 @@ class CapstanServer:
         if outcome.exit_code != 0:
             raise AssertionError(f"database add {name}\n{outcome.describe()}")
 
-    def sqlcmd(self, *arguments: object, stdin: str | None = None, timeout: float = PATIENCE_S,
-               **environment: str) -> Outcome:
-        """sqlcmd with this server as the local one. Its messages are on standard output."""
-        begin = time.monotonic()
-        process = subprocess.run(
-            [Programs.path("sqlcmd"), *(str(argument) for argument in arguments)], text=True,
-            input=stdin, stdin=subprocess.DEVNULL if stdin is None else None,
-            capture_output=True, timeout=timeout, start_new_session=True,
-            env={**os.environ, "CAPSTAN_SERVER": f"unix:{self.socket}", **environment})
-        return Outcome(process.returncode, process.stdout, process.stderr,
-                       time.monotonic() - begin)
-
     # --- shorthands -----------------------------------------------------------------------------
 
     def backup(self, database: str, *paths: object, options: str = "") -> Outcome:

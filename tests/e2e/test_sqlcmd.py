@@ -4,16 +4,49 @@ from __future__ import annotations
 
 import os
 import pty
+import resource
 import signal
 import subprocess
 import time
+import unittest
 from pathlib import Path
 
 from harness import (PATIENCE_S, CapstanServer, Outcome, Programs, ServerTestCase, disks, main,
                      parse_messages, wait_for)
 
 
-class Statements(ServerTestCase):
+def read_some(terminal: int) -> str:
+    """Empty at the end: the program behind the terminal has gone."""
+    try:
+        return os.read(terminal, 4096).decode()
+    except OSError:
+        return ""
+
+
+def read_until(test: unittest.TestCase, terminal: int, end: str) -> str:
+    text = ""
+    while not text.endswith(end):
+        part = read_some(terminal)
+        test.assertTrue(part, f"ended after {text!r}")
+        text += part
+    return text
+
+
+class SqlcmdTestCase(ServerTestCase):
+    def sqlcmd(self, *arguments: object, stdin: str | None = None, timeout: float = PATIENCE_S,
+               **environment: str) -> Outcome:
+        """With the test's server as the local one. Messages are on standard output."""
+        begin = time.monotonic()
+        process = subprocess.run(
+            [Programs.path("sqlcmd"), *(str(argument) for argument in arguments)], text=True,
+            input=stdin, stdin=subprocess.DEVNULL if stdin is None else None,
+            capture_output=True, timeout=timeout, start_new_session=True,
+            env={**os.environ, "CAPSTAN_SERVER": f"unix:{self.server.socket}", **environment})
+        return Outcome(process.returncode, process.stdout, process.stderr,
+                       time.monotonic() - begin)
+
+
+class Statements(SqlcmdTestCase):
     """One local server that asks for no password."""
 
     settings = {"server_name": "SALES", "virtual_device_wait_s": 30}
@@ -24,8 +57,8 @@ class Statements(ServerTestCase):
         """S4-52: popen of this very line, of which nobody reads but standard output."""
         self.server.next_database()
         medium = self.server.media / "a.bak"
-        outcome = self.server.sqlcmd("-U", "u", "-P", "p", "-S", ".", "-Q",
-                                     f"BACKUP DATABASE source TO {disks(medium)} ")
+        outcome = self.sqlcmd("-U", "u", "-P", "p", "-S", ".", "-Q",
+                              f"BACKUP DATABASE source TO {disks(medium)} ")
         self.assertEqual((outcome.exit_code, outcome.stderr), (0, ""), outcome.describe())
         self.assertRegex(outcome.stdout, r"BACKUP DATABASE successfully processed \d+ pages in ")
         self.assertNotIn("Msg ", outcome.stdout)
@@ -34,7 +67,7 @@ class Statements(ServerTestCase):
 
     def test_a_refused_backup_ends_with_3013_on_standard_output(self) -> None:
         statement = f"BACKUP DATABASE nowhere TO {disks(self.server.media / 'a.bak')}"
-        outcome = self.server.sqlcmd("-S", ".", "-Q", statement)
+        outcome = self.sqlcmd("-S", ".", "-Q", statement)
         self.assertEqual((outcome.exit_code, outcome.stderr), (0, ""), outcome.describe())
         self.assertEqual([m.number for m in parse_messages(outcome.stdout)], [911, 3013])
         self.assertRegex(outcome.stdout, r"(?m)^Msg 911, Level 16, State 1, Server SALES, Line 1$")
@@ -44,47 +77,47 @@ class Statements(ServerTestCase):
 
     def test_b_makes_a_failed_batch_an_exit_status(self) -> None:
         two = "NONSENSE\nGO\nPRINT 'after'\n"
-        goes_on = self.server.sqlcmd(stdin=two)
+        goes_on = self.sqlcmd(stdin=two)
         self.assertEqual(goes_on.exit_code, 0, goes_on.describe())
         self.assertIn("\nafter\n", goes_on.stdout)
-        stops = self.server.sqlcmd("-b", stdin=two)
+        stops = self.sqlcmd("-b", stdin=two)
         self.assertEqual(stops.exit_code, 1, stops.describe())
         self.assertNotIn("after", stops.stdout)
-        self.assertEqual(self.server.sqlcmd("-b", "-V17", stdin=two).exit_code, 0)
-        self.assertEqual(self.server.sqlcmd("-V15", stdin=two).exit_code, 15)
+        self.assertEqual(self.sqlcmd("-b", "-V17", stdin=two).exit_code, 0)
+        self.assertEqual(self.sqlcmd("-V15", stdin=two).exit_code, 16)  # 2812's
 
     def test_the_layout_of_a_result(self) -> None:
         query = "SELECT name, database_id FROM sys.databases"
         self.server.next_database()
-        whole = self.server.sqlcmd("-Q", query).stdout.splitlines()
+        whole = self.sqlcmd("-Q", query).stdout.splitlines()
         self.assertEqual(whole[0], "name" + " " * 124 + " database_id")
         self.assertEqual(whole[1], "-" * 128 + " " + "-" * 11)
         self.assertEqual(whole[2], "source" + " " * 122 + " " + "5".rjust(11))
         self.assertEqual(whole[3:], ["", "(1 rows affected)"])
-        narrow = self.server.sqlcmd("-h-1", "-s", "|", "-W", "-Q", query).stdout
+        narrow = self.sqlcmd("-h-1", "-s", "|", "-W", "-Q", query).stdout
         self.assertEqual(narrow, "source|5\n\n(1 rows affected)\n")
 
     def test_files_go_variables_and_output(self) -> None:
         one, two, out = (self.server.root / name for name in ("1.sql", "2.sql", "out"))
         one.write_text("PRINT '$(word)'\nGO 3\n:r " + str(two) + "\n", encoding="utf-8")
         two.write_text("PRINT 'two'\nGO\nQUIT\nPRINT 'never'\n", encoding="utf-8")
-        outcome = self.server.sqlcmd("-i", one, "-o", out, "-v", "word=one")
+        outcome = self.sqlcmd("-i", one, "-o", out, "-v", "word=one")
         self.assertEqual((outcome.exit_code, outcome.stdout, outcome.stderr), (0, "", ""))
         self.assertEqual(out.read_text(encoding="utf-8"), "one\none\none\ntwo\n")
-        missing = self.server.sqlcmd("-i", self.server.root / "none.sql")
+        missing = self.sqlcmd("-i", self.server.root / "none.sql")
         self.assertEqual(missing.exit_code, 1)
         self.assertIn("Invalid filename", missing.stderr)
-        undefined = self.server.sqlcmd("-Q", "PRINT '$(nothing_of_that_name)'")
+        undefined = self.sqlcmd("-Q", "PRINT '$(nothing_of_that_name)'")
         self.assertEqual(undefined.exit_code, 1)
         self.assertIn("scripting variable not defined", undefined.stderr)
-        self.assertEqual(self.server.sqlcmd("-x", "-Q", "PRINT '$(a)'").stdout, "$(a)\n")
+        self.assertEqual(self.sqlcmd("-x", "-Q", "PRINT '$(a)'").stdout, "$(a)\n")
 
     def test_wrong_usage(self) -> None:
-        outcome = self.server.sqlcmd("-9")
+        outcome = self.sqlcmd("-9")
         self.assertEqual((outcome.exit_code, outcome.stderr),
                          (1, "Sqlcmd: '-9': Unknown Option. Enter '-?' for help.\n"))
-        self.assertEqual(self.server.sqlcmd("-?").exit_code, 0)
-        instance = self.server.sqlcmd("-S", ".\\X", "-Q", "PRINT 1")
+        self.assertEqual(self.sqlcmd("-?").exit_code, 0)
+        instance = self.sqlcmd("-S", ".\\X", "-Q", "PRINT 1")
         self.assertEqual(instance.exit_code, 1)
         self.assertIn("there is no named instance 'X'", instance.stderr)
 
@@ -92,7 +125,7 @@ class Statements(ServerTestCase):
         nowhere = self.server.root / "none.sock"
         for stdin in (None, "PRINT 1\n"):
             query = ["-Q", "PRINT 1"] if stdin is None else []
-            outcome = self.server.sqlcmd("-S", f"unix:{nowhere}", *query, stdin=stdin)
+            outcome = self.sqlcmd("-S", f"unix:{nowhere}", *query, stdin=stdin)
             self.assertEqual((outcome.exit_code, outcome.stdout), (1, ""), outcome.describe())
             self.assertIn("Sqlcmd: Error: Capstan client : unable to reach capstand", outcome.stderr)
 
@@ -113,9 +146,14 @@ class Statements(ServerTestCase):
             os.close(write)
 
     def test_a_start_and_a_round_trip_are_quick(self) -> None:
-        best = min(self.server.sqlcmd("-Q", "SELECT name FROM sys.databases").seconds
-                   for _ in range(10))
-        self.assertLess(best, 0.1)
+        """Some 20 ms of processor time and as much of waiting; a machine at work adds to both."""
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        runs = [self.sqlcmd("-Q", "SELECT name FROM sys.databases").seconds
+                for _ in range(10)]
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        spent = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+        self.assertLess(spent / len(runs), 0.1)
+        self.assertLess(min(runs), 1.0)
 
     def test_ctrl_c_cancels_the_statement(self) -> None:
         self.server.next_database()
@@ -128,7 +166,7 @@ class Statements(ServerTestCase):
 
     def test_t_ends_a_statement_that_takes_too_long(self) -> None:
         self.server.next_database()
-        outcome = self.server.sqlcmd("-b", "-t1", "-Q", self.WAITS)
+        outcome = self.sqlcmd("-b", "-t1", "-Q", self.WAITS)
         self.assertEqual((outcome.exit_code, outcome.stderr), (1, "Timeout expired\n"))
         wait_for(lambda: not self.server.running_jobs(), "the end of the job that took too long")
 
@@ -140,21 +178,23 @@ class Statements(ServerTestCase):
         return process
 
 
-class Terminal(ServerTestCase):
+class Terminal(SqlcmdTestCase):
     """Somebody types."""
+
+    settings = {"start_agents": False}
 
     def test_prompts_batches_and_quit(self) -> None:
         pid, terminal = pty.fork()
         if pid == 0:
             os.execv(Programs.path("sqlcmd"), ["sqlcmd", "-S", f"unix:{self.server.socket}"])
         try:
-            screen = self.read_until(terminal, "1> ")
+            screen = read_until(self, terminal, "1> ")
             os.write(terminal, b"PRINT 'a' +\n")
-            screen += self.read_until(terminal, "2> ")
+            screen += read_until(self, terminal, "2> ")
             os.write(terminal, b"'b'\n")
-            screen += self.read_until(terminal, "3> ")
+            screen += read_until(self, terminal, "3> ")
             os.write(terminal, b"GO\n")
-            screen += self.read_until(terminal, "1> ")
+            screen += read_until(self, terminal, "1> ")
             self.assertIn("\r\nab\r\n", screen)
             os.write(terminal, b"QUIT\n")
             _, status = os.waitpid(pid, 0)
@@ -162,19 +202,11 @@ class Terminal(ServerTestCase):
         finally:
             os.close(terminal)
 
-    def read_until(self, terminal: int, end: str) -> str:
-        text = ""
-        deadline = time.monotonic() + PATIENCE_S
-        while not text.endswith(end):
-            self.assertLess(time.monotonic(), deadline, text)
-            text += os.read(terminal, 4096).decode()
-        return text
 
-
-class Logins(ServerTestCase):
+class Logins(SqlcmdTestCase):
     """A server that asks for passwords."""
 
-    settings = {"authentication": "password"}
+    settings = {"authentication": "password", "start_agents": False}
 
     def setUp(self) -> None:
         super().setUp()
@@ -202,10 +234,10 @@ class Logins(ServerTestCase):
                          [(18456, 14, 1, f"Login failed for user '{user}'.")], outcome.describe())
 
     def test_the_right_password_opens(self) -> None:
-        outcome = self.server.sqlcmd("-U", "operator", "-P", "it's secret", "-Q", "PRINT 'in'")
+        outcome = self.sqlcmd("-U", "operator", "-P", "it's secret", "-Q", "PRINT 'in'")
         self.assertEqual((outcome.exit_code, outcome.stdout), (0, "in\n"), outcome.describe())
-        outcome = self.server.sqlcmd("-Q", "PRINT 'in'", SQLCMDUSER="operator",
-                                     SQLCMDPASSWORD="it's secret")
+        outcome = self.sqlcmd("-Q", "PRINT 'in'", SQLCMDUSER="operator",
+                              SQLCMDPASSWORD="it's secret")
         self.assertEqual(outcome.stdout, "in\n", outcome.describe())
         outcome = self.capstan("--user", "operator", "exec", "PRINT 'in'",
                                CAPSTAN_PASSWORD="it's secret")
@@ -217,7 +249,7 @@ class Logins(ServerTestCase):
         statement = f"BACKUP DATABASE source TO {disks(medium)}"
         for user, password in (("operator", "its secret"), ("operator", ""), ("nobody", "x")):
             self.assert_refused(
-                self.server.sqlcmd("-U", user, "-P", password, "-S", ".", "-Q", statement), user)
+                self.sqlcmd("-U", user, "-P", password, "-S", ".", "-Q", statement), user)
         self.assert_refused(self.capstan("--user", "operator", "exec", statement,
                                          CAPSTAN_PASSWORD="x"), "operator")
         self.assertEqual(self.capstan("exec", statement).exit_code, 1)
@@ -231,8 +263,8 @@ class Logins(ServerTestCase):
         listed = self.server.query("SELECT name, type_desc FROM sys.sql_logins ORDER BY name")
         self.assertEqual(listed, [{"name": "operator", "type_desc": "SQL_LOGIN"},
                                   {"name": "other", "type_desc": "SQL_LOGIN"}])
-        changed = self.server.sqlcmd("-U", "operator", "-P", "it's secret", "-b", "-Q",
-                                     "ALTER LOGIN operator WITH PASSWORD = N'two'")
+        changed = self.sqlcmd("-U", "operator", "-P", "it's secret", "-b", "-Q",
+                              "ALTER LOGIN operator WITH PASSWORD = N'two'")
         self.assertEqual(changed.exit_code, 0, changed.describe())
         self.assert_refused(self.capstan("--user", "operator", "login", "list",
                                          CAPSTAN_PASSWORD="it's secret"), "operator")
@@ -247,7 +279,7 @@ class Logins(ServerTestCase):
     def test_logins_outlive_the_server_and_are_nowhere_in_clear(self) -> None:
         self.assertEqual(self.server.terminate(), 0)
         self.server.start()
-        outcome = self.server.sqlcmd("-U", "operator", "-P", "it's secret", "-Q", "PRINT 'in'")
+        outcome = self.sqlcmd("-U", "operator", "-P", "it's secret", "-Q", "PRINT 'in'")
         self.assertEqual(outcome.stdout, "in\n", outcome.describe())
         self.assertEqual((self.server.data / "logins").stat().st_mode & 0o777, 0o600)
         for path in [self.server.console, *self.server.data.rglob("*")]:
@@ -268,6 +300,24 @@ class Logins(ServerTestCase):
         self.assertNotIn(b"secret", shown)
         self.assertIn(b"operator", shown)
 
+    def test_a_terminal_is_asked_and_does_not_show_the_password(self) -> None:
+        for typed, status in ((b"it's secret\n", 0), (b"\x03", 1)):
+            pid, terminal = pty.fork()
+            if pid == 0:
+                os.execv(Programs.path("sqlcmd"), ["sqlcmd", "-U", "operator", "-S",
+                                                   f"unix:{self.server.socket}", "-Q", "PRINT 'in'"])
+            try:
+                screen = read_until(self, terminal, "Password: ")
+                os.write(terminal, typed)
+                while (part := read_some(terminal)):
+                    screen += part
+                _, result = os.waitpid(pid, 0)
+                self.assertEqual(os.waitstatus_to_exitcode(result), status, screen)
+                self.assertNotIn("secret", screen)
+                self.assertEqual("\r\nin\r\n" in screen, status == 0, screen)
+            finally:
+                os.close(terminal)
+
     def test_only_the_owner_reaches_the_entrance_without_a_password(self) -> None:
         self.assertEqual(self.server.own_socket.parent.stat().st_mode & 0o777, 0o700)
         if os.getuid() != 0:
@@ -284,7 +334,7 @@ class Logins(ServerTestCase):
         self.assertIn("Permission denied", process.stderr)
 
     def test_without_passwords_there_is_no_such_entrance(self) -> None:
-        server = CapstanServer()
+        server = CapstanServer(start_agents=False)
         try:
             self.assertFalse((server.data / "owner").exists())
             self.assert_done(server.exec("PRINT 1"))

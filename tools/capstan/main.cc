@@ -27,6 +27,9 @@ int main(int argc, char** argv) {
   if (invocation.ask_password) {
     // Without a terminal there is no password; the server decides whether it needs one.
     const capstan::Result<std::string> password = AskPassword("Password: ");
+    if (password.status().code() == capstan::Code::kCancelled) {
+      return static_cast<int>(ExitStatus::kFailed);
+    }
     if (password.ok()) {
       credentials.password = *password;
     }

@@ -17,14 +17,18 @@
 namespace capstan::cli {
 namespace {
 
-// No echo while it lives. Without effect where the settings cannot be read.
+constexpr char kCtrlC = 3;
+
+// No echo while it lives, and Ctrl-C is a character that ends the line: a program that it killed would
+// leave the terminal silent. Without effect where the settings cannot be read.
 class SilentTerminal {
  public:
   explicit SilentTerminal(int terminal) : terminal_(terminal) {
     changed_ = ::tcgetattr(terminal_, &before_) == 0;
     if (changed_) {
       termios silent = before_;
-      silent.c_lflag &= ~static_cast<tcflag_t>(ECHO);
+      silent.c_lflag &= ~static_cast<tcflag_t>(ECHO | ISIG);
+      silent.c_cc[VEOL] = kCtrlC;
       ::tcsetattr(terminal_, TCSAFLUSH, &silent);
     }
   }
@@ -58,6 +62,9 @@ Result<std::string> ReadLine(int fd, const std::string& name) {
       break;
     }
     line += byte;
+    if (byte == kCtrlC) {
+      break;
+    }
   }
   if (line.ends_with('\r')) {
     line.pop_back();
@@ -96,6 +103,9 @@ Result<std::string> AskPassword(std::string_view prompt) {
   Print(terminal.get(), prompt);
   Result<std::string> password = ReadLine(terminal.get(), "the terminal");
   Print(terminal.get(), "\n");
+  if (password.ok() && password->find(kCtrlC) != std::string::npos) {
+    return Error(Code::kCancelled, "cancelled");
+  }
   return password;
 }
 

@@ -22,7 +22,7 @@ std::string SystemUserName();
 std::optional<std::string> EnvironmentValue(const char* name);
 
 // Asks at the terminal that controls this program, without echo. kFailedPrecondition: there is
-// none.
+// none. kCancelled: Ctrl-C.
 Result<std::string> AskPassword(std::string_view prompt);
 
 // The first line of a file; "-" is standard input. kInvalidArgument: it is empty.

@@ -40,6 +40,9 @@ int Run(Options options) {
   if (options.ask_password) {
     // Without a terminal there is no password; the server decides whether it needs one.
     const capstan::Result<std::string> password = capstan::cli::AskPassword("Password: ");
+    if (password.status().code() == capstan::Code::kCancelled) {
+      return kExitFailed;
+    }
     if (password.ok()) {
       options.credentials.password = *password;
     }
