@@ -56,7 +56,7 @@ Status OpenSet::Configure(const DeviceSetRequest& request, const OpenSetOptions&
   spares_.resize(removable() ? device_names.size() : 0);
   const auto spare_count = static_cast<std::uint32_t>(spares_.size());
   CAPSTAN_RETURN_IF_ERROR(
-      set_->RequestBuffers(options.plan.transfer_size, options.plan.buffer_count + spare_count));
+      set_->RequestBuffers(options.plan.transfer_size, 0, options.plan.buffer_count + spare_count));
   if (Status status = set_->EndConfiguration(device_names); !status.ok()) {
     if (status.code() != Code::kResourceExhausted) {
       return status;

@@ -45,12 +45,12 @@ class BusyEngine {
 
   Status Run(std::uint64_t count) {
     CAPSTAN_RETURN_IF_ERROR(set_.BeginConfiguration({.added_features = feature::kWriteMedia}));
-    CAPSTAN_RETURN_IF_ERROR(set_.RequestBuffers(kSize, 4));
+    CAPSTAN_RETURN_IF_ERROR(set_.RequestBuffers(kSize, 0, 4));
     CAPSTAN_RETURN_IF_ERROR(set_.EndConfiguration(std::vector<std::string>{set_.name()}));
     CAPSTAN_ASSIGN_OR_RETURN(ServerDevice * device, set_.OpenDevice(set_.name(), Patience()));
     std::uint64_t sent = 0;
     while (sent < count) {
-      auto buffer = set_.AllocateBuffer();
+      auto buffer = set_.AllocateBuffer(kSize, 0);
       if (!buffer.ok() && buffer.status().code() == Code::kResourceExhausted) {
         std::this_thread::yield();
         continue;
