@@ -148,6 +148,7 @@ Result<std::vector<writers::RestoreTarget>> RestoreJob::PlanTargets(
     target.file.type = file.type;
     target.file.size_bytes = file.size_bytes;
     target.file.page_size = file.page_size;
+    target.file.frozen_state = file.frozen_state;
     const auto move = std::find_if(request_.moves.begin(), request_.moves.end(),
                                    [&](const auto& m) { return m.first == file.logical_name; });
     if (move != request_.moves.end()) {

@@ -44,7 +44,7 @@ class Snapshot : public testing::Test {
     settings.buffer_memory_limit = 64 << 20;
     settings.timeouts.device = std::chrono::milliseconds(1500);
     settings.timeouts.open = std::chrono::milliseconds(5000);
-    settings.timeouts.database = std::chrono::milliseconds(5000);
+    settings.timeouts.database = std::chrono::milliseconds(3000);
     settings.timeouts.mount = std::chrono::milliseconds(1500);
     engine_ = std::make_unique<Engine>(Engine::Parts{.catalog = *catalog_,
                                                      .jobs = jobs_,
