@@ -68,7 +68,7 @@ Status OpenSet::Configure(const DeviceSetRequest& request, const OpenSetOptions&
   CAPSTAN_ASSIGN_OR_RETURN(
       pool_, TransferPool::Create(*set_, options.plan.buffer_count, options.plan.transfer_size));
   for (TransferBuffer& spare : spares_) {
-    CAPSTAN_ASSIGN_OR_RETURN(std::byte * data, set_->AllocateBuffer());
+    CAPSTAN_ASSIGN_OR_RETURN(std::byte * data, set_->AllocateBuffer(options.plan.transfer_size, 0));
     spare.data = std::span(data, options.plan.transfer_size);
     spare.command.buffer = data;
   }
