@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import filecmp
+import os
 import re
+import unittest
 from pathlib import Path
 
 from vendor import Ended, VendorTestCase, content_of, main
@@ -216,6 +219,41 @@ class Names(FramedTestCase):
         self.server.next_database()
         self.assert_name("Set")
         self.assert_name("sET")
+
+
+class Listings(VendorTestCase):
+    """Statements that read from a virtual device without restoring."""
+
+    def test_label_header_file_list_and_verification(self) -> None:
+        self.add_proj()
+        file = self.server.media / "p.1"
+        self.assert_piped(self.pipe("B", "proj", file).wait(), "BACKUP")
+        for verb, word in (("LABELONLY", "Capstan"), ("HEADERONLY", "proj"),
+                           ("FILELISTONLY", "proj"), ("VERIFYONLY", "is valid")):
+            with self.subTest(verb=verb):
+                client = self.start("threads_client", "--restore", "proj", "--devices", 1, "--file",
+                                    file.with_suffix(""), "--name", verb, "--send", "no")
+                client.wait_for_text("Created\n")
+                outcome = self.assert_done(
+                    self.server.exec(f"RESTORE {verb} FROM VIRTUAL_DEVICE = '{verb}'"))
+                self.assertIn(word, outcome.stdout)
+                ended = client.wait()
+                self.assertEqual((ended.exit_code, ended.devices_closed), (0, 1), ended.describe())
+
+
+@unittest.skipUnless(os.environ.get("CAPSTAN_TEST_LARGE"), "set CAPSTAN_TEST_LARGE=1: 15 GB, minutes")
+class Large(VendorTestCase):
+    """Positions and counts beyond 32 bits."""
+
+    def test_more_than_4_gb(self) -> None:
+        path = self.server.next_database(size=(4 << 30) + (300 << 20))
+        file = self.server.media / "large"
+        self.assert_piped(self.pipe("B", "source", file).wait(), "BACKUP")
+        self.assertGreater(file.stat().st_size, 4 << 30)
+        self.assert_done(self.server.verify(file))
+        before = path.rename(path.with_suffix(".before"))
+        self.assert_piped(self.pipe("R", "source", file).wait(), "RESTORE")
+        self.assertTrue(filecmp.cmp(before, path, shallow=False))
 
 
 if __name__ == "__main__":

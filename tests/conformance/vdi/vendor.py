@@ -271,6 +271,15 @@ class VendorTestCase(ServerTestCase):
         self.assertNotIn(" successfully processed ", ended.text)
         return ended
 
+    def assert_nobody_there(self, outcome: Outcome, name: str) -> None:
+        """The statement names a set that no client has created: 18210 with the cause, then 3013;
+        3201 may stand between them."""
+        self.assertEqual((outcome.numbers[0], outcome.numbers[-1]), (18210, 3013),
+                         outcome.describe())
+        self.assertLessEqual(set(outcome.numbers), {18210, 3201, 3013})
+        self.assertIn(f"'{name}'", outcome.messages[0].text)
+        self.assertIn("0x80070002(", outcome.messages[0].text)
+
     def assert_round_trip(self, path: Path, back_up: Callable[[], Ended],
                           restore: Callable[[], Ended]) -> None:
         """What `restore` brings back is what `back_up` took."""
