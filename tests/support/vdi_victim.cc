@@ -3,17 +3,19 @@
 //   vdi_victim client SOCKET NAME close|abort        executes the commands of a session
 //   vdi_victim secondary SOCKET NAME                 joins a configured set and does the same
 //   vdi_victim engine SOCKET NAME close|abort        sends them
-//   vdi_victim busy-client SOCKET NAME               completes writes as fast as they come
+//   vdi_victim busy-client SOCKET NAME [TIMEOUT]     completes writes as fast as they come; the
+//                                                    server's timeout in ms
 //   vdi_victim busy-engine SOCKET NAME               sends them until the set ends
 //   vdi_victim vendor SOCKET NAME FILE               keeps what is written in a file, or reads it
 //
 // Exit status 0: its part ended in good order.
 #include <cstdio>
+#include <cstdlib>
 #include <fstream>
 #include <string_view>
 
-#include "tests/crash/vdi/busy_engine.h"
-#include "tests/crash/vdi/session.h"
+#include "tests/support/busy_engine.h"
+#include "tests/support/device_session.h"
 #include "vdi/rendezvous.h"
 
 namespace capstan::vdi {
@@ -27,8 +29,9 @@ struct Order {
 };
 
 Status ServeBusily(const Order& order) {
-  CAPSTAN_ASSIGN_OR_RETURN(const auto set,
-                           ClientDeviceSet::Create(order.path, order.name, SessionWishes()));
+  DeviceSetConfig wishes = SessionWishes();
+  wishes.server_timeout_ms = static_cast<std::uint32_t>(std::atoi(order.argument.c_str()));
+  CAPSTAN_ASSIGN_OR_RETURN(const auto set, ClientDeviceSet::Create(order.path, order.name, wishes));
   CAPSTAN_RETURN_IF_ERROR(set->GetConfiguration(test::Patience()).status());
   CAPSTAN_ASSIGN_OR_RETURN(ClientDevice * device, set->OpenDevice(order.name));
   return ServeDevice(*device, *set, Ending::kClose);
