@@ -1,10 +1,9 @@
-// The transfer buffers of a device set, seen by the engine: slots of one size and who has them.
+// BufferArea: one shared memory object full of transfer buffers, and which of them are taken.
 //
-//   [pad][prefix zone][data, aligned][pad]   [pad][prefix zone][data, aligned][pad]   ...
-//
-// Data starts at a multiple of the alignment; the prefix zone, the client's own, ends where data
-// starts. Which slots are free is known to the engine alone and never stands in shared memory.
-// Threads: any; allocation is O(1) under a private lock.
+// Buffers come in classes of one size and alignment, one class behind the other. Each buffer has
+// the client's prefix zone directly in front of its data. Who has which buffer is private to the
+// engine; nothing of it stands in shared memory.
+// Threads: any; the layout is constant, allocation is O(1) under a private lock.
 #pragma once
 
 #include <cstddef>
@@ -19,45 +18,68 @@
 
 namespace capstan::vdi {
 
-struct BufferAreaLayout {
-  std::uint32_t size = 0;   // data bytes of a buffer
-  std::uint32_t count = 0;  // of buffers
+struct BufferClass {
+  std::uint32_t size = 0;       // data bytes of a buffer
+  std::uint32_t alignment = 1;  // of the data, a power of two
+  std::uint32_t count = 0;      // of buffers
   std::uint32_t prefix_zone_size = 0;
-  std::uint32_t alignment = 1;  // power of two
 
   std::uint64_t prefix_room() const;  // bytes in front of data: prefix zone and padding
   std::uint64_t stride() const;       // bytes from one data start to the next
-  std::uint64_t area_size() const;
+
+  // Whether one of these serves who asks for `wanted_size` bytes at such a multiple.
+  bool Fits(std::uint32_t wanted_size, std::uint32_t wanted_alignment) const {
+    return size >= wanted_size && alignment >= wanted_alignment;
+  }
 };
+
+// Bytes of an area with these classes, in this order.
+std::uint64_t BufferAreaSize(const std::vector<BufferClass>& classes);
 
 class BufferArea {
  public:
   // kResourceExhausted: no memory.
-  static Result<std::unique_ptr<BufferArea>> Create(const BufferAreaLayout& layout);
+  static Result<std::unique_ptr<BufferArea>> Create(std::vector<BufferClass> classes);
 
-  // kResourceExhausted: all are taken.
-  Result<std::byte*> Allocate();
+  // A buffer of this class; null: all are taken.
+  std::byte* Allocate(std::size_t class_index);
   // kInvalidArgument: not the data start of a buffer that is taken.
   Status Free(std::byte* data);
+  std::uint32_t FreeCount(std::size_t class_index) const;
 
-  // The offset of a buffer's data from the start of the area; nullopt if `data` is not the start of
-  // one of ours.
-  std::optional<std::uint64_t> OffsetOf(const std::byte* data) const;
+  struct Place {
+    std::uint64_t offset;  // of the data, from the start of the area
+    std::uint32_t size;    // data bytes of the buffer
+  };
+  // nullopt if `data` is not the data start of one of ours, taken or not.
+  std::optional<Place> Find(const std::byte* data) const;
 
-  std::uint32_t buffer_size() const { return layout_.size; }
+  bool Contains(const std::byte* address) const;
+  const std::vector<BufferClass>& classes() const { return classes_; }
+  std::uint32_t alignment() const;  // the strictest of all classes
   const SharedMemory& memory() const { return memory_; }
 
  private:
-  BufferArea(const BufferAreaLayout& layout, SharedMemory memory);
-  std::optional<std::uint32_t> SlotOf(const std::byte* data) const;
+  struct Slot {
+    std::size_t class_index;
+    std::uint32_t number;
+    std::uint64_t offset;
+  };
+  struct Occupancy {
+    // The last one freed is the first one taken: its bytes are the warmest.
+    std::vector<std::uint32_t> free;
+    std::vector<bool> taken;
+  };
 
-  const BufferAreaLayout layout_;
+  BufferArea(std::vector<BufferClass> classes, SharedMemory memory);
+  std::optional<Slot> SlotOf(const std::byte* data) const;
+
+  const std::vector<BufferClass> classes_;
+  std::vector<std::uint64_t> starts_;  // of each class, bytes from the start of the area
   const SharedMemory memory_;
 
-  Mutex mutex_;
-  // The last one freed is the first one taken: its bytes are the warmest.
-  std::vector<std::uint32_t> free_ CAPSTAN_GUARDED_BY(mutex_);
-  std::vector<bool> taken_ CAPSTAN_GUARDED_BY(mutex_);
+  mutable Mutex mutex_;
+  std::vector<Occupancy> occupancy_ CAPSTAN_GUARDED_BY(mutex_);  // by class
 };
 
 }  // namespace capstan::vdi

@@ -124,6 +124,14 @@ Status CheckWishes(const DeviceSetConfig& wishes) {
   return OkStatus();
 }
 
+Status CheckBufferAlignment(std::uint32_t alignment) {
+  if (alignment != 0 && (!std::has_single_bit(alignment) || alignment > kAlignmentMax)) {
+    return Error(Code::kInvalidArgument, "alignment {} is not a power of two up to {}", alignment,
+                 kAlignmentMax);
+  }
+  return OkStatus();
+}
+
 DeviceSetConfig CleanWishes(const DeviceSetConfig& wishes) {
   DeviceSetConfig clean = wishes;
   clean.block_size = 0;

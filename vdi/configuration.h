@@ -25,6 +25,9 @@ DeviceSetConfig CleanWishes(const DeviceSetConfig& wishes);
 Result<DeviceSetConfig> MergeConfiguration(const DeviceSetConfig& wishes,
                                            const EngineConfiguration& engine);
 
+// 0, or a power of two up to the greatest that VDI has. kInvalidArgument.
+Status CheckBufferAlignment(std::uint32_t alignment);
+
 // Which commands a client of these final features executes: the bit 1 << CommandCode of each.
 // GetError is none of any client's: VDI lists it, and does not define it.
 std::uint32_t OfferedCommands(std::uint32_t features);

@@ -47,7 +47,7 @@ Status EngineDevice::SendCommand(ServerCommand* command) {
 }
 
 EngineDevice::SendOutcome EngineDevice::MaySend(const ServerCommand& command,
-                                                std::uint64_t& buffer_offset) const {
+                                                BufferPool::Place& place) const {
   if (activity_.aborted.load(std::memory_order_acquire)) {
     return SendOutcome::kAborted;
   }
@@ -61,18 +61,15 @@ EngineDevice::SendOutcome EngineDevice::MaySend(const ServerCommand& command,
     return SendOutcome::kNotOffered;
   }
   if (IsTransfer(command.code)) {
-    if (activity_.buffers == nullptr) {
+    const auto found = activity_.buffers.Find(command.buffer);
+    if (!found) {
       return SendOutcome::kBadBuffer;
     }
-    const std::uint32_t size = command.size;
-    if (size == 0 || size > activity_.buffers->buffer_size() || size % activity_.block_size != 0) {
+    place = *found;
+    if (command.size == 0 || command.size > place.size ||
+        command.size % activity_.block_size != 0) {
       return SendOutcome::kBadSize;
     }
-    const auto offset = activity_.buffers->OffsetOf(command.buffer);
-    if (!offset) {
-      return SendOutcome::kBadBuffer;
-    }
-    buffer_offset = *offset;
   } else if (MustWait(command)) {
     return SendOutcome::kNotAlone;
   }
@@ -96,8 +93,8 @@ bool EngineDevice::MustWait(const ServerCommand& command) const {
 
 EngineDevice::SendOutcome EngineDevice::TrySend(ServerCommand* command) {
   MutexLock lock(send_mutex_);
-  std::uint64_t buffer_offset = 0;
-  const SendOutcome verdict = MaySend(*command, buffer_offset);
+  BufferPool::Place place{};
+  const SendOutcome verdict = MaySend(*command, place);
   if (verdict != SendOutcome::kSent) {
     return verdict;
   }
@@ -111,10 +108,10 @@ EngineDevice::SendOutcome EngineDevice::TrySend(ServerCommand* command) {
   }
   CommandRecord record{.id = 0,
                        .position = command->position,
-                       .buffer_offset = buffer_offset,
+                       .buffer_offset = place.offset,
                        .size = command->size,
                        .code = static_cast<std::int32_t>(command->code),
-                       .buffer_area = 0,
+                       .buffer_area = place.area,
                        .reserved = {}};
   Flight& flight = ClaimFlight(command, record.id);
   CAPSTAN_CRASH_POINT_OF("vdi.server.before_send_command", CommandName(command->code));

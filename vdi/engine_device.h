@@ -15,20 +15,21 @@
 
 #include "vdi/base/mutex.h"
 #include "vdi/base/status.h"
-#include "vdi/buffer_area.h"
+#include "vdi/buffer_pool.h"
 #include "vdi/segment_layout.h"
 #include "vdi/server_device_set.h"
 #include "vdi/spsc_ring.h"
 
 namespace capstan::vdi {
 
-// What the devices of one set share. Constant after construction, but for the atomics.
+// What the devices of one set share. Constant after EndConfiguration, but for the atomics and what
+// guards itself.
 struct EngineActivity {
-  std::uint32_t block_size = 0;         // every transfer is a multiple of it
-  std::uint32_t features = 0;           // the final ones
-  std::uint32_t offered_commands = 0;   // see OfferedCommands
-  const BufferArea* buffers = nullptr;  // null: the set was configured without any
-  std::atomic<bool> aborted{false};     // once true, nothing is sent any more
+  std::uint32_t block_size = 0;        // every transfer is a multiple of it
+  std::uint32_t features = 0;          // the final ones
+  std::uint32_t offered_commands = 0;  // see OfferedCommands
+  BufferPool buffers;
+  std::atomic<bool> aborted{false};  // once true, nothing is sent any more
   // The last process that joined the set; devices of higher ones do not exist.
   std::atomic<std::uint32_t> last_member{0};
   std::atomic<std::uint32_t> in_flight{0};
@@ -100,7 +101,7 @@ class EngineDevice final : public ServerDevice {
   };
 
   SendOutcome TrySend(ServerCommand* command) CAPSTAN_EXCLUDES(send_mutex_);
-  SendOutcome MaySend(const ServerCommand& command, std::uint64_t& buffer_offset) const
+  SendOutcome MaySend(const ServerCommand& command, BufferPool::Place& place) const
       CAPSTAN_REQUIRES(send_mutex_);
   bool IsOffered(const ServerCommand& command) const;
   bool MustWait(const ServerCommand& command) const CAPSTAN_REQUIRES(send_mutex_);

@@ -67,36 +67,8 @@ Status EngineSet::BeginConfiguration(const EngineConfiguration& configuration) {
     return WrongState("BeginConfiguration");
   }
   CAPSTAN_ASSIGN_OR_RETURN(config_, MergeConfiguration(origin_.wishes, configuration));
-  requested_ = {.size = 0,
-                .count = 0,
-                .prefix_zone_size = config_.prefix_zone_size,
-                .alignment = config_.alignment};
   state_ = State::kConfigurable;
   CAPSTAN_CRASH_POINT("vdi.server.after_begin_configuration");
-  return OkStatus();
-}
-
-Status EngineSet::RequestBuffers(std::uint32_t size, std::uint32_t count) {
-  MutexLock lock(mutex_);
-  if (state_ != State::kConfigurable) {
-    return WrongState("RequestBuffers");
-  }
-  if (size == 0 || count == 0 || size > config_.max_transfer_size ||
-      size % config_.block_size != 0) {
-    return Error(Code::kInvalidArgument,
-                 "unable to request {} buffers of {} bytes: sizes are multiples of {} up to {}",
-                 count, size, config_.block_size, config_.max_transfer_size);
-  }
-  if (requested_.count != 0 && requested_.size != size) {
-    return Error(Code::kInvalidArgument,
-                 "unable to request buffers of {} bytes: those of set '{}' have {}", size, name(),
-                 requested_.size);
-  }
-  if (count > std::numeric_limits<std::uint32_t>::max() - requested_.count) {
-    return Error(Code::kResourceExhausted, "unable to request {} more buffers", count);
-  }
-  requested_.size = size;
-  requested_.count += count;
   return OkStatus();
 }
 
@@ -106,15 +78,14 @@ Status EngineSet::EndConfiguration(std::span<const std::string> device_names) {
     return WrongState("EndConfiguration");
   }
   CAPSTAN_RETURN_IF_ERROR(CheckDeviceNames(name(), config_.device_count, device_names));
-  if (Status reserved = ReserveBuffers(); !reserved.ok()) {
-    requested_.size = 0;
-    requested_.count = 0;
+  Status reserved = ReserveRequested();
+  requested_.clear();
+  if (!reserved.ok()) {
     return Annotate(std::move(reserved), fmt::format("configuration of device set '{}'", name()));
   }
   activity_.block_size = config_.block_size;
   activity_.features = config_.features;
   activity_.offered_commands = OfferedCommands(config_.features);
-  activity_.buffers = buffers_.get();
   for (std::size_t i = 0; i < device_names.size(); ++i) {
     devices_.push_back(
         std::make_unique<EngineDevice>(*this, activity_, device_area(i), device_names[i]));
@@ -131,37 +102,29 @@ Status EngineSet::EndConfiguration(std::span<const std::string> device_names) {
   return OkStatus();
 }
 
-Status EngineSet::ReserveBuffers() {
-  if (requested_.count == 0) {
-    return OkStatus();
-  }
-  const std::uint64_t size = requested_.area_size();
-  const std::uint64_t size_max = std::min<std::uint64_t>(
-      origin_.segment_bytes_max, std::numeric_limits<decltype(config_.buffer_area_size)>::max());
-  if (size > size_max) {
-    return Error(Code::kResourceExhausted, "{} buffers of {} bytes need {} bytes; {} are allowed",
-                 requested_.count, requested_.size, size, size_max)
-        .WithHint("lower BUFFERCOUNT or MAXTRANSFERSIZE");
-  }
-  CAPSTAN_ASSIGN_OR_RETURN(buffers_, BufferArea::Create(requested_));
-  config_.buffer_area_size = static_cast<std::uint32_t>(size);
-  return OkStatus();
-}
-
 Status EngineSet::Introduce(ClientLink& link) const {
   auto message = NewMessage<ConfiguredMessage>();
   message.config = config_;
-  message.buffer_area_size = buffers_ ? buffers_->memory().size() : 0;
-  message.buffer_area_alignment = config_.alignment;
+  const std::uint32_t area_count = buffers().area_count();
+  if (area_count > 0) {
+    message.buffer_area_size = buffers().area(0).memory().size();
+    message.buffer_area_alignment = buffers().area(0).alignment();
+  }
   for (std::size_t i = 0; i < devices_.size(); ++i) {
     message.names[i].Set(devices_[i]->name());
   }
-  return link.Send(message, buffers_ ? buffers_->memory().fd() : -1);
+  CAPSTAN_RETURN_IF_ERROR(
+      link.Send(message, area_count > 0 ? buffers().area(0).memory().fd() : -1));
+  for (std::uint32_t index = 1; index < area_count; ++index) {
+    CAPSTAN_RETURN_IF_ERROR(
+        link.Send(AnnounceArea(index, buffers().area(index)), buffers().area(index).memory().fd()));
+  }
+  return OkStatus();
 }
 
 Result<std::uint32_t> EngineSet::AdmitMember() {
   MutexLock lock(mutex_);
-  if (state_ != State::kInitializing && state_ != State::kActive) {
+  if (!InUse()) {
     return state_ < State::kInitializing ? WrongState("joining it")
                                                .WithHint(
                                                    "a secondary may join as soon as the primary's "
@@ -183,7 +146,7 @@ Status EngineSet::OnJoin(const std::shared_ptr<ClientLink>& newcomer) {
   Status told;
   {
     MutexLock lock(mutex_);
-    if (state_ != State::kInitializing && state_ != State::kActive) {
+    if (!InUse()) {
       told = WrongState("joining it");
     } else {
       auto answer = NewMessage<JoinedMessage>();
@@ -205,46 +168,13 @@ Status EngineSet::OnJoin(const std::shared_ptr<ClientLink>& newcomer) {
   return told;
 }
 
-template <typename Message>
-void EngineSet::TellAll(const Message& message) const {
-  if (const Status told = origin_.link->Send(message); !told.ok()) {
-    origin_.link->Shutdown();
-  }
-  for (const auto& [member, link] : secondaries_) {
-    if (const Status told = link->Send(message); !told.ok()) {
-      link->Shutdown();
-    }
-  }
-}
-
-Result<std::byte*> EngineSet::AllocateBuffer() {
-  MutexLock lock(mutex_);
-  if (state_ != State::kInitializing && state_ != State::kActive) {
-    return WrongState("AllocateBuffer");
-  }
-  if (!buffers_) {
-    return Error(Code::kResourceExhausted, "device set '{}' was configured without buffers",
-                 name());
-  }
-  return buffers_->Allocate();
-}
-
-Status EngineSet::FreeBuffer(std::byte* buffer) {
-  // In every state that has buffers: what was taken can always be given back.
-  MutexLock lock(mutex_);
-  if (!buffers_) {
-    return Error(Code::kFailedPrecondition, "device set '{}' has no buffers", name());
-  }
-  return buffers_->Free(buffer);
-}
-
 Result<ServerDevice*> EngineSet::OpenDevice(std::string_view device_name, Deadline deadline) {
   MutexLock lock(mutex_);
   CAPSTAN_ASSIGN_OR_RETURN(EngineDevice * device, FindUnopened(device_name));
   CAPSTAN_CRASH_POINT("vdi.server.before_open_device");
   while (!device->client_opened()) {
     const bool in_time = !deadline.passed() && changed_.WaitUntil(mutex_, deadline.when());
-    if (state_ != State::kInitializing && state_ != State::kActive) {
+    if (!InUse()) {
       return WrongState("OpenDevice");
     }
     if (!in_time && !device->client_opened()) {
@@ -264,7 +194,7 @@ Result<ServerDevice*> EngineSet::OpenDevice(std::string_view device_name, Deadli
 }
 
 Result<EngineDevice*> EngineSet::FindUnopened(std::string_view device_name) {
-  if (state_ != State::kInitializing && state_ != State::kActive) {
+  if (!InUse()) {
     return WrongState("OpenDevice");
   }
   if (opened_count_ == devices_.size()) {
@@ -344,7 +274,7 @@ Status EngineSet::Close() {
   for (const auto& device : devices_) {
     device->Retire();
   }
-  buffers_.reset();
+  buffers().Clear();
   control_.reset();
   state_ = State::kClosed;
   changed_.NotifyAll();

@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "vdi/base/mutex.h"
-#include "vdi/buffer_area.h"
+#include "vdi/buffer_pool.h"
 #include "vdi/client_link.h"
 #include "vdi/engine_device.h"
 #include "vdi/segment_layout.h"
@@ -47,10 +47,13 @@ class EngineSet final : public ServerDeviceSet,
   int client_pid() const override { return origin_.link->pid(); }
   DeviceSetConfig GetConfiguration() const override;
   Status BeginConfiguration(const EngineConfiguration& configuration) override;
-  Status RequestBuffers(std::uint32_t size, std::uint32_t count) override;
+  Status RequestBuffers(std::uint32_t size, std::uint32_t alignment, std::uint32_t count) override;
+  Result<std::uint32_t> QueryAvailableBuffers(std::uint32_t size,
+                                              std::uint32_t alignment) const override;
   Status EndConfiguration(std::span<const std::string> device_names) override;
-  Result<std::byte*> AllocateBuffer() override;
+  Result<std::byte*> AllocateBuffer(std::uint32_t size, std::uint32_t alignment) override;
   Status FreeBuffer(std::byte* buffer) override;
+  bool IsSharedBuffer(const void* address) const override;
   Result<ServerDevice*> OpenDevice(std::string_view name, Deadline deadline) override;
   void SignalAbort(Status why) override;
   Status abort_reason() const override;
@@ -82,16 +85,36 @@ class EngineSet final : public ServerDeviceSet,
 
   ControlHeader& header() const;
   DeviceArea& device_area(std::size_t index) const;
+  BufferPool& buffers() { return activity_.buffers; }
+  const BufferPool& buffers() const { return activity_.buffers; }
 
   Status WrongState(std::string_view call) const CAPSTAN_REQUIRES(mutex_);
   Status AbortedErrorLocked() const CAPSTAN_REQUIRES(mutex_);
-  Status ReserveBuffers() CAPSTAN_REQUIRES(mutex_);
+  static AreaMessage AnnounceArea(std::uint32_t index, const BufferArea& area);
+  Result<BufferClass> ShapeOf(std::uint32_t size, std::uint32_t alignment,
+                              std::uint32_t count) const CAPSTAN_REQUIRES(mutex_);
+  Status AddRequest(const BufferClass& shape) CAPSTAN_REQUIRES(mutex_);
+  Status CheckRoomFor(const std::vector<BufferClass>& classes) const CAPSTAN_REQUIRES(mutex_);
+  Status ReserveRequested() CAPSTAN_REQUIRES(mutex_);
+  // Whether the set is configured, and not over.
+  bool InUse() const CAPSTAN_REQUIRES(mutex_) {
+    return state_ == State::kInitializing || state_ == State::kActive;
+  }
   Result<std::uint32_t> AdmitMember() CAPSTAN_EXCLUDES(mutex_);
   // Tells a process all that it needs to work.
   Status Introduce(ClientLink& link) const CAPSTAN_REQUIRES(mutex_);
   // Whoever cannot be told sees end-of-file instead.
   template <typename Message>
-  void TellAll(const Message& message) const CAPSTAN_REQUIRES(mutex_);
+  void TellAll(const Message& message, int passed_fd = -1) const CAPSTAN_REQUIRES(mutex_) {
+    if (!origin_.link->Send(message, passed_fd).ok()) {
+      origin_.link->Shutdown();
+    }
+    for (const auto& [member, link] : secondaries_) {
+      if (!link->Send(message, passed_fd).ok()) {
+        link->Shutdown();
+      }
+    }
+  }
   Result<EngineDevice*> FindUnopened(std::string_view device_name) CAPSTAN_REQUIRES(mutex_);
   void Abort(Status why) CAPSTAN_REQUIRES(mutex_);
   // Lets go of every link. On return nobody calls the set any more.
@@ -115,11 +138,10 @@ class EngineSet final : public ServerDeviceSet,
   DeviceSetConfig config_ CAPSTAN_GUARDED_BY(mutex_);
   // Processes that joined and are still there, by member.
   std::map<std::uint32_t, std::shared_ptr<ClientLink>> secondaries_ CAPSTAN_GUARDED_BY(mutex_);
-  BufferAreaLayout requested_ CAPSTAN_GUARDED_BY(mutex_);
+  std::vector<BufferClass> requested_ CAPSTAN_GUARDED_BY(mutex_);  // until EndConfiguration
   std::size_t opened_count_ CAPSTAN_GUARDED_BY(mutex_) = 0;
   std::size_t closed_count_ CAPSTAN_GUARDED_BY(mutex_) = 0;
 
-  std::unique_ptr<BufferArea> buffers_ CAPSTAN_GUARDED_BY(mutex_);
   // Written in EndConfiguration, before the completion thread starts; constant afterwards.
   std::vector<std::unique_ptr<EngineDevice>> devices_;
 

@@ -83,24 +83,34 @@ class ServerDeviceSet {
   virtual ~ServerDeviceSet() = default;  // as Close
 
   virtual const std::string& name() const = 0;
-  // Process id of the client as the kernel reported it, for messages.
+  // Process id of the primary client as the kernel reported it, for messages.
   virtual int client_pid() const = 0;
   // The client's wishes, later the final values.
   virtual DeviceSetConfig GetConfiguration() const = 0;
 
   virtual Status BeginConfiguration(const EngineConfiguration& configuration) = 0;
-  // Asks for `count` buffers of `size` data bytes each. Before EndConfiguration only.
-  virtual Status RequestBuffers(std::uint32_t size, std::uint32_t count) = 0;
+  // Asks for `count` buffers of `size` data bytes each, a multiple of the block size, whose data
+  // starts at a multiple of `alignment`: 0 or less than the set's is the set's, 64 KiB the most.
+  // Before EndConfiguration all requests are summed into one area. Afterwards each is an area of
+  // its own, there at once; kResourceExhausted: no memory, or too many areas (16).
+  virtual Status RequestBuffers(std::uint32_t size, std::uint32_t alignment,
+                                std::uint32_t count) = 0;
+  // How many such buffers AllocateBuffer could give out now; none before EndConfiguration.
+  virtual Result<std::uint32_t> QueryAvailableBuffers(std::uint32_t size,
+                                                      std::uint32_t alignment) const = 0;
   // Reserves the shared memory, publishes the device names (the first must equal the set's name)
   // and lets the client's GetConfiguration return. kResourceExhausted: no memory; the set stays
   // Configurable without buffers, and a smaller request may follow.
   virtual Status EndConfiguration(std::span<const std::string> device_names) = 0;
 
-  // One of the requested buffers; data is aligned, the prefix zone lies in front of it.
-  // kResourceExhausted: all are taken.
-  virtual Result<std::byte*> AllocateBuffer() = 0;
+  // The smallest free one of the requested buffers with at least `size` bytes at a multiple of
+  // `alignment` (0: any of the set's); the prefix zone lies in front of it. kResourceExhausted: all
+  // are taken, or none such was requested.
+  virtual Result<std::byte*> AllocateBuffer(std::uint32_t size, std::uint32_t alignment) = 0;
   // Gives back a buffer that no command in flight uses. kInvalidArgument: not one of this set's.
   virtual Status FreeBuffer(std::byte* buffer) = 0;
+  // Whether the address, any address, lies in shared memory of this set.
+  virtual bool IsSharedBuffer(const void* address) const = 0;
 
   // Waits until the client has opened this device, then activates it.
   virtual Result<ServerDevice*> OpenDevice(std::string_view name, Deadline deadline) = 0;

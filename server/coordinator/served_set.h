@@ -26,14 +26,21 @@ class ServedSet final : public vdi::ServerDeviceSet {
   Status BeginConfiguration(const vdi::EngineConfiguration& configuration) override {
     return set_->BeginConfiguration(configuration);
   }
-  Status RequestBuffers(std::uint32_t size, std::uint32_t count) override {
-    return set_->RequestBuffers(size, count);
+  Status RequestBuffers(std::uint32_t size, std::uint32_t alignment, std::uint32_t count) override {
+    return set_->RequestBuffers(size, alignment, count);
+  }
+  Result<std::uint32_t> QueryAvailableBuffers(std::uint32_t size,
+                                              std::uint32_t alignment) const override {
+    return set_->QueryAvailableBuffers(size, alignment);
   }
   Status EndConfiguration(std::span<const std::string> device_names) override {
     return set_->EndConfiguration(device_names);
   }
-  Result<std::byte*> AllocateBuffer() override { return set_->AllocateBuffer(); }
+  Result<std::byte*> AllocateBuffer(std::uint32_t size, std::uint32_t alignment) override {
+    return set_->AllocateBuffer(size, alignment);
+  }
   Status FreeBuffer(std::byte* buffer) override { return set_->FreeBuffer(buffer); }
+  bool IsSharedBuffer(const void* address) const override { return set_->IsSharedBuffer(address); }
   Result<vdi::ServerDevice*> OpenDevice(std::string_view name, Deadline deadline) override {
     return set_->OpenDevice(name, deadline);
   }

@@ -65,7 +65,7 @@ Status OpenSet::Configure(const DeviceSetRequest& request, const OpenSetOptions&
   configuration.max_transfer_size = options.plan.transfer_size;
   Status configured = set_->BeginConfiguration(configuration);
   if (configured.ok()) {
-    configured = set_->RequestBuffers(options.plan.transfer_size, options.plan.buffer_count);
+    configured = set_->RequestBuffers(options.plan.transfer_size, 0, options.plan.buffer_count);
   }
   if (configured.ok()) {
     configured = set_->EndConfiguration(device_names);

@@ -12,7 +12,7 @@ Result<std::unique_ptr<TransferPool>> TransferPool::Create(vdi::ServerDeviceSet&
   MutexLock lock(pool->mutex_);
   pool->free_.reserve(count);
   for (TransferBuffer& buffer : pool->buffers_) {
-    CAPSTAN_ASSIGN_OR_RETURN(std::byte * data, set.AllocateBuffer());
+    CAPSTAN_ASSIGN_OR_RETURN(std::byte * data, set.AllocateBuffer(transfer_size, 0));
     buffer.data = std::span(data, transfer_size);
     buffer.command.buffer = data;
     pool->free_.push_back(&buffer);

@@ -22,11 +22,11 @@ class BusyEngine {
   // Until the set ends; never OK.
   Status Run() {
     CAPSTAN_RETURN_IF_ERROR(set_.BeginConfiguration({.added_features = feature::kWriteMedia}));
-    CAPSTAN_RETURN_IF_ERROR(set_.RequestBuffers(kSize, 4));
+    CAPSTAN_RETURN_IF_ERROR(set_.RequestBuffers(kSize, 0, 4));
     CAPSTAN_RETURN_IF_ERROR(set_.EndConfiguration(std::vector<std::string>{set_.name()}));
     CAPSTAN_ASSIGN_OR_RETURN(ServerDevice * device, set_.OpenDevice(set_.name(), test::Patience()));
     for (;;) {
-      auto buffer = set_.AllocateBuffer();
+      auto buffer = set_.AllocateBuffer(kSize, 0);
       if (!buffer.ok() && buffer.status().code() == Code::kResourceExhausted) {
         std::this_thread::yield();
         continue;

@@ -79,7 +79,7 @@ class DeviceSetPair {
   void Configure(std::uint32_t buffers = 8) {
     Begin();
     if (buffers > 0) {
-      Must(engine_->RequestBuffers(kBufferSize, buffers));
+      Must(engine_->RequestBuffers(kBufferSize, 0, buffers));
     }
     Must(engine_->EndConfiguration(names()));
     Must(client_->GetConfiguration(Patience()));

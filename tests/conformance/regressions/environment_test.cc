@@ -158,7 +158,8 @@ TEST(Containers, NeedNoRoomInDevShm) {
               pair.Configure(kBuffers);
               pair.OpenAll();
               for (std::uint32_t i = 0; i < kBuffers; ++i) {
-                std::byte* const buffer = test::Must(pair.engine().AllocateBuffer());
+                std::byte* const buffer =
+                    test::Must(pair.engine().AllocateBuffer(test::DeviceSetPair::kBufferSize, 0));
                 std::fill_n(buffer, test::DeviceSetPair::kBufferSize, std::byte{0x5A});
               }
               return std::filesystem::is_empty("/dev/shm") ? "" : "a file is in /dev/shm";

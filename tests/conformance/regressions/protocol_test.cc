@@ -46,7 +46,7 @@ TEST(Reports, TwoDevicesWorkAtOnce) {
       EXPECT_THAT(ServeDevice(pair.client_device(i), pair.client(), Ending::kClose), IsOk());
     });
     engines.emplace_back([&pair, i] {
-      std::byte* const buffer = Must(pair.engine().AllocateBuffer());
+      std::byte* const buffer = Must(pair.engine().AllocateBuffer(DeviceSetPair::kBufferSize, 0));
       for (int round = 0; round < 200; ++round) {
         AwaitedCommand write(CommandCode::kWrite, buffer, DeviceSetPair::kBufferSize);
         Must(pair.engine_device(i).SendCommand(write.get()));
@@ -73,7 +73,7 @@ TEST(Reports, SeveralFlushesAreNotTheEnd) {
   const auto engine = Must(rendezvous->Open("set", Patience()));
   Must(engine->BeginConfiguration(
       {.added_features = feature::kWriteMedia | feature::kCompleteEnabled}));
-  Must(engine->RequestBuffers(65536, 1));
+  Must(engine->RequestBuffers(65536, 0, 1));
   Must(engine->EndConfiguration(std::vector<std::string>{"set"}));
   const DeviceSetConfig config = Must(client->GetConfiguration(Patience()));
   EXPECT_NE(config.features & feature::kCompleteEnabled, 0U);
@@ -86,7 +86,7 @@ TEST(Reports, SeveralFlushesAreNotTheEnd) {
     }
   });
   ServerDevice* device = Must(engine->OpenDevice("set", Patience()));
-  std::byte* const buffer = Must(engine->AllocateBuffer());
+  std::byte* const buffer = Must(engine->AllocateBuffer(65536, 0));
   const std::vector<CommandCode> sent = {CommandCode::kWrite, CommandCode::kFlush,
                                          CommandCode::kFlush, CommandCode::kWrite,
                                          CommandCode::kFlush, CommandCode::kComplete};
@@ -144,16 +144,16 @@ TEST(Reports, ASetThatNobodyOpensGoesWithItsClient) {
 TEST(Reports, WantOfMemoryAtConfigurationIsNotTheEnd) {
   DeviceSetPair pair({.segment_bytes_max = 8 * DeviceSetPair::kBufferSize});
   pair.Begin();
-  Must(pair.engine().RequestBuffers(DeviceSetPair::kBufferSize, 64));
+  Must(pair.engine().RequestBuffers(DeviceSetPair::kBufferSize, 0, 64));
   EXPECT_THAT(pair.engine().EndConfiguration(pair.names()), HasCode(Code::kResourceExhausted));
   EXPECT_THAT(pair.client().GetConfiguration(Deadline::Now()), HasCode(Code::kDeadlineExceeded));
 
-  Must(pair.engine().RequestBuffers(DeviceSetPair::kBufferSize, 4));
+  Must(pair.engine().RequestBuffers(DeviceSetPair::kBufferSize, 0, 4));
 
   EXPECT_THAT(pair.engine().EndConfiguration(pair.names()), IsOk());
   EXPECT_THAT(pair.client().GetConfiguration(Patience()), IsOk());
   pair.OpenAll();
-  EXPECT_THAT(pair.engine().AllocateBuffer(), IsOk());
+  EXPECT_THAT(pair.engine().AllocateBuffer(DeviceSetPair::kBufferSize, 0), IsOk());
 }
 
 // BACKUP that hangs indefinitely: the client is stopped, and serverTimeOut says for how long that

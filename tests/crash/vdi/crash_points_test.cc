@@ -183,7 +183,7 @@ class ClientCrashPoint : public testing::TestWithParam<Point> {
         const Code reason = set->abort_reason().code();
         EXPECT_TRUE(reason == Code::kUnavailable || EndingFor(GetParam()) == "abort")
             << set->abort_reason().ToString();
-        EXPECT_THAT(set->AllocateBuffer(), HasCode(Code::kAborted));
+        EXPECT_THAT(set->AllocateBuffer(kSessionBufferSize, 0), HasCode(Code::kAborted));
       }
       EXPECT_NE(set->Close().code(), Code::kInternal);
     }

@@ -136,13 +136,13 @@ class AgentProcessTest : public testing::Test {
     vdi::EngineConfiguration configuration;
     configuration.added_features = features;
     ASSERT_THAT(set_->BeginConfiguration(configuration), IsOk());
-    ASSERT_THAT(set_->RequestBuffers(kBlock, kBuffers), IsOk());
+    ASSERT_THAT(set_->RequestBuffers(kBlock, 0, kBuffers), IsOk());
     const std::vector<std::string> names = {"set"};
     ASSERT_THAT(set_->EndConfiguration(names), IsOk());
     auto device = set_->OpenDevice("set", Patience());
     ASSERT_THAT(device, IsOk());
     device_ = *device;
-    buffer_ = set_->AllocateBuffer().value();
+    buffer_ = set_->AllocateBuffer(kBlock, 0).value();
   }
   void OpenForWriting() {
     ASSERT_TRUE(server_.WaitForHello());

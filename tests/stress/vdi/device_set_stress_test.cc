@@ -54,7 +54,7 @@ void OnEnd(ServerCommand* command) {
 std::uint64_t SendUntil(DeviceSetPair& pair, std::size_t device, Tally& tally, Deadline end) {
   std::uint64_t sent = 0;
   while (!end.passed()) {
-    auto buffer = pair.engine().AllocateBuffer();
+    auto buffer = pair.engine().AllocateBuffer(65536, 0);
     if (!buffer.ok()) {
       if (buffer.status().code() != Code::kResourceExhausted) {
         break;

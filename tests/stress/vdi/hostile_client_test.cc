@@ -155,7 +155,7 @@ TEST(HostileClient, LosesItsOwnSetAndNothingElse) {
   DeviceSetPair good;  // its rendezvous serves the hostile clients, too
   good.Configure();
   good.OpenAll();
-  std::byte* const good_buffer = Must(good.engine().AllocateBuffer());
+  std::byte* const good_buffer = Must(good.engine().AllocateBuffer(65536, 0));
   const Deadline end = Deadline::After(std::chrono::seconds(6));
   int broken = 0;
 
@@ -164,9 +164,9 @@ TEST(HostileClient, LosesItsOwnSetAndNothingElse) {
     HostileClient client(good.path(), name);
     const auto set = Must(good.rendezvous().Open(name, Patience()));
     Must(set->BeginConfiguration({.added_features = feature::kWriteMedia, .block_size = 512}));
-    Must(set->RequestBuffers(65536, 2));
+    Must(set->RequestBuffers(65536, 0, 2));
     Must(set->EndConfiguration(std::vector<std::string>{name, "second"}));
-    std::byte* const buffer = Must(set->AllocateBuffer());
+    std::byte* const buffer = Must(set->AllocateBuffer(65536, 0));
     client.OpenAll();
     ServerDevice* const devices[] = {Must(set->OpenDevice(name, Patience())),
                                      Must(set->OpenDevice("second", Patience()))};
@@ -209,14 +209,14 @@ class SingleLie : public testing::Test {
  protected:
   void SetUp() override {
     Must(set_->BeginConfiguration({.added_features = feature::kWriteMedia, .block_size = 512}));
-    Must(set_->RequestBuffers(65536, 1));
+    Must(set_->RequestBuffers(65536, 0, 1));
     Must(set_->EndConfiguration(std::vector<std::string>{"liar", "second"}));
   }
   void OpenAndSend() {
     client_.OpenAll();
     device_ = Must(set_->OpenDevice("liar", Patience()));
-    write_ =
-        std::make_unique<AwaitedCommand>(CommandCode::kWrite, Must(set_->AllocateBuffer()), 512);
+    write_ = std::make_unique<AwaitedCommand>(CommandCode::kWrite,
+                                              Must(set_->AllocateBuffer(65536, 0)), 512);
     Must(device_->SendCommand(write_->get()));
   }
   std::uint64_t SentId() {

@@ -39,7 +39,7 @@ class DeviceIo : public testing::Test {
                 std::uint32_t bytes = 0, std::int64_t position = 0) {
     Must(client().CompleteCommand(command.id, code, bytes, position));
   }
-  std::byte* Buffer() { return Must(pair_.engine().AllocateBuffer()); }
+  std::byte* Buffer() { return Must(pair_.engine().AllocateBuffer(65536, 0)); }
 
   DeviceSetPair pair_{{.features = feature::kLikeDisk | feature::kRequestComplete,
                        .prefix_zone_size = 64,
@@ -528,7 +528,7 @@ TEST(Wakes, ABusyDeviceMakesNoSystemCall) {
   const auto held = Must(pair.client_device().GetCommand(Patience()));
   Must(pair.client_device().CompleteCommand(held->id, CompletionCode::kSuccess, 0, 0));
   gate.entered.get_future().wait();
-  std::byte* const buffer = Must(pair.engine().AllocateBuffer());
+  std::byte* const buffer = Must(pair.engine().AllocateBuffer(65536, 0));
   std::vector<std::unique_ptr<AwaitedCommand>> commands;
   const std::uint64_t before = FutexCallCount();
 
@@ -554,9 +554,9 @@ TEST(DeviceClientHelper, WritesToMemoryAndReadsBack) {
   ASSERT_THAT(client.created(), IsOk());
   const auto engine = Must(rendezvous->Open("set", Patience()));
   Must(engine->BeginConfiguration({.added_features = feature::kWriteMedia}));
-  Must(engine->RequestBuffers(65536, 1));
+  Must(engine->RequestBuffers(65536, 0, 1));
   Must(engine->EndConfiguration(client.device_names()));
-  std::byte* const buffer = Must(engine->AllocateBuffer());
+  std::byte* const buffer = Must(engine->AllocateBuffer(65536, 0));
   std::vector<ServerDevice*> devices;
   for (const std::string& name : client.device_names()) {
     devices.push_back(Must(engine->OpenDevice(name, Patience())));

@@ -98,13 +98,22 @@ const EngineCall kEngineCalls[] = {
      },
      {{State::kConnected, Code::kOk}, {State::kAbort, Code::kAborted}}},
     {"RequestBuffers",
-     [](DeviceSetPair& pair) { return pair.engine().RequestBuffers(65536, 1); },
-     {{State::kConfigurable, Code::kOk}, {State::kAbort, Code::kAborted}}},
+     [](DeviceSetPair& pair) { return pair.engine().RequestBuffers(65536, 0, 1); },
+     {{State::kConfigurable, Code::kOk},
+      {State::kInitializing, Code::kOk},
+      {State::kActive, Code::kOk},
+      {State::kAbort, Code::kAborted}}},
+    {"QueryAvailableBuffers",
+     [](DeviceSetPair& pair) { return pair.engine().QueryAvailableBuffers(65536, 0).status(); },
+     {{State::kConfigurable, Code::kOk},
+      {State::kInitializing, Code::kOk},
+      {State::kActive, Code::kOk},
+      {State::kAbort, Code::kAborted}}},
     {"EndConfiguration",
      [](DeviceSetPair& pair) { return pair.engine().EndConfiguration(pair.names()); },
      {{State::kConfigurable, Code::kOk}, {State::kAbort, Code::kAborted}}},
     {"AllocateBuffer",
-     [](DeviceSetPair& pair) { return pair.engine().AllocateBuffer().status(); },
+     [](DeviceSetPair& pair) { return pair.engine().AllocateBuffer(65536, 0).status(); },
      {{State::kInitializing, Code::kOk},
       {State::kActive, Code::kOk},
       {State::kAbort, Code::kAborted}}},
@@ -253,11 +262,11 @@ TEST(EngineStates, TheFirstReasonOfAnAbortIsKept) {
 TEST(EngineStates, WantOfMemoryLeavesTheSetConfigurable) {
   DeviceSetPair pair({.segment_bytes_max = 10 * DeviceSetPair::kBufferSize});
   pair.Begin();
-  Must(pair.engine().RequestBuffers(DeviceSetPair::kBufferSize, 6));
-  Must(pair.engine().RequestBuffers(DeviceSetPair::kBufferSize, 5));
+  Must(pair.engine().RequestBuffers(DeviceSetPair::kBufferSize, 0, 6));
+  Must(pair.engine().RequestBuffers(DeviceSetPair::kBufferSize, 0, 5));
   ASSERT_THAT(pair.engine().EndConfiguration(pair.names()), HasCode(Code::kResourceExhausted));
 
-  Must(pair.engine().RequestBuffers(DeviceSetPair::kBufferSize, 10));
+  Must(pair.engine().RequestBuffers(DeviceSetPair::kBufferSize, 0, 10));
 
   EXPECT_THAT(pair.engine().EndConfiguration(pair.names()), IsOk());
   EXPECT_EQ(pair.engine().GetConfiguration().buffer_area_size, 10 * DeviceSetPair::kBufferSize);
@@ -268,13 +277,14 @@ TEST(EngineStates, RequestBuffersRefusesWhatCannotBe) {
   pair.Begin();
   auto& engine = pair.engine();
 
-  EXPECT_THAT(engine.RequestBuffers(0, 1), HasCode(Code::kInvalidArgument));
-  EXPECT_THAT(engine.RequestBuffers(65536, 0), HasCode(Code::kInvalidArgument));
-  EXPECT_THAT(engine.RequestBuffers(100, 1), HasCode(Code::kInvalidArgument));
-  EXPECT_THAT(engine.RequestBuffers(131072, 1), HasCode(Code::kInvalidArgument));
-  ASSERT_THAT(engine.RequestBuffers(65536, 0xFFFFFFFF), IsOk());
-  EXPECT_THAT(engine.RequestBuffers(4096, 1), HasCode(Code::kInvalidArgument)) << "two sizes";
-  EXPECT_THAT(engine.RequestBuffers(65536, 1), HasCode(Code::kResourceExhausted));
+  EXPECT_THAT(engine.RequestBuffers(0, 0, 1), HasCode(Code::kInvalidArgument));
+  EXPECT_THAT(engine.RequestBuffers(65536, 0, 0), HasCode(Code::kInvalidArgument));
+  EXPECT_THAT(engine.RequestBuffers(100, 0, 1), HasCode(Code::kInvalidArgument));
+  EXPECT_THAT(engine.RequestBuffers(131072, 0, 1), HasCode(Code::kInvalidArgument));
+  ASSERT_THAT(engine.RequestBuffers(65536, 0, 0xFFFFFFFF), IsOk());
+  EXPECT_THAT(engine.RequestBuffers(65536, 3000, 1), HasCode(Code::kInvalidArgument));
+  EXPECT_THAT(engine.RequestBuffers(65536, 131072, 1), HasCode(Code::kInvalidArgument));
+  EXPECT_THAT(engine.RequestBuffers(65536, 0, 1), HasCode(Code::kResourceExhausted));
 }
 
 TEST(EngineStates, ASetWithoutBuffersCanBeConfigured) {
@@ -284,7 +294,7 @@ TEST(EngineStates, ASetWithoutBuffersCanBeConfigured) {
   std::byte byte{};
   AwaitedCommand write(CommandCode::kWrite, &byte, 512);
 
-  EXPECT_THAT(pair.engine().AllocateBuffer(), HasCode(Code::kResourceExhausted));
+  EXPECT_THAT(pair.engine().AllocateBuffer(65536, 0), HasCode(Code::kResourceExhausted));
   EXPECT_THAT(pair.engine_device().SendCommand(write.get()), HasCode(Code::kInvalidArgument));
 }
 

@@ -107,7 +107,7 @@ TEST(Secondary, ServesADeviceWhileThePrimaryLooksOn) {
   ServerDevice* const engine[] = {Must(pair.engine().OpenDevice("set", Patience())),
                                   Must(pair.engine().OpenDevice("set2", Patience()))};
   for (std::size_t i = 0; i < 2; ++i) {
-    std::byte* const buffer = Must(pair.engine().AllocateBuffer());
+    std::byte* const buffer = Must(pair.engine().AllocateBuffer(65536, 0));
     std::memset(buffer, static_cast<int>(i + 1), 512);
     AwaitedCommand write(CommandCode::kWrite, buffer, 512);
     Must(engine[i]->SendCommand(write.get()));
@@ -433,7 +433,7 @@ TEST(BufferHandles, NameTheSameBytesInEveryProcess) {
   pair.Configure();
   pair.OpenAll();
   const auto other = Must(Join(pair));
-  std::byte* const buffer = Must(pair.engine().AllocateBuffer());
+  std::byte* const buffer = Must(pair.engine().AllocateBuffer(65536, 0));
   AwaitedCommand read(CommandCode::kRead, buffer, 4096);
   Must(pair.engine_device().SendCommand(read.get()));
   const auto command = Must(pair.client_device().GetCommand(Patience()));

@@ -115,7 +115,7 @@ class DeviceBench {
         size_(size),
         flights_(device_count * in_flight) {
     Must(set_->BeginConfiguration({.added_features = feature::kWriteMedia, .block_size = 512}));
-    Must(set_->RequestBuffers(kBlock, std::max(2U, device_count * in_flight)));
+    Must(set_->RequestBuffers(kBlock, 0, std::max(2U, device_count * in_flight)));
     std::vector<std::string> names{"bench"};
     for (std::uint32_t i = 1; i < device_count; ++i) {
       names.push_back("bench" + std::to_string(i));
@@ -139,7 +139,7 @@ class DeviceBench {
       flight.bench = this;
       flight.device = devices_[i % devices_.size()];
       if (flight.command.buffer == nullptr) {
-        flight.command.buffer = Must(set_->AllocateBuffer());
+        flight.command.buffer = Must(set_->AllocateBuffer(kBlock, 0));
       }
       flight.command.code = CommandCode::kWrite;
       flight.command.size = size_;
