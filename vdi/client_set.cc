@@ -279,6 +279,7 @@ bool ClientSetEnd::HandleMessage(const ReceivedMessage& message, UniqueFd passed
 Status ClientSetEnd::AddArea(const AreaMessage& message, UniqueFd passed_fd) {
   CAPSTAN_ASSIGN_OR_RETURN(SharedMemory memory,
                            AdoptArea(std::move(passed_fd), message.size, message.alignment));
+  CAPSTAN_CRASH_POINT("vdi.client.before_area");
   return buffers_.Add(message.index, std::move(memory));
 }
 

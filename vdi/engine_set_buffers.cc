@@ -4,6 +4,7 @@
 #include <limits>
 #include <utility>
 
+#include "vdi/base/crash_point.h"
 #include "vdi/configuration.h"
 #include "vdi/engine_set.h"
 
@@ -56,7 +57,9 @@ Status EngineSet::RequestBuffers(std::uint32_t size, std::uint32_t alignment, st
   CAPSTAN_RETURN_IF_ERROR(CheckRoomFor(classes));
   CAPSTAN_ASSIGN_OR_RETURN(const std::uint32_t index, buffers().Add(std::move(area)));
   const BufferArea& added = buffers().area(index);
+  CAPSTAN_CRASH_POINT("vdi.server.before_area");
   TellAll(AnnounceArea(index, added), added.memory().fd());
+  CAPSTAN_CRASH_POINT("vdi.server.after_area");
   return OkStatus();
 }
 

@@ -19,10 +19,10 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/crash/vdi/session.h"
-#include "tests/crash/vdi/victim_process.h"
+#include "tests/support/device_session.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_directory.h"
+#include "tests/support/victim_process.h"
 #include "vdi/rendezvous.h"
 
 namespace capstan::vdi {

@@ -7,11 +7,11 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/crash/vdi/busy_engine.h"
-#include "tests/crash/vdi/victim_process.h"
+#include "tests/support/busy_engine.h"
 #include "tests/support/device_set_pair.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_directory.h"
+#include "tests/support/victim_process.h"
 #include "vdi/rendezvous.h"
 
 namespace capstan::vdi {

@@ -56,7 +56,8 @@ def registered_points() -> set[str]:
     names: set[str] = set()
     for folder in ("server", "vdi", "agent", "plugins"):
         for source in (ROOT / folder).rglob("*.cc"):
-            names.update(re.findall(r'CAPSTAN_CRASH_POINT\("([^"]+)"\)', source.read_text()))
+            names.update(re.findall(r'CAPSTAN_CRASH_POINT(?:_OF)?\(\s*"([^"]+)"',
+                                    source.read_text()))
     return names
 
 
@@ -146,7 +147,11 @@ class CrashPoints(unittest.TestCase):
     def test_every_point_is_in_a_list(self) -> None:
         listed = {point.split(":")[0] for point in
                   BACKUP_POINTS + RESTORE_POINTS + FAILING_BACKUP_POINTS + ELSEWHERE}
-        self.assertEqual(registered_points(), listed)
+        registered = registered_points()
+        self.assertEqual(listed - registered, set())
+        # tests/crash/vdi passes all that there are in vdi/; here are those that a job gives sense.
+        self.assertEqual({point for point in registered - listed if not point.startswith("vdi.")},
+                         set())
 
     def backup(self) -> harness.Outcome:
         return self.server.backup("source", *self.media, options="INIT")

@@ -3,17 +3,23 @@
 //   vdi_victim client SOCKET NAME close|abort        executes the commands of a session
 //   vdi_victim secondary SOCKET NAME                 joins a configured set and does the same
 //   vdi_victim engine SOCKET NAME close|abort        sends them
-//   vdi_victim busy-client SOCKET NAME               completes writes as fast as they come
+//   vdi_victim busy-client SOCKET NAME [TIMEOUT]     completes writes as fast as they come; the
+//                                                    server's timeout in ms
 //   vdi_victim busy-engine SOCKET NAME               sends them until the set ends
-//   vdi_victim vendor SOCKET NAME FILE               keeps what is written in a file, or reads it
+//   vdi_victim vendor SOCKET NAME FILE [FAULT]       keeps what is written in a file, or reads it
 //
+// A vendor's FAULT happens when the first Flush comes: abort (SignalAbort), leave (Close with the
+// device open), stop (SIGSTOP; after a serverTimeOut was asked for) or die (SIGKILL).
 // Exit status 0: its part ended in good order.
 #include <cstdio>
+#include <cstdlib>
 #include <fstream>
 #include <string_view>
 
-#include "tests/crash/vdi/busy_engine.h"
-#include "tests/crash/vdi/session.h"
+#include <signal.h>
+
+#include "tests/support/busy_engine.h"
+#include "tests/support/device_session.h"
 #include "vdi/rendezvous.h"
 
 namespace capstan::vdi {
@@ -24,11 +30,13 @@ struct Order {
   std::string path;
   std::string name;
   std::string argument;
+  std::string fault;
 };
 
 Status ServeBusily(const Order& order) {
-  CAPSTAN_ASSIGN_OR_RETURN(const auto set,
-                           ClientDeviceSet::Create(order.path, order.name, SessionWishes()));
+  DeviceSetConfig wishes = SessionWishes();
+  wishes.server_timeout_ms = static_cast<std::uint32_t>(std::atoi(order.argument.c_str()));
+  CAPSTAN_ASSIGN_OR_RETURN(const auto set, ClientDeviceSet::Create(order.path, order.name, wishes));
   CAPSTAN_RETURN_IF_ERROR(set->GetConfiguration(test::Patience()).status());
   CAPSTAN_ASSIGN_OR_RETURN(ClientDevice * device, set->OpenDevice(order.name));
   return ServeDevice(*device, *set, Ending::kClose);
@@ -70,11 +78,29 @@ class Medium {
   std::ifstream input_;
 };
 
+// OK: the command is still to be executed.
+Status Misbehave(const Order& order, ClientDeviceSet& set, const ClientCommand& command) {
+  if (command.code != CommandCode::kFlush || order.fault.empty()) {
+    return OkStatus();
+  }
+  if (order.fault == "abort") {
+    set.SignalAbort();
+    return set.abort_reason();
+  }
+  if (order.fault == "leave") {
+    return set.Close();
+  }
+  ::raise(order.fault == "stop" ? SIGSTOP : SIGKILL);
+  return OkStatus();
+}
+
 Status ServeAsVendor(const Order& order) {
   CAPSTAN_ASSIGN_OR_RETURN(
       const auto set,
       ClientDeviceSet::Create(order.path, order.name,
-                              {.device_count = 1, .features = feature::kRequestComplete}));
+                              {.device_count = 1,
+                               .features = feature::kRequestComplete,
+                               .server_timeout_ms = order.fault == "stop" ? 200U : 0U}));
   std::puts("created");  // the statement may be sent now
   std::fflush(stdout);
   CAPSTAN_RETURN_IF_ERROR(set->GetConfiguration(test::Patience()).status());
@@ -85,6 +111,7 @@ Status ServeAsVendor(const Order& order) {
     if (!command) {
       return set->Close();
     }
+    CAPSTAN_RETURN_IF_ERROR(Misbehave(order, *set, *command));
     CAPSTAN_RETURN_IF_ERROR(medium.Execute(*device, *command));
   }
 }
@@ -125,8 +152,11 @@ int main(int argc, char** argv) {
     std::fputs("usage: vdi_victim ROLE SOCKET NAME [ARGUMENT]\n", stderr);
     return 2;
   }
-  const capstan::Status ended = capstan::vdi::Run(
-      {.role = argv[1], .path = argv[2], .name = argv[3], .argument = argc > 4 ? argv[4] : ""});
+  const capstan::Status ended = capstan::vdi::Run({.role = argv[1],
+                                                   .path = argv[2],
+                                                   .name = argv[3],
+                                                   .argument = argc > 4 ? argv[4] : "",
+                                                   .fault = argc > 5 ? argv[5] : ""});
   if (!ended.ok()) {
     std::fprintf(stderr, "vdi_victim: %s\n", ended.ToString().c_str());
   }

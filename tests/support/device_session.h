@@ -2,7 +2,8 @@
 // survivor run against one another, so that a session passes every crash point of either end.
 //
 // The engine sends every kind of command, one after the other, then two writes of which the first
-// fails and the second is therefore refused, then ClearError and a last Flush; then it closes.
+// fails and the second is therefore refused, then ClearError, a write from a further buffer area
+// and a last Flush; then it closes.
 #pragma once
 
 #include <atomic>
@@ -157,6 +158,7 @@ class EngineSession {
       CAPSTAN_RETURN_IF_ERROR(Execute(code, CompletionCode::kSuccess));
     }
     CAPSTAN_RETURN_IF_ERROR(FailAndRecover());
+    CAPSTAN_RETURN_IF_ERROR(UseFurtherArea());
     CAPSTAN_RETURN_IF_ERROR(Execute(CommandCode::kFlush, CompletionCode::kSuccess));
     return ending_ == Ending::kAbort ? OkStatus() : device_->CloseDevice();
   }
@@ -181,6 +183,16 @@ class EngineSession {
     CAPSTAN_RETURN_IF_ERROR(failed);
     CAPSTAN_RETURN_IF_ERROR(refused);
     return Execute(CommandCode::kClearError, CompletionCode::kSuccess);
+  }
+
+  // All buffers are taken, so the next one comes from an area of its own.
+  Status UseFurtherArea() {
+    CAPSTAN_RETURN_IF_ERROR(set_.RequestBuffers(kSessionBufferSize, 0, 1));
+    CAPSTAN_ASSIGN_OR_RETURN(std::byte * buffer, set_.AllocateBuffer(kSessionBufferSize, 0));
+    buffers_.push_back(buffer);
+    test::AwaitedCommand command(CommandCode::kWrite, buffer, kSessionBufferSize);
+    CAPSTAN_RETURN_IF_ERROR(Send(command));
+    return Await(command, CompletionCode::kSuccess);
   }
 
   Status Send(test::AwaitedCommand& command) {
