@@ -93,15 +93,12 @@ Status RestoreJob::Mount() {
   CAPSTAN_ASSIGN_OR_RETURN(targets_, writer_->PlanMount(std::move(targets)));
   CAPSTAN_RETURN_IF_ERROR(BeginJournal());
   CAPSTAN_ASSIGN_OR_RETURN(mount_, writer_->BeginMount(targets_, OptionsForWriter()));
-  CAPSTAN_CRASH_POINT("engine.mount_begun");
   job_.SetPhase("Waiting for the client to mount the snapshot");
-  Status mounted = RunSnapshotCommand(vdi::CommandCode::kMountSnapshot,
-                                      {.job = job_,
-                                       .observer = observer_,
-                                       .set = *set_,
-                                       .timeout = parts_.settings.timeouts.mount});
-  CAPSTAN_CRASH_POINT("engine.mounted");
-  return mounted;
+  return RunSnapshotCommand(vdi::CommandCode::kMountSnapshot,
+                            {.job = job_,
+                             .observer = observer_,
+                             .set = *set_,
+                             .timeout = parts_.settings.timeouts.mount});
 }
 
 Status RestoreJob::CheckSnapshot(const media::BackupSet& set) const {

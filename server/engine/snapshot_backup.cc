@@ -51,7 +51,6 @@ Status SnapshotBackup::TakeSnapshot(media::BackupSet& set) {
   CAPSTAN_RETURN_IF_ERROR(Freeze());
   Status status = Describe(set);
   if (status.ok()) {
-    CAPSTAN_CRASH_POINT("engine.frozen");
     parts_.job.SetPhase("Waiting for the client's snapshot");
     status = ExecuteSnapshotCommand(parts_.set, vdi::CommandCode::kSnapshot);
   }
@@ -98,7 +97,6 @@ Status SnapshotBackup::Thaw() {
   Status status = parts_.database.Thaw();
   const JobIdentity& identity = parts_.job.identity();
   parts_.error_log.Write(identity.session_id, MessageText(3198, identity.database));
-  CAPSTAN_CRASH_POINT("engine.thawed");
   return status;
 }
 

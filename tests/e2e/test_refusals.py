@@ -77,6 +77,7 @@ class Statements(ServerTestCase):
                 outcome = self.server.backup("source", self.medium, options=options)
                 self.assertEqual(outcome.exit_code, 1, outcome.describe())
                 self.assertTrue(outcome.messages[0].text, outcome.describe())
+                self.assertEqual(outcome.numbers[1:], [3013], outcome.describe())
                 self.assert_untouched()
         self.assert_works()
 

@@ -50,6 +50,9 @@ FORGETTING = ["catalog.before_forget", "catalog.after_forget"]
 FAILING_BACKUP_POINTS = FORGETTING
 # Passed only when the database to be replaced cannot be read; tests/crash/server/writers goes there.
 ELSEWHERE = ["sqlite.restore.set_aside"]
+# They need a program that takes snapshots: tests/crash/server/writers/sqlite_mount_crash_test.cc.
+ELSEWHERE += ["sqlite.mount.cleared", "sqlite.mount.checked", "sqlite.mount.old_removed",
+              "sqlite.mount.placed_removed", "sqlite.mount.returning"]
 
 
 def registered_points() -> set[str]:

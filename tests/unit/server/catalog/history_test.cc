@@ -107,6 +107,16 @@ TEST_F(CatalogHistory, TellsTheBackupSetAsMsdbDoes) {
             (std::vector<Cells>{{"1552", "1", "1", "0", "0", "0", std::nullopt, std::nullopt}}));
 }
 
+// S4-44
+TEST_F(CatalogHistory, TellsSnapshotsFromTheRest) {
+  auto set = SampleSet();
+  set.is_snapshot = true;
+  ASSERT_THAT(RecordBackup(*catalog_, SampleHeader(), set), IsOk());
+
+  EXPECT_EQ(Rows("SELECT is_snapshot, flags & 2, type FROM msdb_dbo_backupset"),
+            (std::vector<Cells>{{"1", "2", "D"}}));
+}
+
 TEST_F(CatalogHistory, TellsTheFilesAsMsdbDoes) {
   const auto set = SampleSet();
   ASSERT_THAT(RecordBackup(*catalog_, SampleHeader(), set), IsOk());

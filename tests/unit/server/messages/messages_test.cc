@@ -90,6 +90,17 @@ TEST(MessagesDeathTest, RefuseToRaiseWhatIsUnknownOrNoError) {
   EXPECT_DEATH((void)SqlError(3211, 10), "");
 }
 
+// S4-55
+TEST(Messages, SayThatADatabaseIsFrozenAndResumed) {
+  EXPECT_EQ(MessageText(3197, "sales"),
+            "I/O is frozen on database sales. No user action is required. However, if I/O is not "
+            "resumed promptly, you could cancel the backup.");
+  EXPECT_EQ(MessageText(3198, "sales"),
+            "I/O was resumed on database sales. No user action is required.");
+  EXPECT_EQ(SqlError(3276).message(),
+            "WITH SNAPSHOT can be used only if the backup set was created WITH SNAPSHOT.");
+}
+
 TEST(OsErrorText, PrintsNumberAndText) {
   EXPECT_EQ(OsErrorText(ENOENT), "2(No such file or directory)");
   EXPECT_EQ(OsErrorText(ENOSPC), "28(No space left on device)");

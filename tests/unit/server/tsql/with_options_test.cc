@@ -146,5 +146,55 @@ TEST(WithOptions, ReportsSyntaxBeforeMeaning) {
   ExpectError({kBackup + "STATS = 0, DIFFERENTIAL, !", 102, "near '!'."});
 }
 
+TEST(WithOptions, SnapshotTakesOneVirtualDevice) {
+  const auto backup = ParseOne<BackupStatement>(
+      "BACKUP DATABASE d TO VIRTUAL_DEVICE = 'n' WITH SNAPSHOT, COPY_ONLY, NAME = 'x'");
+  EXPECT_TRUE(backup.snapshot && backup.copy_only);
+  const auto restore = ParseOne<RestoreStatement>(
+      "RESTORE DATABASE d FROM VIRTUAL_DEVICE = 'n' WITH SNAPSHOT, REPLACE, MOVE 'd' TO '/x'");
+  EXPECT_TRUE(restore.snapshot && restore.replace);
+  EXPECT_EQ(restore.moves.size(), 1U);
+  EXPECT_FALSE(ParseOne<BackupStatement>("BACKUP DATABASE d TO VIRTUAL_DEVICE = 'n'").snapshot);
+  for (const char* devices :
+       {"DISK = 'a'", "TAPE = 'a'", "VIRTUAL_DEVICE = 'a', VIRTUAL_DEVICE = 'b'"}) {
+    const std::string text = "WITH SNAPSHOT must be used with only one virtual device.";
+    ExpectError(
+        {std::string("BACKUP DATABASE d\nTO ") + devices + " WITH SNAPSHOT", 3277, text, 2});
+    ExpectError(
+        {std::string("RESTORE DATABASE d\nFROM ") + devices + " WITH SNAPSHOT", 3277, text, 2});
+  }
+}
+
+TEST(WithOptions, SnapshotRefusesWhatItCannotMean) {
+  const std::string to = "BACKUP DATABASE d TO VIRTUAL_DEVICE = 'n' WITH ";
+  ExpectError({to + "SNAPSHOT, CHECKSUM", 3031, "'checksum' conflicts with option(s) 'snapshot'"});
+  ExpectError({to + "DIFFERENTIAL, SNAPSHOT", 3031, "'snapshot'"});
+  ExpectError({"RESTORE HEADERONLY FROM VIRTUAL_DEVICE = 'n' WITH SNAPSHOT", 3032, "(snapshot)"});
+  ExpectError({"RESTORE DATABASE MASTER FROM VIRTUAL_DEVICE = 'n' WITH SNAPSHOT", 3196,
+               "RESTORE master WITH SNAPSHOT is not supported."});
+}
+
+// 3013 follows what is wrong with devices and values; what is wrong with the text stands alone.
+TEST(WithOptions, SaysWhatIsTerminating) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"BACKUP DATABASE d TO DISK='a', TAPE='b'", "BACKUP DATABASE"},                        // 3011
+      {"BACKUP DATABASE d TO DISK=''", "BACKUP DATABASE"},                                   // 3044
+      {"RESTORE DATABASE d", "RESTORE DATABASE"},                                            // 3207
+      {"RESTORE HEADERONLY FROM logical", "RESTORE HEADERONLY"},                             // 3206
+      {"RESTORE FILELISTONLY FROM DISK='a' WITH FILE=0", "RESTORE FILELIST"},                // 3250
+      {"RESTORE VERIFYONLY FROM DISK='a' WITH BLOCKSIZE=1000", "VERIFY DATABASE"},           // 3253
+      {"RESTORE LABELONLY FROM DISK='a' WITH MAXTRANSFERSIZE=100000", "RESTORE LABELONLY"},  // 3217
+      {"BACKUP DATABASE d TO DISK='a' WITH SNAPSHOT", "BACKUP DATABASE"},                    // 3277
+      {"BACKUP DATABASE d TO DISK='a' WITH INIT, NOINIT", ""},                               // 3031
+      {"BACKUP DATABASE d TO DISK='a' WITH COMPRESSION", ""},                                // 3032
+      {"BACKUP DATABASE d TO DISK='a' WITH COLOUR", ""},                                     // 155
+      {"BACKUP DATABASE d TOO", ""},                                                         // 102
+      {"RESTORE DATABASE d FROM DISK='a'; SELECT", ""},                                      // 102
+  };
+  for (const auto& [batch, terminated] : cases) {
+    EXPECT_EQ(ErrorOf(batch).terminated, terminated) << batch;
+  }
+}
+
 }  // namespace
 }  // namespace capstan::tsql
