@@ -174,8 +174,8 @@ Status OpenSet::Close() {
 Status OpenSet::ErrorOf(Direction direction, const DeviceChannel& channel, vdi::CompletionCode code,
                         std::optional<vdi::CommandCode> command) {
   const Status reason = set_->abort_reason();
-  if (reason.reason() == 3204) {
-    return reason;  // cancelled: nobody is to blame
+  if (reason.reason() != 0) {
+    return reason;  // the job itself ended the set: it was cancelled, or knew what had failed
   }
   std::string cause(vdi::CompletionText(vdi::CompletionCode::kOperationAborted));
   if (reason.ok()) {

@@ -44,6 +44,7 @@ class MtfFamilyReader final : public FamilyReader, private BlockSink {
     return phase_ == Phase::kNextMedium ? static_cast<std::uint16_t>(sequence_number_ + 1)
                                         : std::uint16_t{0};
   }
+  void BeginNextMedium() override;
   Status Finish() override;
 
  private:
@@ -79,7 +80,6 @@ class MtfFamilyReader final : public FamilyReader, private BlockSink {
   Status PassFilemark();
   Status InterruptEnd();
   bool EndedAsFullMediumDoes() const;
-  void BeginNextMedium();
   void KeepTail(Bytes chunk);
   Status OnMediaSet(Bytes content);
   Status OnSpan(Bytes content);
@@ -150,10 +150,7 @@ Status MtfFamilyReader::Consume(std::span<const std::byte> chunk) {
     return failure_;
   }
   if (phase_ == Phase::kNextMedium) {
-    if (media_ == Media::kOne) {
-      return OkStatus();  // Finish says what is missing
-    }
-    BeginNextMedium();
+    return OkStatus();
   }
   consumed_ += chunk.size();
   if (suspicion_.ok()) {
@@ -172,7 +169,7 @@ Status MtfFamilyReader::Consume(std::span<const std::byte> chunk) {
 
 std::uint32_t MtfFamilyReader::next_read_size(std::uint32_t transfer_size_max) const {
   std::uint64_t size = kPhysicalBlock;
-  if ((phase_ == Phase::kTape && walker_.offset() == 0) || phase_ == Phase::kNextMedium) {
+  if (phase_ == Phase::kTape && walker_.offset() == 0) {
     size = kPreambleSizeMin;
   } else if (phase_ == Phase::kFrames && walker_.at_block_start()) {
     size = RoundUp(set_->transfer_size - walker_.pending_size(), kPhysicalBlock);
