@@ -226,10 +226,18 @@ Status ClientSetEnd::ClosedError() const {
   return Error(Code::kFailedPrecondition, "device set '{}' is closed", name_);
 }
 
+bool ClientSetEnd::Closing() const {
+  MutexLock lock(mutex_);
+  return closed_;
+}
+
 void ClientSetEnd::Listen() {
   for (;;) {
     auto received = ReceiveMessage(socket_.get(), Passing::kAcceptFd);
     if (!received.ok() || received->end_of_file()) {
+      if (Closing()) {
+        return;  // this is our own doing
+      }
       EndSet(Error(Code::kUnavailable, "the engine is gone{}{}", received.ok() ? "" : ": ",
                    received.status().message()));
       return;

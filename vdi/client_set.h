@@ -49,6 +49,7 @@ class ClientSetEnd final : public ClientDeviceSet, public ClientDeviceOwner {
   void AbortSet(Status why) override;
 
   void Listen();
+  bool Closing() const;
   // False: nothing more will come.
   bool HandleMessage(const ReceivedMessage& message, UniqueFd passed_fd);
   Status Configure(const ConfiguredMessage& message, UniqueFd passed_fd);

@@ -152,12 +152,13 @@ Status EngineSet::OnJoin(const std::shared_ptr<ClientLink>& newcomer) {
       answer.member = member;
       answer.device_count = config_.device_count;
       told = newcomer->Send(answer, control_->fd());
-      if (told.ok()) {
-        told = Introduce(*newcomer);
-      }
     }
     if (told.ok()) {
+      // A member from here on: it may have opened a device already, so that its end counts.
       secondaries_[member] = newcomer;
+      if (!Introduce(*newcomer).ok()) {
+        newcomer->Shutdown();
+      }
     }
   }
   if (!told.ok()) {

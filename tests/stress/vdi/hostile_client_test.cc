@@ -85,7 +85,8 @@ class HostileClient {
         victim.commands.taken.count.store(random() % 600);
         break;
       case 3:
-        victim.client_state.store(static_cast<std::uint32_t>(random() % 3));
+        victim.client_state.store(ClientWord(static_cast<std::uint32_t>(random() % 4),
+                                             static_cast<std::uint32_t>(random() % 3)));
         break;
       case 4:
         header().engine_sleep.asleep.store(static_cast<std::uint32_t>(random() % 3));

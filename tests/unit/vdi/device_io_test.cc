@@ -1,4 +1,6 @@
 // Commands and completions through both ends of one device.
+#include "tests/unit/vdi/device_io.h"
+
 #include <cstring>
 
 #include <gtest/gtest.h>
@@ -20,31 +22,6 @@ using test::IsOk;
 using test::MessageHas;
 using test::Must;
 using test::Patience;
-
-class DeviceIo : public testing::Test {
- protected:
-  void SetUp() override {
-    pair_.Configure();
-    pair_.OpenAll();
-  }
-  ServerDevice& engine() { return pair_.engine_device(); }
-  ClientDevice& client() { return pair_.client_device(); }
-
-  ClientCommand Get() {
-    const auto command = Must(client().GetCommand(Patience()));
-    CAPSTAN_CHECK(command.has_value());
-    return *command;
-  }
-  void Complete(const ClientCommand& command, CompletionCode code = CompletionCode::kSuccess,
-                std::uint32_t bytes = 0, std::int64_t position = 0) {
-    Must(client().CompleteCommand(command.id, code, bytes, position));
-  }
-  std::byte* Buffer() { return Must(pair_.engine().AllocateBuffer(65536, 0)); }
-
-  DeviceSetPair pair_{{.features = feature::kLikeDisk | feature::kRequestComplete,
-                       .prefix_zone_size = 64,
-                       .added_features = feature::kCompleteEnabled}};
-};
 
 // S1-05: the buffer is the client's until the completion, and the same bytes on both sides.
 TEST_F(DeviceIo, AWriteHandsTheBufferOverAndBack) {
@@ -213,151 +190,6 @@ TEST_F(DeviceIo, ACallbackMaySendTheNextCommand) {
   EXPECT_THAT(chain.sent, IsOk());
 }
 
-TEST_F(DeviceIo, AFailureRefusesWhatWasQueuedUntilClearError) {
-  AwaitedCommand first(CommandCode::kWrite, Buffer(), 512);
-  AwaitedCommand delivered(CommandCode::kWrite, Buffer(), 512);
-  AwaitedCommand queued(CommandCode::kWrite, Buffer(), 512);
-  Must(engine().SendCommand(first.get()));
-  Must(engine().SendCommand(delivered.get()));
-  const ClientCommand one = Get();
-  const ClientCommand two = Get();
-  Must(engine().SendCommand(queued.get()));
-
-  Complete(one, CompletionCode::kDiskFull, 100);
-  EXPECT_EQ(first.Await().bytes_transferred, 100U);
-  AwaitedCommand refused(CommandCode::kWrite, Buffer(), 512);
-  EXPECT_THAT(engine().SendCommand(refused.get()), HasCode(Code::kFailedPrecondition));
-  EXPECT_THAT(engine().SendCommand(refused.get()), MessageHas("IO-ERROR"));
-  Complete(two, CompletionCode::kSuccess, 512);
-  EXPECT_EQ(delivered.Await().completion_code, CompletionCode::kSuccess);
-  EXPECT_THAT(client().GetCommand(Deadline::Now()), HasCode(Code::kDeadlineExceeded))
-      << "the client never sees what was queued";
-  EXPECT_EQ(queued.Await().completion_code, CompletionCode::kIoDevice);
-  EXPECT_EQ(queued.Await().bytes_transferred, 0U);
-
-  AwaitedCommand still(CommandCode::kClearError);
-  Must(engine().SendCommand(still.get()));
-  Complete(Get(), CompletionCode::kNotReady);
-  still.Await();
-  EXPECT_THAT(engine().SendCommand(refused.get()), HasCode(Code::kFailedPrecondition));
-
-  AwaitedCommand cleared(CommandCode::kClearError);
-  Must(engine().SendCommand(cleared.get()));
-  Complete(Get());
-  cleared.Await();
-
-  EXPECT_THAT(engine().SendCommand(refused.get()), IsOk());
-  Complete(Get(), CompletionCode::kSuccess, 512);
-  refused.Await();
-}
-
-// VDI specification, "error handling", step by step: ClearError may be sent at once, and waits
-// until what was delivered before it has ended.
-TEST_F(DeviceIo, ClearErrorIsHeldBackUntilAllThatWasDeliveredIsCompleted) {
-  AwaitedCommand failing(CommandCode::kWrite, Buffer(), 512);
-  AwaitedCommand delivered(CommandCode::kWrite, Buffer(), 512);
-  AwaitedCommand queued(CommandCode::kWrite, Buffer(), 512);
-  Must(engine().SendCommand(failing.get()));
-  Must(engine().SendCommand(delivered.get()));
-  Must(engine().SendCommand(queued.get()));
-  const ClientCommand one = Get();
-  const ClientCommand two = Get();
-  Complete(one, CompletionCode::kDiskFull);
-  failing.Await();
-
-  AwaitedCommand clear(CommandCode::kClearError);
-  ASSERT_THAT(engine().SendCommand(clear.get()), IsOk()) << "while another is outstanding";
-  AwaitedCommand second(CommandCode::kClearError);
-  EXPECT_THAT(engine().SendCommand(second.get()), HasCode(Code::kFailedPrecondition));
-  EXPECT_THAT(client().GetCommand(Deadline::Now()), HasCode(Code::kDeadlineExceeded));
-  EXPECT_EQ(queued.Await().completion_code, CompletionCode::kIoDevice);
-  EXPECT_THAT(client().GetCommand(Deadline::After(std::chrono::milliseconds(5))),
-              HasCode(Code::kDeadlineExceeded));
-  Complete(two, CompletionCode::kSuccess, 512);
-  EXPECT_EQ(delivered.Await().completion_code, CompletionCode::kSuccess);
-
-  const ClientCommand order = Get();
-  EXPECT_EQ(order.code, CommandCode::kClearError);
-  AwaitedCommand early(CommandCode::kWrite, Buffer(), 512);
-  EXPECT_THAT(engine().SendCommand(early.get()), MessageHas("IO-ERROR"));
-  Complete(order);
-  EXPECT_EQ(clear.Await().completion_code, CompletionCode::kSuccess);
-  EXPECT_THAT(engine().SendCommand(early.get()), IsOk());
-  Complete(Get(), CompletionCode::kSuccess, 512);
-  early.Await();
-}
-
-TEST_F(DeviceIo, TheLastCompletionWakesAGetCommandThatHoldsClearErrorBack) {
-  AwaitedCommand failing(CommandCode::kWrite, Buffer(), 512);
-  AwaitedCommand slow(CommandCode::kWrite, Buffer(), 512);
-  Must(engine().SendCommand(failing.get()));
-  Must(engine().SendCommand(slow.get()));
-  const ClientCommand one = Get();
-  const ClientCommand two = Get();
-  Complete(one, CompletionCode::kWriteFault);
-  failing.Await();
-  AwaitedCommand clear(CommandCode::kClearError);
-  Must(engine().SendCommand(clear.get()));
-  auto got = std::async(std::launch::async, [&] { return Get(); });
-  EXPECT_EQ(got.wait_for(std::chrono::milliseconds(20)), std::future_status::timeout);
-
-  Complete(two, CompletionCode::kSuccess, 512);
-
-  const ClientCommand order = got.get();
-  EXPECT_EQ(order.code, CommandCode::kClearError);
-  Complete(order);
-  clear.Await();
-}
-
-TEST_F(DeviceIo, ASecondFailureAndAFailingClearErrorKeepTheDeviceInIoError) {
-  AwaitedCommand first(CommandCode::kWrite, Buffer(), 512);
-  AwaitedCommand second(CommandCode::kWrite, Buffer(), 512);
-  Must(engine().SendCommand(first.get()));
-  Must(engine().SendCommand(second.get()));
-  const ClientCommand one = Get();
-  const ClientCommand two = Get();
-  Complete(one, CompletionCode::kDiskFull);
-  first.Await();
-  AwaitedCommand failing(CommandCode::kClearError);
-  Must(engine().SendCommand(failing.get()));
-  Complete(two, CompletionCode::kWriteFault);
-  EXPECT_EQ(second.Await().completion_code, CompletionCode::kWriteFault);
-
-  Complete(Get(), CompletionCode::kNotReady);
-  EXPECT_EQ(failing.Await().completion_code, CompletionCode::kNotReady);
-  AwaitedCommand refused(CommandCode::kFlush);
-  EXPECT_THAT(engine().SendCommand(refused.get()), HasCode(Code::kFailedPrecondition));
-  AwaitedCommand clear(CommandCode::kClearError);
-  Must(engine().SendCommand(clear.get()));
-  Complete(Get());
-  clear.Await();
-
-  AwaitedCommand flush(CommandCode::kFlush);
-  EXPECT_THAT(engine().SendCommand(flush.get()), IsOk());
-  Complete(Get());
-  flush.Await();
-}
-
-TEST_F(DeviceIo, AnAbortEndsAHeldClearError) {
-  AwaitedCommand failing(CommandCode::kWrite, Buffer(), 512);
-  AwaitedCommand slow(CommandCode::kWrite, Buffer(), 512);
-  Must(engine().SendCommand(failing.get()));
-  Must(engine().SendCommand(slow.get()));
-  const ClientCommand one = Get();
-  Get();
-  Complete(one, CompletionCode::kWriteFault);
-  failing.Await();
-  AwaitedCommand clear(CommandCode::kClearError);
-  Must(engine().SendCommand(clear.get()));
-  auto got = std::async(std::launch::async, [&] { return client().GetCommand(Patience()); });
-
-  pair_.engine().SignalAbort(Error(Code::kCancelled, "stop"));
-
-  EXPECT_THAT(got.get(), HasCode(Code::kAborted));
-  EXPECT_EQ(clear.Await().completion_code, CompletionCode::kOperationAborted);
-  EXPECT_EQ(slow.Await().completion_code, CompletionCode::kOperationAborted);
-}
-
 // A backup with file streams flushes several times, and writes go on behind each.
 TEST_F(DeviceIo, FlushMayComeMoreThanOnceAndCompleteEndsTheDevice) {
   std::byte* const buffer = Buffer();
@@ -410,17 +242,6 @@ TEST(TapeIo, SkipsCarryASignedCount) {
   EXPECT_EQ(static_cast<std::int32_t>(order->size), -3);
   Must(pair.client_device().CompleteCommand(order->id, CompletionCode::kBeginningOfMedia, 0, 0));
   EXPECT_EQ(skip.Await().completion_code, CompletionCode::kBeginningOfMedia);
-}
-
-TEST_F(DeviceIo, ADeviceInIoErrorCanBeClosed) {
-  AwaitedCommand read(CommandCode::kRead, Buffer(), 512);
-  Must(engine().SendCommand(read.get()));
-  Complete(Get(), CompletionCode::kHandleEof);
-  read.Await();
-
-  ASSERT_THAT(engine().CloseDevice(), IsOk());
-
-  EXPECT_FALSE(Must(client().GetCommand(Patience())).has_value());
 }
 
 TEST_F(DeviceIo, CompleteCommandRefusesWhatIsNotOutstanding) {
