@@ -92,14 +92,12 @@ Status SetSession::Close() {
   for (const auto& device : devices) {
     device->Shut();
   }
-  const bool was_aborted = !set_->abort_reason().ok();
   Status closed = set_->Close();
   for (const auto& device : devices) {
     device->Drain();
     DeviceHandles::OfProcess().Retire(*device);
   }
-  // In Abort, closing with devices open is what a program is supposed to do.
-  return was_aborted && closed.code() == Code::kAlreadyExists ? OkStatus() : std::move(closed);
+  return closed;
 }
 
 }  // namespace capstan::sqlvdi

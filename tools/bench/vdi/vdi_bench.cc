@@ -94,7 +94,7 @@ void RunCommands(benchmark::State& state, Client client) {
   for (auto _ : state) {
     engine.Send(kBatch);
   }
-  const std::uint64_t count = state.iterations() * kBatch;
+  const std::uint64_t count = static_cast<std::uint64_t>(state.iterations()) * kBatch;
   state.SetItemsProcessed(static_cast<std::int64_t>(count));
   state.counters["client_ns"] = engine.Finish() * 1e9 / static_cast<double>(count + kBatch / 10);
 }
@@ -110,7 +110,7 @@ void RunBlocks(benchmark::State& state, Client client) {
   for (auto _ : state) {
     engine.Send(kBatch);
   }
-  state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations() * kBatch * kBlock));
+  state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(kBatch * kBlock));
 }
 
 void Commands(benchmark::internal::Benchmark* benchmark) {

@@ -119,7 +119,7 @@ TEST(ClassicDevice, SeveralCommandsMayBeOutstandingAndEndInAnyOrder) {
     commands.push_back(pair.Next());
   }
 
-  for (const std::size_t i : {2, 0, 3, 1}) {
+  for (const std::size_t i : {2U, 0U, 3U, 1U}) {
     EXPECT_FALSE(writes[i].ended());
     EXPECT_EQ(Said(Complete(pair, commands[i], ERROR_SUCCESS, 512)), "NOERROR");
     EXPECT_EQ(writes[i].Await().bytes_transferred, 512U);
