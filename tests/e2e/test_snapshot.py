@@ -236,6 +236,8 @@ class Snapshots(SnapshotTestCase):
 class Freezes(SnapshotTestCase):
     """Whatever happens while a database is frozen, the freeze ends."""
 
+    settings = {"start_agents": False}
+
     def test_the_death_of_the_client(self) -> None:
         for mode in self.journal_modes:
             with self.subTest(mode):
@@ -288,6 +290,8 @@ class Freezes(SnapshotTestCase):
 
 class Mounts(SnapshotTestCase):
     """A restore that does not get to its end leaves the old database as it was."""
+
+    settings = {"start_agents": False}
 
     def setUp(self) -> None:
         super().setUp()

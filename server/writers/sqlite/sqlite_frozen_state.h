@@ -1,9 +1,9 @@
 // By what a file of a snapshot is recognised when it comes back: bytes that stand in the set's
 // description (DatabaseFile::frozen_state) and in the file.
 //
-// The database: its header, with the change counter. The WAL: its header with the salts, the number
-// of the last frame, and that frame's header, whose checksum runs through all frames before it.
-// Threads: any; stateless.
+// The database: its header, with the change counter, and a checksum of 16 samples. The WAL: its
+// header with the salts, the number of the last frame, and that frame's header, whose checksum runs
+// through all frames before it. Threads: any; stateless.
 #pragma once
 
 #include <cstdint>

@@ -139,7 +139,7 @@ Status SqliteMountSession::CheckDatabaseFile() const {
   }
   const auto state = FrozenStateOfDatabase(guard->fd());
   if (!state.ok() || *state != database().file.frozen_state) {
-    return Unusable(path, "its header is another one");
+    return Unusable(path, "its header or its pages are others");
   }
   return OkStatus();
 }

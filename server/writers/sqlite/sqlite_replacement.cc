@@ -371,13 +371,13 @@ Status CheckMayReplace(const RestorePaths& paths, const std::string& logical_nam
 }
 
 Status DiscardLeftovers(const RestorePaths& paths) {
-  if (Exists(paths.old_file) || Exists(paths.returning)) {
-    return UndoMount(paths);
-  }
   const UniqueFd fd(::open(paths.temporary.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
   if (fd.valid() && ::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
     return Error(Code::kFailedPrecondition, "the restore that writes '{}' is still running",
                  paths.temporary);
+  }
+  if (Exists(paths.old_file) || Exists(paths.returning)) {
+    CAPSTAN_RETURN_IF_ERROR(UndoMount(paths));
   }
   const bool swapped = !fd.valid();  // the rename is the last use of the temporary name
   for (const char* suffix : kReplayedSuffixes) {
