@@ -20,7 +20,7 @@ constexpr std::chrono::milliseconds kWriteWait{50};
 
 SnapshotBackup::SnapshotBackup(Parts parts, std::unique_ptr<media::FamilyWriter> writer)
     : parts_(parts),
-      stream_(parts.set, parts.set.device(0), std::move(writer), error_, bytes_done_),
+      stream_(FamilyStream::Create({parts.set, 0, error_, bytes_done_}, std::move(writer))),
       monitor_({parts.job, quiet_, parts.set, error_, bytes_done_, parts.timeouts.device, {}}) {
   CAPSTAN_CHECK(parts.set.device_count() == 1);
 }
@@ -35,7 +35,7 @@ Status SnapshotBackup::RunStep(std::function<Status()> step) {
 Status SnapshotBackup::Run(media::BackupSet& set) {
   parts_.job.SetPhase("Writing media headers");
   CAPSTAN_RETURN_IF_ERROR(RunStep([this] {
-    Status status = stream_.WritePreamble();
+    Status status = stream_->WritePreamble();
     return status.ok() ? WaitForWrites() : status;
   }));
   if (parts_.set.snapshot_prepare()) {
@@ -66,7 +66,7 @@ Status SnapshotBackup::Freeze() {
   Status status = parts_.database.Freeze(options);
   if (status.code() == Code::kCancelled) {
     return parts_.job.cancelled() ? SqlError(3204)
-                                  : parts_.set.ErrorOf(Direction::kWrite, stream_.channel(),
+                                  : parts_.set.ErrorOf(Direction::kWrite, stream_->channel(),
                                                        vdi::CompletionCode::kOperationAborted);
   }
   if (status.ok()) {
@@ -89,8 +89,8 @@ Status SnapshotBackup::Describe(media::BackupSet& set) {
     set.files[i].frozen_state = database.files[i].frozen_state;
     set.backup_size_bytes += database.files[i].size_bytes;
   }
-  const std::array summaries{stream_.summary()};
-  CAPSTAN_RETURN_IF_ERROR(stream_.WriteTrailer(set, summaries));
+  const std::array summaries{stream_->summary()};
+  CAPSTAN_RETURN_IF_ERROR(stream_->WriteTrailer(set, summaries));
   return WaitForWrites();
 }
 
@@ -112,10 +112,10 @@ Status SnapshotBackup::WaitForWrites() {
 Status SnapshotBackup::Execute(vdi::CommandCode code) {
   vdi::ServerCommand command;
   command.code = code;
-  CAPSTAN_ASSIGN_OR_RETURN(const vdi::ServerCommand done, stream_.channel().Execute(command));
+  CAPSTAN_ASSIGN_OR_RETURN(const vdi::ServerCommand done, stream_->channel().Execute(command));
   return done.completion_code == vdi::CompletionCode::kSuccess
              ? OkStatus()
-             : parts_.set.ErrorOf(Direction::kWrite, stream_.channel(), done.completion_code);
+             : parts_.set.ErrorOf(Direction::kWrite, stream_->channel(), done.completion_code);
 }
 
 Status SnapshotBackup::Complete() {
@@ -132,8 +132,8 @@ Status SnapshotBackup::Complete() {
 
 Status SnapshotBackup::BestError() {
   const Status status = error_.status();
-  if (status.reason() == 3202 && stream_.failure() != vdi::CompletionCode::kSuccess) {
-    return parts_.set.ErrorOf(Direction::kWrite, stream_.channel(), stream_.failure());
+  if (status.reason() == 3202 && stream_->failure() != vdi::CompletionCode::kSuccess) {
+    return parts_.set.ErrorOf(Direction::kWrite, stream_->channel(), stream_->failure());
   }
   return status;
 }

@@ -72,7 +72,7 @@ class SnapshotBackup {
   QuietObserver quiet_;
   FirstError error_;
   std::atomic<std::uint64_t> bytes_done_{0};
-  FamilyStream stream_;
+  const std::unique_ptr<FamilyStream> stream_;
   Monitor monitor_;
 };
 
