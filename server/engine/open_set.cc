@@ -20,7 +20,8 @@ Result<std::unique_ptr<OpenSet>> OpenSet::Open(DeviceProvider& provider,
   for (std::size_t i = 0; i < device_names.size(); ++i) {
     auto device = opened->set_->OpenDevice(device_names[i], deadline);
     if (!device.ok()) {
-      return SqlError(3201, request.targets[i].name, std::string(device.status().message()));
+      return SqlError(3201, request.targets[i].name,
+                      fmt::format("995({})", device.status().message()));
     }
     opened->channels_.push_back(
         std::make_unique<DeviceChannel>(**device, request.targets[i].name, agent));
