@@ -19,7 +19,7 @@ class Passwords(VendorTestCase):
         self.assert_piped(self.pipe("R", "proj", file, password="right").wait(), "RESTORE")
 
     def test_wrong_password(self) -> None:
-        """The sample waits in GetConfiguration for its whole timeout, then shows what sqlcmd said."""
+        """The sample waits in GetConfiguration to the end, then shows what sqlcmd said."""
         ended = self.pipe("B", "proj", self.server.media / "p", password="wrong").wait()
         self.assertIn("VDS::Getconfig fails: x80770003\n", ended.text)
         self.assertIn("Timed out. Was Microsoft SQLServer running?\n", ended.text)

@@ -1,4 +1,4 @@
-"""Each kind of client makes a backup of a real database and restores it (VDI, sections 1, 4, 5, 7)."""
+"""Each kind of client makes a backup of a real database and restores it (VDI specification)."""
 
 from __future__ import annotations
 
@@ -241,7 +241,7 @@ class Listings(VendorTestCase):
                 self.assertEqual((ended.exit_code, ended.devices_closed), (0, 1), ended.describe())
 
 
-@unittest.skipUnless(os.environ.get("CAPSTAN_TEST_LARGE"), "set CAPSTAN_TEST_LARGE=1: 15 GB, minutes")
+@unittest.skipUnless(os.environ.get("CAPSTAN_TEST_LARGE"), "needs 15 GB: CAPSTAN_TEST_LARGE=1")
 class Large(VendorTestCase):
     """Positions and counts beyond 32 bits."""
 

@@ -1,5 +1,5 @@
 """What goes wrong at a vendor's end, at ours, or between: the statement fails, says why, and nobody
-waits for ever (VDI, sections 5.4, 8 and 10)."""
+waits for ever (VDI specification, "Error Recovery" and "Abnormal Termination")."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import signal
 import time
 from pathlib import Path
 
-from vendor import (ABORTED, Client, Ended, Outcome, Strait, VendorTestCase, content_of, finish, main,
-                    wait_for)
+from vendor import (ABORTED, Client, Ended, Outcome, Strait, VendorTestCase, content_of, finish,
+                    main, wait_for)
 
 # What a statement may take to notice that its client is gone.
 NOTICE_S = 2.0
@@ -250,7 +250,8 @@ class Cancelled(MiddleTestCase):
         strait.go_on()
         ended = client.wait()
         self.assertIn(f"Unexpected termination: {ABORTED}\n", ended.text, ended.describe())
-        return self.assert_failed(ended, 3204, statement="BACKUP" if direction == "B" else "RESTORE")
+        return self.assert_failed(ended, 3204,
+                                  statement="BACKUP" if direction == "B" else "RESTORE")
 
     def test_in_mid_backup(self) -> None:
         self.cancel_in_the_middle("B", self.strait())

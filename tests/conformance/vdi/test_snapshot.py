@@ -1,4 +1,5 @@
-"""Snapshot backups: the client copies the files, the server freezes the database for it (VDI, section 6)."""
+"""Snapshot backups: the client copies the files while the server keeps the database frozen (VDI
+specification, "Snapshot backups")."""
 
 from __future__ import annotations
 
@@ -107,7 +108,7 @@ class Snapshot(VendorTestCase):
         self.assertIn(f"{RESUMED}source.", log)
 
     def test_several_databases_on_one_volume(self) -> None:
-        """No database is frozen before all are prepared: each client holds its command until then."""
+        """None is frozen before all are prepared: each client holds its command until then."""
         go = self.server.root / "go"
         other = self.server.next_database(name="other")
         clients = [self.start_snapshot("backup", "--hold", "prepare", "--until", go),

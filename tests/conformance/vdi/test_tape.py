@@ -1,10 +1,10 @@
-"""Tape-like devices: filemarks, early warning, several cartridges (VDI, sections 5.3 and 5.6)."""
+"""Tape-like devices: filemarks, early warning, several cartridges (VDI specification, "End of Media
+Processing")."""
 
 from __future__ import annotations
 
 import re
 import shutil
-
 
 from vendor import Ended, VendorTestCase, content_of, main
 

@@ -27,8 +27,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "e2e"))
 
 # What tests need of it comes from here, too.
-from harness import (PATIENCE_S, Outcome, Programs, ServerTestCase, check_prefix,  # noqa: E402, F401
-                     committing, content_of, die_with_parent, finish, main, wait_for)
+from harness import (PATIENCE_S, Outcome, Programs,  # noqa: E402, F401
+                     ServerTestCase, check_prefix, committing, content_of, die_with_parent, finish,
+                     main, wait_for)
 
 PROJ_DATABASE = Path("/usr/share/proj/proj.db")
 # What clients print of a set that was aborted: VD_E_ABORT.
