@@ -32,7 +32,7 @@ Result<WalChecksum> ChecksumOfSamples(int fd, std::uint64_t size) {
   WalChecksum checksum;
   for (std::uint64_t i = 0; i < kSampleCount; ++i) {
     const std::uint64_t last = size > kSampleBytes ? size - kSampleBytes : 0;
-    CAPSTAN_RETURN_IF_ERROR(ReadOrZero(fd, last / (kSampleCount - 1) * i, sample));
+    CAPSTAN_RETURN_IF_ERROR(ReadOrZero(fd, last * i / (kSampleCount - 1), sample));
     checksum = ExtendWalChecksum(checksum, sample, ChecksumOrder::kLittleEndian);
   }
   return checksum;
