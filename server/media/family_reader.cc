@@ -135,7 +135,7 @@ class MtfFamilyReader final : public FamilyReader, private BlockSink {
   std::optional<BackupSet> final_set_;
   std::optional<std::vector<FamilySummary>> families_;
   bool media_map_right_ = false;
-  ByteVector tail_;   // the last bytes of the medium, once its end has begun
+  ByteVector tail_;   // the last bytes of the medium, as far as it has arrived
   Status suspicion_;  // what is wrong with the end, unless the medium was full there
 
   // Of the current frame index.
@@ -161,7 +161,7 @@ Status MtfFamilyReader::Consume(std::span<const std::byte> chunk) {
       failure_ = std::move(status);
     }
   }
-  if (media_ == Media::kSeveral && end_begun_) {
+  if (media_ == Media::kSeveral && !hard_filemarks_) {
     KeepTail(chunk);
   }
   return failure_;
@@ -261,7 +261,7 @@ void MtfFamilyReader::KeepTail(Bytes chunk) {
 }
 
 bool MtfFamilyReader::EndedAsFullMediumDoes() const {
-  if (tail_.size() < 3 * kPhysicalBlock || consumed_ % kPhysicalBlock != 0) {
+  if (!end_begun_ || tail_.size() < 3 * kPhysicalBlock || consumed_ % kPhysicalBlock != 0) {
     return false;
   }
   const auto first_mark = static_cast<std::uint32_t>(consumed_ / kPhysicalBlock - 3);
@@ -344,7 +344,6 @@ Status MtfFamilyReader::OnSet(Bytes block) {
   final_set_.reset();
   families_.reset();
   media_map_right_ = false;
-  tail_.clear();
   index_part_ = IndexPart::kHead;
   index_digest_ = 0;
   phase_ = Phase::kSetHead;

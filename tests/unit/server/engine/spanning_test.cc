@@ -253,8 +253,10 @@ TEST_P(Removable, EndsWhenAMediumCannotBeMounted) {
 
   EXPECT_THAT(status, HasReason(3202));
   EXPECT_THAT(status, MessageHas("1112("));
+  devices_.Finish();
   devices_.offered = nullptr;
   ASSERT_THAT(Backup({"u"}), IsOk());
+  devices_.Finish();
   devices_.offered = [](const std::string&, std::size_t) { return std::size_t{0}; };
   EXPECT_THAT(Restore({"u"}), HasReason(3203));
 }
@@ -267,6 +269,7 @@ TEST_P(Removable, RefusesMediaInTheWrongOrder) {
   ASSERT_GT(devices_.cartridges("t").size(), 2U);
   ASSERT_GT(devices_.cartridges("u").size(), 2U);
 
+  devices_.Finish();
   devices_.offered = [](const std::string&, std::size_t sequence) {
     return sequence == 2 ? std::size_t{3} : sequence;
   };
@@ -537,6 +540,7 @@ TEST_F(Tape, RandomMediaGiveTheSameBytes) {
                             (devices_.options.short_warnings ? kTransfer : 0) + pick(0, 300'000);
     const std::size_t base = devices_.options.zone + 4 * kTransfer;
     const unsigned capacity_seed = static_cast<unsigned>(random());
+    devices_.Finish();
     devices_.capacity = [=](const std::string& target, std::size_t sequence) {
       std::mt19937 own(capacity_seed + static_cast<unsigned>(sequence * 7 + target.back()));
       return base + own() % 900'000;

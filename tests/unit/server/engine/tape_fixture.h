@@ -96,6 +96,7 @@ class TapeFixture : public testing::Test {
   }
   // Every cartridge as large as the first argument says, with a zone at its end.
   void UseCapacity(std::size_t capacity, std::size_t zone) {
+    devices_.Finish();
     devices_.capacity = [capacity](const std::string&, std::size_t) { return capacity; };
     devices_.options.zone = zone;
   }
