@@ -12,9 +12,11 @@
 namespace capstan::writers {
 namespace {
 
-// How long one try for the write lock lasts; between two tries checkpoints may run.
-constexpr std::chrono::milliseconds kTry{100};
-constexpr std::chrono::milliseconds kPause{5};
+// How long one try for the write lock lasts; between two tries checkpoints may run. Short, since
+// SQLite waits longer from look to look, and a program that commits without a pause leaves little
+// room between two of its locks.
+constexpr std::chrono::milliseconds kTry{10};
+constexpr std::chrono::milliseconds kPause{1};
 
 }  // namespace
 

@@ -44,7 +44,7 @@ class Snapshot : public testing::Test {
     settings.buffer_memory_limit = 64 << 20;
     settings.timeouts.device = std::chrono::milliseconds(1500);
     settings.timeouts.open = std::chrono::milliseconds(5000);
-    settings.timeouts.database = std::chrono::milliseconds(3000);
+    settings.timeouts.database = std::chrono::milliseconds(8000);
     settings.timeouts.mount = std::chrono::milliseconds(1500);
     engine_ = std::make_unique<Engine>(Engine::Parts{.catalog = *catalog_,
                                                      .jobs = jobs_,
@@ -182,9 +182,10 @@ TEST_F(Snapshot, BringsBackWhatWasFrozenWhileOthersCommit) {
                             EXPECT_EQ(RowsIn(PathOf(name)), rows) << "readers read, nobody commits";
                             return CompletionCode::kSuccess;
                           }});
-    ASSERT_THAT(Backup(name, name), IsOk());
+    const Status status = Backup(name, name);
+    stop = true;  // before anything can return: the thread is joined
+    ASSERT_THAT(status, IsOk());
     ASSERT_THAT(client.device().Finish(), IsOk());
-    stop = true;
     writer.join();
     EXPECT_THAT(client.commands(), ElementsAre("Write", "PrepareToFreeze", "Write", "Snapshot"));
     EXPECT_LT(client.stream().size(), 64U << 10) << "no data goes through the device";
