@@ -542,7 +542,8 @@ TEST_F(Tape, RandomMediaGiveTheSameBytes) {
     const unsigned capacity_seed = static_cast<unsigned>(random());
     devices_.Finish();
     devices_.capacity = [=](const std::string& target, std::size_t sequence) {
-      std::mt19937 own(capacity_seed + static_cast<unsigned>(sequence * 7 + target.back()));
+      std::mt19937 own(capacity_seed + static_cast<unsigned>(sequence * 7) +
+                       static_cast<unsigned char>(target.back()));
       return base + own() % 900'000;
     };
     std::vector<std::string> targets;
