@@ -170,6 +170,7 @@ Status FamilyFeed::GoOn(media::FamilyReader& reader) {
       return reader.Finish();
     }
     CAPSTAN_RETURN_IF_ERROR(media_.Load(reader.next_medium()));
+    reader.BeginNextMedium();
     position_ = 0;
     consumed_ = 0;
     ended_ = false;

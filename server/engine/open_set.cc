@@ -120,8 +120,8 @@ Status OpenSet::Close() {
 Status OpenSet::ErrorOf(Direction direction, const DeviceChannel& channel,
                         vdi::CompletionCode code) {
   const Status reason = set_->abort_reason();
-  if (reason.reason() == 3204) {
-    return reason;  // cancelled: nobody is to blame
+  if (reason.reason() != 0) {
+    return reason;  // the job itself ended the set: it was cancelled, or knew what had failed
   }
   if (!reason.ok()) {
     const std::string cause = fmt::format("995({})", reason.message());

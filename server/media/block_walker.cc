@@ -57,6 +57,7 @@ void BlockWalker::Interrupt() {
   offset_ += pending_.size();
   pending_.clear();
   collected_.clear();
+  seal_checked_ = false;
   ExpectBlock();
 }
 

@@ -44,6 +44,7 @@ class MtfFamilyReader final : public FamilyReader, private BlockSink {
     return phase_ == Phase::kNextMedium ? static_cast<std::uint16_t>(sequence_number_ + 1)
                                         : std::uint16_t{0};
   }
+  void BeginNextMedium() override;
   Status Finish() override;
 
  private:
@@ -79,7 +80,6 @@ class MtfFamilyReader final : public FamilyReader, private BlockSink {
   Status PassFilemark();
   Status InterruptEnd();
   bool EndedAsFullMediumDoes() const;
-  void BeginNextMedium();
   void KeepTail(Bytes chunk);
   Status OnMediaSet(Bytes content);
   Status OnSpan(Bytes content);
@@ -135,7 +135,7 @@ class MtfFamilyReader final : public FamilyReader, private BlockSink {
   std::optional<BackupSet> final_set_;
   std::optional<std::vector<FamilySummary>> families_;
   bool media_map_right_ = false;
-  ByteVector tail_;   // the last bytes of the medium, once its end has begun
+  ByteVector tail_;   // the last bytes of the medium, as far as it has arrived
   Status suspicion_;  // what is wrong with the end, unless the medium was full there
 
   // Of the current frame index.
@@ -150,10 +150,7 @@ Status MtfFamilyReader::Consume(std::span<const std::byte> chunk) {
     return failure_;
   }
   if (phase_ == Phase::kNextMedium) {
-    if (media_ == Media::kOne) {
-      return OkStatus();  // Finish says what is missing
-    }
-    BeginNextMedium();
+    return OkStatus();
   }
   consumed_ += chunk.size();
   if (suspicion_.ok()) {
@@ -164,7 +161,7 @@ Status MtfFamilyReader::Consume(std::span<const std::byte> chunk) {
       failure_ = std::move(status);
     }
   }
-  if (media_ == Media::kSeveral && end_begun_) {
+  if (media_ == Media::kSeveral && !hard_filemarks_) {
     KeepTail(chunk);
   }
   return failure_;
@@ -172,7 +169,7 @@ Status MtfFamilyReader::Consume(std::span<const std::byte> chunk) {
 
 std::uint32_t MtfFamilyReader::next_read_size(std::uint32_t transfer_size_max) const {
   std::uint64_t size = kPhysicalBlock;
-  if ((phase_ == Phase::kTape && walker_.offset() == 0) || phase_ == Phase::kNextMedium) {
+  if (phase_ == Phase::kTape && walker_.offset() == 0) {
     size = kPreambleSizeMin;
   } else if (phase_ == Phase::kFrames && walker_.at_block_start()) {
     size = RoundUp(set_->transfer_size - walker_.pending_size(), kPhysicalBlock);
@@ -264,7 +261,7 @@ void MtfFamilyReader::KeepTail(Bytes chunk) {
 }
 
 bool MtfFamilyReader::EndedAsFullMediumDoes() const {
-  if (tail_.size() < 3 * kPhysicalBlock || consumed_ % kPhysicalBlock != 0) {
+  if (!end_begun_ || tail_.size() < 3 * kPhysicalBlock || consumed_ % kPhysicalBlock != 0) {
     return false;
   }
   const auto first_mark = static_cast<std::uint32_t>(consumed_ / kPhysicalBlock - 3);
@@ -347,7 +344,6 @@ Status MtfFamilyReader::OnSet(Bytes block) {
   final_set_.reset();
   families_.reset();
   media_map_right_ = false;
-  tail_.clear();
   index_part_ = IndexPart::kHead;
   index_digest_ = 0;
   phase_ = Phase::kSetHead;

@@ -87,8 +87,10 @@ class FamilyReader {
   // or 3287.
   virtual Status EndMedium() = 0;
   // Not 0: this medium has ended as a full one does, and the set goes on on the family's medium of
-  // this sequence number. Consume expects that one's bytes, from its beginning.
+  // this sequence number. What this one may still hold is of no interest.
   virtual std::uint16_t next_medium() const = 0;
+  // That medium is mounted: its bytes follow, from its beginning. REQUIRES: next_medium() != 0.
+  virtual void BeginNextMedium() = 0;
 
   // Nothing follows any more. OK only if done(); otherwise as EndMedium.
   virtual Status Finish() = 0;

@@ -36,12 +36,12 @@ struct Cartridge {
 
 struct TapeOptions {
   std::uint32_t features = vdi::feature::kLikeTape;
-  std::size_t zone = 0;                // bytes at the end of a cartridge that warn
-  bool tells_zone = false;             // as EOMWarningSize
+  std::size_t zone = 0;     // bytes at the end of a cartridge that warn
+  bool tells_zone = false;  // as EOMWarningSize
   std::uint32_t soft_filemark_block_size = 0;
-  std::size_t depth = 1;               // commands that the client holds at the same time
-  bool short_warnings = false;         // the first write to warn is stored in part only
-  bool no_skipping = false;            // SkipMarks and GetPosition end with 50
+  std::size_t depth = 1;        // commands that the client holds at the same time
+  bool short_warnings = false;  // the first write to warn is stored in part only
+  bool no_skipping = false;     // SkipMarks and GetPosition end with 50
 };
 
 // A drive with the cartridge that is in it. Threads: one at a time.
@@ -144,7 +144,8 @@ class TapeDrive {
     if (offset_ + size > cartridge_->capacity) {
       return {.code = vdi::CompletionCode::kEomOverflow};
     }
-    const std::size_t warns_at = cartridge_->capacity - std::min(cartridge_->capacity, options_.zone);
+    const std::size_t warns_at =
+        cartridge_->capacity - std::min(cartridge_->capacity, options_.zone);
     if (options_.short_warnings && !short_warned_ && offset_ + size > warns_at && size > 4096) {
       short_warned_ = true;
       size = size / 2 / 4096 * 4096;
@@ -271,9 +272,9 @@ class MemoryTapes final : public engine::DeviceProvider {
       std::vector<vdi::ClientCommand> held;
       while (true) {
         while (held.size() < options.depth) {
-          auto command = device.GetCommand(held.empty() ? Deadline::Never()
-                                                        : Deadline::After(std::chrono::milliseconds(
-                                                              options.depth > 1 ? 1 : 0)));
+          auto command = device.GetCommand(
+              held.empty() ? Deadline::Never()
+                           : Deadline::After(std::chrono::milliseconds(options.depth > 1 ? 1 : 0)));
           if (command.status().code() == Code::kDeadlineExceeded) {
             break;
           }
@@ -286,8 +287,14 @@ class MemoryTapes final : public engine::DeviceProvider {
             break;
           }
         }
+        bool cut_short = false;
         for (const vdi::ClientCommand& command : held) {
-          const Outcome outcome = owner->Execute(targets[index], index, drive, command);
+          // What was taken too early is not executed out of turn.
+          const Outcome outcome = cut_short ? Outcome{.code = vdi::CompletionCode::kIoDevice}
+                                            : owner->Execute(targets[index], index, drive, command);
+          cut_short = cut_short ||
+                      (outcome.code == vdi::CompletionCode::kEndOfMedia &&
+                       command.code == vdi::CommandCode::kWrite && outcome.bytes < command.size);
           if (!device.CompleteCommand(command.id, outcome.code, outcome.bytes, outcome.position)
                    .ok()) {
             return;
