@@ -32,7 +32,7 @@ class TapeFixture : public testing::Test {
  protected:
   static constexpr std::uint32_t kTransfer = 64 << 10;
 
-  TapeFixture() {
+  explicit TapeFixture(std::chrono::milliseconds device_timeout = std::chrono::seconds(20)) {
     auto catalog = catalog::Catalog::Open(directory_.path() + "/catalog.db");
     EXPECT_THAT(catalog, test::IsOk());
     catalog_ = std::move(catalog).value();
@@ -41,8 +41,8 @@ class TapeFixture : public testing::Test {
     error_log_ = std::move(log).value();
     Settings settings;
     settings.buffer_memory_limit = 64 << 20;
-    settings.timeouts.device = std::chrono::milliseconds(1500);
-    settings.timeouts.open = std::chrono::milliseconds(5000);
+    settings.timeouts.device = device_timeout;
+    settings.timeouts.open = std::chrono::seconds(20);
     engine_ = std::make_unique<Engine>(Engine::Parts{.catalog = *catalog_,
                                                      .jobs = jobs_,
                                                      .devices = devices_,
