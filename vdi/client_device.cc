@@ -44,11 +44,12 @@ void ClientDeviceEnd::Retire() {
 
 Result<std::optional<ClientCommand>> ClientDeviceEnd::GetCommand(Deadline deadline) {
   MutexLock lock(take_mutex_);
-  for (;;) {
+  for (std::uint32_t refused = 0;;) {
     CAPSTAN_RETURN_IF_ERROR(CheckUsable());
-    const bool ready = WaitForWork(
-        area_.client_sleep, spin_, deadline,
-        [this]() CAPSTAN_NO_THREAD_SAFETY_ANALYSIS { return HasWork() || owner_.aborted(); });
+    const bool ready = WaitForWork(area_.client_sleep, spin_, deadline,
+                                   [this]() CAPSTAN_NO_THREAD_SAFETY_ANALYSIS {
+                                     return HasWork() || owner_.aborted() || owner_.engine_left();
+                                   });
     if (!ready) {
       if (deadline.passed()) {
         return Error(Code::kDeadlineExceeded, "no command came for device '{}' in time", name_);
@@ -58,9 +59,18 @@ Result<std::optional<ClientCommand>> ClientDeviceEnd::GetCommand(Deadline deadli
     if (owner_.aborted()) {
       return owner_.AbortedError();
     }
+    // Asked before the ring is: what the engine posted before it left is there.
+    if (owner_.engine_left() && !HasWork()) {
+      return Broken("it left without closing the device");
+    }
     CAPSTAN_ASSIGN_OR_RETURN(std::optional<ClientCommand> command, TakeOne());
     if (command || closed_by_engine()) {
       return command;
+    }
+    // An honest engine cannot have sent more than this for us to refuse; another one is not
+    // served beyond the deadline.
+    if (++refused >= kRingCapacity && deadline.passed()) {
+      return Error(Code::kDeadlineExceeded, "no command came for device '{}' in time", name_);
     }
   }
 }

@@ -27,7 +27,8 @@ namespace capstan::vdi {
 class ClientDeviceOwner {
  public:
   virtual ~ClientDeviceOwner() = default;
-  virtual bool aborted() const = 0;  // sequentially consistent
+  virtual bool aborted() const = 0;      // sequentially consistent
+  virtual bool engine_left() const = 0;  // in good order; sequentially consistent
   virtual Status AbortedError() const = 0;
   virtual void AbortSet(Status why) = 0;
 };

@@ -64,7 +64,8 @@ Result<ClientDevice*> ClientSetEnd::OpenDevice(std::string_view name) {
                                        .engine_sleep = header().engine_sleep,
                                        .member = member_};
   CAPSTAN_CRASH_POINT("vdi.client.before_open_device");
-  if (!ClientDeviceEnd::Claim(shared, device_area(index))) {
+  // What this process has opened stays open here, whatever the segment says: it is in use.
+  if (devices_[index] || !ClientDeviceEnd::Claim(shared, device_area(index))) {
     return Error(Code::kFailedPrecondition, "device '{}' is open already", name);
   }
   devices_[index] = std::make_unique<ClientDeviceEnd>(shared, device_area(index), names_[index]);
@@ -208,6 +209,24 @@ bool ClientSetEnd::EndSet(Status why) {
   return true;
 }
 
+void ClientSetEnd::Leave() {
+  bool configured = false;
+  {
+    MutexLock lock(mutex_);
+    configured = config_.has_value();
+    // An engine closes the devices first: what waits now finds its close record, or never will.
+    engine_left_.store(true, std::memory_order_seq_cst);
+    for (const auto& device : devices_) {
+      if (device) {
+        device->Wake();
+      }
+    }
+  }
+  if (!configured) {
+    AbortSet(Error(Code::kDataLoss, "the engine closed the set before it was configured"));
+  }
+}
+
 Status ClientSetEnd::AbortedError() const {
   MutexLock lock(mutex_);
   return AbortedErrorLocked();
@@ -257,6 +276,7 @@ void ClientSetEnd::Listen() {
 
 bool ClientSetEnd::HandleMessage(const ReceivedMessage& message, UniqueFd passed_fd) {
   if (message.header().type == static_cast<std::uint16_t>(MessageType::kClose)) {
+    Leave();
     return false;
   }
   if (const auto aborted = message.As<AbortMessage>(); aborted.ok()) {
@@ -285,7 +305,9 @@ Status ClientSetEnd::AddArea(const AreaMessage& message, UniqueFd passed_fd) {
 
 Status ClientSetEnd::Configure(const ConfiguredMessage& message, UniqueFd passed_fd) {
   const std::uint32_t device_count = message.config.device_count;
-  if (device_count < 1 || device_count > kDeviceCountMax || device_count != header().device_count) {
+  // The size of the control area is known here; what its header says may have changed since.
+  if (device_count < 1 || device_count > kDeviceCountMax ||
+      ControlAreaSize(device_count) != control_->size()) {
     return Error(Code::kDataLoss, "the engine configured {} devices", device_count);
   }
   if (!std::has_single_bit(message.config.alignment)) {

@@ -45,6 +45,7 @@ class ClientSetEnd final : public ClientDeviceSet, public ClientDeviceOwner {
  private:
   // ClientDeviceOwner
   bool aborted() const override { return aborted_.load(std::memory_order_seq_cst); }
+  bool engine_left() const override { return engine_left_.load(std::memory_order_seq_cst); }
   Status AbortedError() const override;
   void AbortSet(Status why) override;
 
@@ -56,6 +57,8 @@ class ClientSetEnd final : public ClientDeviceSet, public ClientDeviceOwner {
   Status AddArea(const AreaMessage& message, UniqueFd passed_fd);
   // True if this call was the first to end the set.
   bool EndSet(Status why);
+  // The engine has said that the set is over in good order, and will say no more.
+  void Leave();
 
   // The device of that name, unless the set or the device is in the way.
   Result<std::size_t> FindUnopened(std::string_view name) const CAPSTAN_REQUIRES(mutex_);
@@ -77,6 +80,7 @@ class ClientSetEnd final : public ClientDeviceSet, public ClientDeviceOwner {
   mutable Mutex mutex_;
   CondVar changed_;
   std::atomic<bool> aborted_{false};
+  std::atomic<bool> engine_left_{false};
   Status abort_reason_ CAPSTAN_GUARDED_BY(mutex_);
   std::optional<DeviceSetConfig> config_ CAPSTAN_GUARDED_BY(mutex_);  // once configured
   std::vector<std::string> names_ CAPSTAN_GUARDED_BY(mutex_);         // of the devices

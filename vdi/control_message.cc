@@ -16,16 +16,25 @@ union FdControl {
   char space[CMSG_SPACE(sizeof(int))];
 };
 
+// The descriptor that came along, if it is one. Where there is room for one, alignment makes room
+// for two, and the kernel fills it: what nobody asked for is closed.
 UniqueFd TakeFd(msghdr& message) {
   UniqueFd taken;
+  std::size_t count = 0;
   for (cmsghdr* part = CMSG_FIRSTHDR(&message); part != nullptr;
        part = CMSG_NXTHDR(&message, part)) {
-    if (part->cmsg_level == SOL_SOCKET && part->cmsg_type == SCM_RIGHTS &&
-        part->cmsg_len == CMSG_LEN(sizeof(int))) {
-      int fd = -1;
-      std::memcpy(&fd, CMSG_DATA(part), sizeof(fd));
-      taken.Reset(fd);
+    if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) {
+      continue;
     }
+    for (std::size_t at = CMSG_LEN(0); at + sizeof(int) <= part->cmsg_len; at += sizeof(int)) {
+      int fd = -1;
+      std::memcpy(&fd, CMSG_DATA(part) + (at - CMSG_LEN(0)), sizeof(fd));
+      taken.Reset(fd);
+      ++count;
+    }
+  }
+  if (count != 1) {
+    taken.Reset();
   }
   return taken;
 }

@@ -22,6 +22,9 @@ constexpr std::uint32_t kCompletionCodeMax = 0xFFFF;
 constexpr std::uint64_t kFlightMask = kRingCapacity - 1;
 constexpr int kFlightBits = 8;
 static_assert(1U << kFlightBits == kRingCapacity);
+// Stands in an entry of the table while the completion thread takes the command out of it. No
+// serial number ever becomes so great.
+constexpr std::uint64_t kFlightClaimed = ~std::uint64_t{0};
 
 }  // namespace
 
@@ -99,9 +102,12 @@ EngineDevice::SendOutcome EngineDevice::TrySend(ServerCommand* command) {
     return verdict;
   }
   command->sent_ns = MonotonicNanos();
-  if (activity_.in_flight.fetch_add(1, std::memory_order_relaxed) == 0) {
+  // Before it is counted: whoever sees the count sees that the wait has just begun, and not how
+  // long the set had been idle.
+  if (activity_.in_flight.load(std::memory_order_relaxed) == 0) {
     activity_.progress_ns.store(command->sent_ns, std::memory_order_relaxed);
   }
+  activity_.in_flight.fetch_add(1, std::memory_order_release);
   in_flight_.fetch_add(1, std::memory_order_relaxed);
   if (command->code == CommandCode::kClearError) {
     clearing_.store(true, std::memory_order_relaxed);  // published with the flight
@@ -241,20 +247,23 @@ Status EngineDevice::Harvest(bool& progressed) {
 
 Status EngineDevice::Settle(const CompletionRecord& record) {
   Flight& flight = flights_[record.id & kFlightMask];
-  // SYNC(flight-filled), acquire half: `command` was written before this id.
-  if (record.id == 0 || flight.id.load(std::memory_order_acquire) != record.id) {
+  std::uint64_t expected = record.id;
+  // SYNC(flight-filled), acquire half: `command` was written before this id. The entry is claimed
+  // before the command is looked at: a client that guesses an id may complete the command while
+  // TrySend, which could not post it, takes it back and returns it to its owner.
+  if (record.id == 0 || record.id == kFlightClaimed ||
+      !flight.id.compare_exchange_strong(expected, kFlightClaimed, std::memory_order_acq_rel)) {
     return Broken("no command {} is in flight", record.id);
   }
   ServerCommand* const command = flight.command;
+  // SYNC(flight-free), release half; the acquire half is ClaimFlight.
+  flight.id.store(0, std::memory_order_release);
   const bool transfer = IsTransfer(command->code);
   if (record.code > kCompletionCodeMax || (transfer && record.bytes > command->size)) {
-    return Broken("{} of {} bytes completed with code {} and {} bytes", CommandName(command->code),
-                  command->size, record.code, record.bytes);
-  }
-  std::uint64_t expected = record.id;
-  // SYNC(flight-free), release half; the acquire half is ClaimFlight.
-  if (!flight.id.compare_exchange_strong(expected, 0, std::memory_order_acq_rel)) {
-    return OkStatus();  // taken back by TrySend, which reports it
+    Status broken = Broken("{} of {} bytes completed with code {} and {} bytes",
+                           CommandName(command->code), command->size, record.code, record.bytes);
+    Strand(command);
+    return broken;
   }
   command->completion_code = static_cast<CompletionCode>(record.code);
   command->bytes_transferred = transfer ? record.bytes : 0;
@@ -297,11 +306,15 @@ void EngineDevice::AbortInFlight() {
   }
   std::sort(stranded.begin(), stranded.end());  // ids rise in order of sending
   for (const auto& [id, command] : stranded) {
-    command->completion_code = CompletionCode::kOperationAborted;
-    command->bytes_transferred = 0;
-    command->out_position = 0;
-    Land(command, MonotonicNanos());
+    Strand(command);
   }
+}
+
+void EngineDevice::Strand(ServerCommand* command) {
+  command->completion_code = CompletionCode::kOperationAborted;
+  command->bytes_transferred = 0;
+  command->out_position = 0;
+  Land(command, MonotonicNanos());
 }
 
 Status EngineDevice::PostClose() {

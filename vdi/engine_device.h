@@ -113,6 +113,8 @@ class EngineDevice final : public ServerDevice {
   template <typename... Args>
   Status Broken(fmt::format_string<Args...> what, Args&&... args) const;
   void Land(ServerCommand* command, std::uint64_t now_ns);
+  // Lands a command as aborted.
+  void Strand(ServerCommand* command);
 
   EngineDeviceOwner& owner_;
   EngineActivity& activity_;

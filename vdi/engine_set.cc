@@ -434,11 +434,12 @@ bool EngineSet::HasWork() const {
 
 Deadline EngineSet::SilenceDeadline() const {
   const std::uint64_t interval_ms = origin_.wishes.server_timeout_ms;
-  if (interval_ms == 0 || activity_.in_flight.load(std::memory_order_relaxed) == 0) {
+  if (interval_ms == 0 || activity_.in_flight.load(std::memory_order_acquire) == 0) {
     return Deadline::Never();  // the wait ends by itself after kNapMax
   }
-  const std::uint64_t silent_ns =
-      MonotonicNanos() - activity_.progress_ns.load(std::memory_order_relaxed);
+  // In this order: progress that comes between the two must not look like a silence of centuries.
+  const std::uint64_t progress_ns = activity_.progress_ns.load(std::memory_order_relaxed);
+  const std::uint64_t silent_ns = MonotonicNanos() - progress_ns;
   const std::uint64_t patience_ns = 2 * interval_ms * 1'000'000;
   return Deadline::After(
       std::chrono::nanoseconds(silent_ns >= patience_ns ? 0 : patience_ns - silent_ns));

@@ -115,6 +115,12 @@ Result<SharedMemory> SharedMemory::Adopt(UniqueFd fd, std::uint64_t size, std::s
   if (seals < 0 || (seals & kSizeSeals) != kSizeSeals) {
     return Error(Code::kFailedPrecondition, "shared memory is not sealed against a change of size");
   }
+  // An honest peer has reserved all of it. Otherwise each page that we touch would be taken from
+  // us.
+  if (static_cast<std::uint64_t>(info.st_blocks) * 512 < size) {
+    return Error(Code::kFailedPrecondition, "of {} bytes of shared memory only {} are reserved",
+                 size, info.st_blocks * 512);
+  }
   return Map(std::move(fd), size, alignment);
 }
 

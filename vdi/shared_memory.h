@@ -20,7 +20,8 @@ class SharedMemory {
   // 1). kResourceExhausted: no memory, or a limit of this process or its control group.
   static Result<SharedMemory> Create(const char* name, std::uint64_t size, std::size_t alignment);
 
-  // Maps what a peer created. kFailedPrecondition: its size is not `size`, or can still change.
+  // Maps what a peer created. kFailedPrecondition: its size is not `size`, or can still change,
+  // or its pages are not reserved.
   static Result<SharedMemory> Adopt(UniqueFd fd, std::uint64_t size, std::size_t alignment);
 
   SharedMemory(SharedMemory&&) noexcept;
