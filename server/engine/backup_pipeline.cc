@@ -171,8 +171,9 @@ Status BackupPipeline::BestError() {
       return parts_.set.ErrorOf(Direction::kWrite, family->channel(), family->failure());
     }
   }
-  const Status abort = parts_.set.abort_reason();
-  if (status.reason() == 3202 && !abort.ok()) {
+  // A command that was waited for has said what ended it, and where.
+  const bool has_words = !status.hint().empty();
+  if (status.reason() == 3202 && !has_words && !parts_.set.abort_reason().ok()) {
     return parts_.set.ErrorOf(Direction::kWrite, families_.front()->channel(),
                               vdi::CompletionCode::kOperationAborted);
   }

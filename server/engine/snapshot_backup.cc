@@ -113,7 +113,8 @@ Status SnapshotBackup::Execute(vdi::CommandCode code) {
   CAPSTAN_ASSIGN_OR_RETURN(const vdi::ServerCommand done, stream_->channel().Execute(command));
   return done.completion_code == vdi::CompletionCode::kSuccess
              ? OkStatus()
-             : parts_.set.ErrorOf(Direction::kWrite, stream_->channel(), done.completion_code);
+             : parts_.set.ErrorOf(Direction::kWrite, stream_->channel(), done.completion_code,
+                                  code);
 }
 
 Status SnapshotBackup::Complete() {

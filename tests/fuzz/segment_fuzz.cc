@@ -258,6 +258,9 @@ class Arena {
 
  private:
   void Play(EngineUnderAttack& engine, HostileClient& client, const Step& step);
+  static constexpr int kLastActOfEngine = 8;
+  void PlayEngine(EngineUnderAttack& engine, int act, const Step& step);
+  void PlayClient(HostileClient& client, int act, const Step& step);
   void Testify();
 
   test::TemporaryDirectory folder_;
@@ -302,8 +305,16 @@ void Arena::Run(const Script& script) {
 }
 
 void Arena::Play(EngineUnderAttack& engine, HostileClient& client, const Step& step) {
-  vdi::DeviceArea& device = client.area().device(step.which);
-  switch (step.act % 24) {
+  const int act = step.act % 24;
+  if (act <= kLastActOfEngine) {
+    PlayEngine(engine, act, step);
+  } else {
+    PlayClient(client, act, step);
+  }
+}
+
+void Arena::PlayEngine(EngineUnderAttack& engine, int act, const Step& step) {
+  switch (act) {
     case 0:
       return engine.Advance();
     case 1:
@@ -320,8 +331,16 @@ void Arena::Play(EngineUnderAttack& engine, HostileClient& client, const Step& s
       return engine.SwapBuffer(step);
     case 7:
       return engine.Abort();
-    case 8:
+    case kLastActOfEngine:
       return engine.Settle();
+    default:
+      return;
+  }
+}
+
+void Arena::PlayClient(HostileClient& client, int act, const Step& step) {
+  vdi::DeviceArea& device = client.area().device(step.which);
+  switch (act) {
     case 9:
       return client.Open(step.which);
     case 10:

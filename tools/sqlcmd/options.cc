@@ -391,6 +391,9 @@ Result<cli::Endpoint> ServerEndpoint(std::string_view server, const Environment&
 
 std::variant<Options, Answer> ParseOptions(const std::vector<std::string>& arguments,
                                            const Environment& environment) {
+  if (arguments == std::vector<std::string>{"--version"}) {
+    return Answer{kExitDone, "sqlcmd of Capstan " CAPSTAN_VERSION "\n"};
+  }
   Parser parser(arguments, environment);
   if (const Status status = parser.Parse(); !status.ok()) {
     return Answer{kExitFailed, fmt::format("Sqlcmd: {}\n", status.message())};

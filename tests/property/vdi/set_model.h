@@ -143,6 +143,7 @@ class SetModel {
   void CloseSecondary();
   void AbortByClient();
   void AbortServer();
+  void CloseServer();
   void Refresh();
 
   ClientState client_ = ClientState::kNone;

@@ -131,17 +131,21 @@ void SetModel::ApplyOfServer(const Step& step) {
       }
       break;
     case Call::kServerClose:
-      if (server_ != ServerState::kTerminated) {
-        AbortServer();
-      }
-      server_ = ServerState::kClosed;
-      registered_ = false;
-      buffers_ = 0;
-      allocated_ = 0;
+      CloseServer();
       break;
     default:
       break;
   }
+}
+
+void SetModel::CloseServer() {
+  if (server_ != ServerState::kTerminated) {
+    AbortServer();
+  }
+  server_ = ServerState::kClosed;
+  registered_ = false;
+  buffers_ = 0;
+  allocated_ = 0;
 }
 
 void SetModel::ApplyGetCommand(Device& device) {

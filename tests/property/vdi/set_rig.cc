@@ -176,16 +176,9 @@ Answer SetRig::MakeOfServer(const Step& step) {
       return answer;
     }
     case Call::kServerOpenDevice:
-    case Call::kServerOpenUnknown: {
-      const bool unknown = step.call == Call::kServerOpenUnknown;
-      const bool will_come = client_devices_[step.device] != nullptr;
-      auto opened = server_->OpenDevice(unknown ? "unknown" : device_names_[step.device],
-                                        will_come ? Patience() : Deadline::Now());
-      if (opened.ok()) {
-        server_devices_[step.device] = *opened;
-      }
-      return AnswerOf(opened);
-    }
+      return OpenOnServer(step.device, device_names_[step.device]);
+    case Call::kServerOpenUnknown:
+      return OpenOnServer(step.device, "unknown");
     case Call::kServerSendWrite:
       return Send(step.device, CommandCode::kWrite);
     case Call::kServerSendFlush:
@@ -205,6 +198,15 @@ Answer SetRig::MakeOfServer(const Step& step) {
       return answer;
     }
   }
+}
+
+Answer SetRig::OpenOnServer(std::size_t device, std::string_view name) {
+  const bool will_come = client_devices_[device] != nullptr;
+  auto opened = server_->OpenDevice(name, will_come ? Patience() : Deadline::Now());
+  if (opened.ok()) {
+    server_devices_[device] = *opened;
+  }
+  return AnswerOf(opened);
 }
 
 Answer SetRig::Send(std::size_t device, CommandCode code) {

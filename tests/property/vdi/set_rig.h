@@ -39,6 +39,7 @@ class SetRig {
   Answer Open(Result<ClientDevice*> opened, std::size_t device);
   Answer GetCommand(std::size_t device);
   Answer Complete(const Step& step);
+  Answer OpenOnServer(std::size_t device, std::string_view name);
   Answer Send(std::size_t device, CommandCode code);
   std::string CompareCommands(const SetModel& model) const;
   std::string CompareAborts(const SetModel& model) const;

@@ -22,6 +22,8 @@
 namespace {
 
 const std::size_t kQueueDepth = 4;
+// A device takes its time; meanwhile the server sends more.
+const useconds_t kTransferMicroseconds = 1000;
 
 // Where the data is kept in the end: slow, far away, and free to say no.
 class Store {
@@ -76,6 +78,7 @@ class Queue {
       if (taken_.size() == kQueueDepth) {
         break;
       }
+      usleep(kTransferMicroseconds);
       status = device_->GetCommand(0, &command);
     }
     deepest_ = std::max(deepest_, taken_.size());

@@ -156,6 +156,13 @@ TEST_F(OptionsTest, RefusesSwitchesThatExcludeOneAnother) {
             "Sqlcmd: The -W and -y/-Y options are mutually exclusive.\n");
 }
 
+TEST_F(OptionsTest, VersionIsToldAsOurOtherProgramsTellIt) {
+  const auto parsed = ParseOptions({"--version"}, environment());
+  ASSERT_TRUE(std::holds_alternative<Answer>(parsed));
+  EXPECT_EQ(std::get<Answer>(parsed).exit_status, kExitDone);
+  EXPECT_TRUE(std::get<Answer>(parsed).text.starts_with("sqlcmd of Capstan "));
+}
+
 TEST_F(OptionsTest, HelpIsNotAnError) {
   const auto parsed = ParseOptions({"-?"}, environment());
 
