@@ -1,22 +1,12 @@
 // BACKUP and RESTORE WITH SNAPSHOT of real SQLite databases, with a scripted client at the device.
 
 #include <atomic>
-#include <fstream>
 #include <future>
-#include <map>
-#include <sstream>
 #include <thread>
 
 #include <gmock/gmock.h>
 
-#include "server/catalog/catalog.h"
-#include "server/engine/engine.h"
-#include "server/writers/sqlite/sqlite_writer.h"
-#include "tests/support/snapshot_devices.h"
-#include "tests/support/snapshot_files.h"
-#include "tests/support/status_matchers.h"
-#include "tests/support/temporary_directory.h"
-#include "tests/unit/server/engine/recording_observer.h"
+#include "tests/unit/server/engine/snapshot_fixture.h"
 
 namespace capstan::engine {
 namespace {
@@ -24,144 +14,15 @@ namespace {
 using test::Application;
 using test::HasReason;
 using test::IsOk;
-using test::MessageHas;
-using test::ReadElsewhere;
 using test::SnapshotClient;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using vdi::CompletionCode;
 
-constexpr char kInsert[] = "INSERT INTO t SELECT max(id)+1, 'x', (max(id)+1)*(max(id)+2)/2 FROM t";
-
-class Snapshot : public testing::Test {
- protected:
-  using Images = std::map<std::string, std::string>;  // suffix of the file -> bytes
-
-  void SetUp() override {
-    catalog_ = Must(catalog::Catalog::Open(directory_.Under("catalog.db")));
-    error_log_ = Must(ErrorLog::Open(directory_.Under("ERRORLOG")));
-    Settings settings;
-    settings.buffer_memory_limit = 64 << 20;
-    settings.timeouts.device = std::chrono::milliseconds(1500);
-    settings.timeouts.open = std::chrono::milliseconds(5000);
-    settings.timeouts.database = std::chrono::milliseconds(8000);
-    settings.timeouts.mount = std::chrono::milliseconds(1500);
-    engine_ = std::make_unique<Engine>(Engine::Parts{.catalog = *catalog_,
-                                                     .jobs = jobs_,
-                                                     .devices = devices_,
-                                                     .error_log = *error_log_,
-                                                     .writers = {{"sqlite", &writer_}},
-                                                     .settings = settings});
-  }
-  template <typename T>
-  static T Must(Result<T> result) {
-    EXPECT_THAT(result, IsOk());
-    return std::move(result).value();
-  }
-
-  std::string PathOf(const std::string& name) const { return directory_.Under(name + ".db"); }
-  void AddDatabase(const std::string& name, const char* journal_mode, int rows = 100) {
-    test::MakeDatabase(PathOf(name), journal_mode, rows);
-    ASSERT_THAT(catalog_->AddDatabase({.name = name, .scheme = "sqlite", .location = PathOf(name)}),
-                IsOk());
-  }
-  TransferRequest Transfer(const std::string& device) const {
-    TransferRequest transfer;
-    transfer.device_class = "VIRTUAL_DEVICE";
-    transfer.targets = {device};
-    transfer.session_id = 51;
-    return transfer;
-  }
-  Status Backup(const std::string& name, const std::string& device, bool snapshot = true) {
-    BackupRequest request;
-    request.transfer = Transfer(device);
-    request.database = name;
-    request.snapshot = snapshot;
-    return engine_->Backup(request, observer_);
-  }
-  struct Restoring {
-    std::string as;
-    bool replace = false;
-    bool snapshot = true;
-    std::vector<std::pair<std::string, std::string>> moves = {};
-  };
-  Status Restore(const Restoring& restoring, const std::string& device) {
-    RestoreRequest request;
-    request.transfer = Transfer(device);
-    request.database = restoring.as;
-    request.replace = restoring.replace;
-    request.snapshot = restoring.snapshot;
-    request.moves = restoring.moves;
-    return engine_->Restore(request, observer_);
-  }
-
-  // What a client does that has no snapshots of volumes: copies the files while they are frozen.
-  static void CopyFiles(const std::string& path, Images& images) {
-    for (const char* suffix : {"", "-wal"}) {
-      if (std::filesystem::exists(path + suffix)) {
-        images[suffix] = ReadElsewhere(path + suffix);
-      }
-    }
-  }
-  static void PlaceFiles(const std::string& path, const Images& images) {
-    for (const auto& [suffix, bytes] : images) {
-      test::WriteWhole(path + suffix, bytes);
-    }
-  }
-  // A snapshot of a database "sales", as the client then has it.
-  struct Taken {
-    std::vector<std::byte> stream;
-    Images images;
-  };
-  Taken TakeSnapshot(const char* journal_mode = "WAL") {
-    AddDatabase("sales", journal_mode);
-    Taken taken;
-    SnapshotClient client(devices_.path(), "backup", {.on_snapshot = [&] {
-                            CopyFiles(PathOf("sales"), taken.images);
-                            return CompletionCode::kSuccess;
-                          }});
-    EXPECT_THAT(Backup("sales", "backup"), IsOk());
-    EXPECT_THAT(client.device().Finish(), IsOk());
-    taken.stream = client.stream();
-    return taken;
-  }
-  // Runs one RESTORE whose client places `images` at `path`.
-  Status RestoreTo(const std::string& path, const Taken& taken, const Restoring& restoring) {
-    SnapshotClient client(devices_.path(), "restore", {.stream = taken.stream, .on_mount = [&] {
-                                                         PlaceFiles(path, taken.images);
-                                                         return CompletionCode::kSuccess;
-                                                       }});
-    Status status = Restore(restoring, "restore");
-    [[maybe_unused]] const Status ended = client.device().Finish();
-    restore_commands_ = client.commands();
-    return status;
-  }
-
-  std::string Log() const { return test::ReadWhole(directory_.Under("ERRORLOG")); }
-  catalog::Table Query(const std::string& sql) { return Must(catalog_->Query(sql, {})); }
-  std::string RowsIn(const std::string& path) {
-    return Application(path).Ask("SELECT count(*) FROM t");
-  }
-  // After a failure: no lock, no history, no open job.
-  void ExpectNothingHeld(const std::string& name) {
-    EXPECT_EQ(Application(PathOf(name), 0).TryRun(kInsert), SQLITE_OK) << "still frozen";
-    EXPECT_TRUE(Query("SELECT * FROM msdb_dbo_backupset").rows.empty());
-    EXPECT_TRUE(Must(catalog_->UnfinishedJobs()).empty());
-    EXPECT_EQ(writer_.info().state, writers::WriterState::kStable);
-  }
-
-  test::TemporaryDirectory directory_;
-  test::SnapshotDevices devices_{directory_.Under("vdi.sock")};
-  writers::SqliteWriter writer_;
-  JobRegistry jobs_;
-  RecordingObserver observer_;
-  std::unique_ptr<catalog::Catalog> catalog_;
-  std::unique_ptr<ErrorLog> error_log_;
-  std::unique_ptr<Engine> engine_;
-  std::vector<std::string> restore_commands_;
-};
+using Snapshot = SnapshotFixture;
 
 // S4-02, S4-44, S4-55
+
 TEST_F(Snapshot, BringsBackWhatWasFrozenWhileOthersCommit) {
   for (const char* mode : {"WAL", "DELETE"}) {
     SCOPED_TRACE(mode);
@@ -248,6 +109,7 @@ TEST_F(Snapshot, FreezesOnlyWhenTheClientPermits) {
 }
 
 // Several databases on one volume: each is frozen until all are.
+
 TEST_F(Snapshot, TwoDatabasesAreFrozenAtTheSameTime) {
   AddDatabase("one", "WAL");
   AddDatabase("two", "DELETE");
@@ -294,118 +156,6 @@ TEST_F(Snapshot, TwoDatabasesAreFrozenAtTheSameTime) {
   EXPECT_THAT(other, IsOk());
 }
 
-class SnapshotFailure : public Snapshot, public testing::WithParamInterface<const char*> {};
-INSTANTIATE_TEST_SUITE_P(JournalModes, SnapshotFailure, testing::Values("WAL", "DELETE"));
-
-TEST_P(SnapshotFailure, AClientThatRefusesEndsTheFreeze) {
-  AddDatabase("sales", GetParam());
-  SnapshotClient client(devices_.path(), "sales",
-                        {.on_snapshot = [] { return CompletionCode::kOperationAborted; }});
-
-  const Status status = Backup("sales", "sales");
-
-  EXPECT_THAT(status, HasReason(3271));
-  EXPECT_THAT(status, MessageHas("995("));
-  EXPECT_THAT(Log(), HasSubstr("I/O was resumed"));
-  ExpectNothingHeld("sales");
-}
-
-TEST_P(SnapshotFailure, AClientThatGivesUpBeforeTheFreezeFreezesNothing) {
-  AddDatabase("sales", GetParam());
-  SnapshotClient client(devices_.path(), "sales",
-                        {.on_prepare = [] { return CompletionCode::kOperationAborted; }});
-
-  EXPECT_THAT(Backup("sales", "sales"), HasReason(3271));
-
-  EXPECT_THAT(Log(), testing::Not(HasSubstr("I/O is frozen")));
-  ExpectNothingHeld("sales");
-}
-
-TEST_P(SnapshotFailure, AnAbortEndsTheFreezeAtOnce) {
-  AddDatabase("sales", GetParam());
-  std::atomic<bool> done{false};
-  SnapshotClient client(devices_.path(), "sales", {.on_snapshot = [&] {
-                          client.device().set().SignalAbort();
-                          done.wait(false);
-                          return CompletionCode::kSuccess;
-                        }});
-
-  EXPECT_THAT(Backup("sales", "sales"), HasReason(3271));
-
-  ExpectNothingHeld("sales");
-  done = true;
-  done.notify_all();
-}
-
-TEST_P(SnapshotFailure, AClientThatTakesTooLongLosesTheFreeze) {
-  AddDatabase("sales", GetParam());
-  std::atomic<bool> done{false};
-  SnapshotClient client(devices_.path(), "sales", {.on_snapshot = [&] {
-                          done.wait(false);
-                          return CompletionCode::kSuccess;
-                        }});
-
-  const Status status = Backup("sales", "sales");
-
-  EXPECT_THAT(status, HasReason(3271));
-  EXPECT_THAT(status, MessageHas("1500 ms"));
-  ExpectNothingHeld("sales");
-  done = true;
-  done.notify_all();
-}
-
-TEST_P(SnapshotFailure, ACancelEndsTheFreeze) {
-  AddDatabase("sales", GetParam());
-  std::atomic<bool> done{false};
-  SnapshotClient client(devices_.path(), "sales", {.on_snapshot = [&] {
-                          EXPECT_TRUE(jobs_.Cancel(51));
-                          done.wait(false);
-                          return CompletionCode::kSuccess;
-                        }});
-
-  EXPECT_THAT(Backup("sales", "sales"), HasReason(3204));
-
-  ExpectNothingHeld("sales");
-  done = true;
-  done.notify_all();
-}
-
-TEST_P(SnapshotFailure, ACancelEndsTheWaitForALongTransaction) {
-  AddDatabase("sales", GetParam());
-  Application application(PathOf("sales"));
-  SnapshotClient client(devices_.path(), "sales", {.on_prepare = [&] {
-                          application.Run("BEGIN IMMEDIATE");
-                          EXPECT_TRUE(jobs_.Cancel(51));
-                          return CompletionCode::kSuccess;
-                        }});
-
-  EXPECT_THAT(Backup("sales", "sales"), HasReason(3204));
-
-  application.Run("ROLLBACK");
-  ExpectNothingHeld("sales");
-}
-
-TEST_P(SnapshotFailure, AFullDeviceEndsTheFreeze) {
-  AddDatabase("sales", GetParam());
-  test::MemoryMedia media(1);
-  test::DeviceHandlers handlers = media.handlers();
-  handlers.other = [&](std::size_t, const vdi::ClientCommand& command) {
-    media.set_capacity(0);  // from the freeze on
-    return test::Outcome{.code = command.code == vdi::CommandCode::kPrepareToFreeze
-                                     ? CompletionCode::kSuccess
-                                     : CompletionCode::kNotSupported};
-  };
-  test::DeviceClient client(devices_.path(), "sales",
-                            {.device_count = 1, .features = vdi::feature::kSnapshotPrepare},
-                            handlers);
-
-  const Status status = Backup("sales", "sales");
-
-  EXPECT_THAT(status, HasReason(3202));
-  EXPECT_THAT(status, MessageHas("112("));
-  ExpectNothingHeld("sales");
-}
-
 TEST_F(Snapshot, ReplacesADatabaseOnlyWhenAsked) {
   const Taken taken = TakeSnapshot();
   Application(PathOf("sales")).Run(kInsert);
@@ -415,69 +165,6 @@ TEST_F(Snapshot, ReplacesADatabaseOnlyWhenAsked) {
 
   EXPECT_THAT(RestoreTo(PathOf("sales"), taken, {.as = "sales", .replace = true}), IsOk());
   EXPECT_EQ(RowsIn(PathOf("sales")), "100");
-}
-
-TEST_F(Snapshot, RefusesADatabaseThatIsInUse) {
-  const Taken taken = TakeSnapshot();
-  Application user(PathOf("sales"));
-  user.Run(kInsert);
-
-  EXPECT_THAT(RestoreTo(PathOf("sales"), taken, {.as = "sales", .replace = true}), HasReason(3101));
-
-  EXPECT_EQ(user.Ask("SELECT count(*) FROM t"), "101");
-}
-
-TEST_F(Snapshot, AFailedMountLeavesTheOldDatabaseAsItWas) {
-  const Taken taken = TakeSnapshot();
-  Application(PathOf("sales")).Run(kInsert);
-  const std::pair<const char*, std::function<CompletionCode()>> faults[] = {
-      {"995(", [] { return CompletionCode::kOperationAborted; }},
-      {"nothing was placed there", [] { return CompletionCode::kSuccess; }},
-      {"bytes instead of",
-       [&] {
-         Images images = taken.images;
-         images[""].resize(4096);
-         PlaceFiles(PathOf("sales"), images);
-         return CompletionCode::kSuccess;
-       }},
-      {"",  // cancelled when the files are there already
-       [&] {
-         PlaceFiles(PathOf("sales"), taken.images);
-         jobs_.Cancel(51);
-         return CompletionCode::kSuccess;
-       }}};
-  for (const auto& [said, on_mount] : faults) {
-    SCOPED_TRACE(said);
-    SnapshotClient client(devices_.path(), "restore",
-                          {.stream = taken.stream, .on_mount = on_mount});
-
-    const Status status = Restore({.as = "sales", .replace = true}, "restore");
-
-    if (*said != '\0') {  // a cancel may come too late to count
-      EXPECT_THAT(status, MessageHas(said));
-    }
-    if (!status.ok()) {
-      EXPECT_THAT(std::string(status.hint()), HasSubstr("is there again, as it was"));
-      EXPECT_EQ(RowsIn(PathOf("sales")), "101");
-    }
-    EXPECT_TRUE(Must(catalog_->UnfinishedJobs()).empty());
-    EXPECT_THAT(directory_.Leaves(), testing::Each(testing::Not(HasSubstr("capstan-"))));
-  }
-}
-
-TEST_F(Snapshot, AMountThatTakesTooLongLeavesTheOldDatabase) {
-  const Taken taken = TakeSnapshot();
-  std::atomic<bool> done{false};
-  SnapshotClient client(devices_.path(), "restore", {.stream = taken.stream, .on_mount = [&] {
-                                                       done.wait(false);
-                                                       return CompletionCode::kSuccess;
-                                                     }});
-
-  EXPECT_THAT(Restore({.as = "sales", .replace = true}, "restore"), HasReason(3271));
-
-  EXPECT_EQ(RowsIn(PathOf("sales")), "100");
-  done = true;
-  done.notify_all();
 }
 
 TEST_F(Snapshot, KindOfSetAndKindOfRestoreMustAgree) {

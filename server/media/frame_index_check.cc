@@ -1,0 +1,48 @@
+#include "server/media/frame_index_check.h"
+
+#include "server/media/capstan_layout.h"
+
+namespace capstan::media {
+
+RecordRun FrameIndexCheck::next_records() const {
+  switch (part_) {
+    case Part::kHead:
+      return {.record_size = sizeof(FrameIndexStream), .size_bytes = sizeof(FrameIndexStream)};
+    case Part::kEntries:
+      return {.record_size = sizeof(IndexEntry), .size_bytes = remaining_};
+    case Part::kSeal:
+    case Part::kComplete:
+      break;
+  }
+  return {.record_size = sizeof(StreamSeal), .size_bytes = sizeof(StreamSeal)};
+}
+
+Status FrameIndexCheck::Take(Bytes records, const FamilySummary& seen, BlockWalker* walker) {
+  switch (part_) {
+    case Part::kHead: {
+      const auto head = LoadStruct<FrameIndexStream>(records);
+      if (head.version != kStreamVersion || head.entry_size != sizeof(IndexEntry) ||
+          head.count != seen.frame_count) {
+        return walker->Damaged(walker->offset(), "frame index");
+      }
+      remaining_ = head.count * sizeof(IndexEntry);
+      break;
+    }
+    case Part::kEntries:
+      digest_ = Crc32c(digest_, records);
+      remaining_ -= records.size();
+      break;
+    case Part::kSeal:
+      if (!walker->CheckSeal(records) || digest_ != seen.digest) {
+        return walker->Damaged(walker->offset(), "frame index");
+      }
+      part_ = Part::kComplete;
+      return OkStatus();
+    case Part::kComplete:
+      return walker->Damaged(walker->offset(), "frame index length");
+  }
+  part_ = remaining_ > 0 ? Part::kEntries : Part::kSeal;
+  return OkStatus();
+}
+
+}  // namespace capstan::media

@@ -1,0 +1,35 @@
+// FrameIndexCheck: compares the frame index at the end of a set with the frames that were seen, as
+// it goes by. Of the index nothing is kept but a digest, however long it is.
+// Internal to server/media. Threads: one at a time.
+#pragma once
+
+#include <cstdint>
+
+#include "server/media/block_walker.h"
+#include "server/media/family_writer.h"
+#include "vdi/base/status.h"
+
+namespace capstan::media {
+
+class FrameIndexCheck {
+ public:
+  // What comes next of the index stream, a kRecords stream.
+  RecordRun next_records() const;
+  // Records as next_records() says, which `walker` is handing out. 3241 if the index is not the one
+  // of the frames that `seen` sums up.
+  Status Take(Bytes records, const FamilySummary& seen, BlockWalker* walker);
+
+  // Whether nothing of it was seen yet.
+  bool empty() const { return part_ == Part::kHead; }
+  // Whether it has gone by whole and was right.
+  bool complete() const { return part_ == Part::kComplete; }
+
+ private:
+  enum class Part { kHead, kEntries, kSeal, kComplete };
+
+  Part part_ = Part::kHead;
+  std::uint64_t remaining_ = 0;  // bytes of entries
+  std::uint32_t digest_ = 0;
+};
+
+}  // namespace capstan::media

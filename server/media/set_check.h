@@ -1,0 +1,82 @@
+// SetCheck: what the reader knows of the backup set that is going by: how it describes itself,
+// which of its frames were seen, what its end says. Each is compared with those before it.
+//
+// A set lives from its SSET to the next one that is not a continuation; on a family of several
+// media the blocks in front of the frames are repeated on each.
+// Internal to server/media. Threads: one at a time.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "server/media/backup_set.h"
+#include "server/media/family_reader.h"
+#include "server/media/family_writer.h"
+#include "server/media/frame.h"
+#include "server/media/mtf_values.h"
+
+namespace capstan::media {
+
+class SetCheck {
+ public:
+  // `block`, at least a SetBlock, is an SSET at `offset` of its medium.
+  // Of the next set. False if it is not ours.
+  bool Begin(Bytes block, std::uint64_t offset, std::uint16_t family_number);
+  // Of the same set, which goes on on this medium. False if it is another's.
+  // REQUIRES: description_if_any().
+  bool Continue(Bytes block, std::uint64_t offset);
+
+  // From 1; 0 before the first set.
+  std::uint16_t position() const { return position_; }
+  // Whether a description of the set has been seen on this medium.
+  bool described() const { return described_; }
+  const std::optional<BackupSet>& description_if_any() const { return description_; }
+  // REQUIRES: described, on this medium or an earlier one.
+  const BackupSet& description() const { return *description_; }
+
+  // Whether `description` is one of this set, by its position and GUID.
+  bool IsOfThisSet(const BackupSet& description) const;
+  // The set's description: the first one counts, and later ones must not contradict it. That at the
+  // end of the set, where one came before, holds the final values.
+  bool TakeDescription(BackupSet description);
+  bool TakeFinalDescription(BackupSet description);
+  // The CPSB in front of the frames: false unless it says the transfer size of the description.
+  bool TakeTransferSize(Bytes content);
+  // Whether that was seen on this medium: the frames follow.
+  bool transfer_size_confirmed() const { return transfer_size_confirmed_; }
+  // False unless `content` is a list of `family_count` families.
+  bool TakeFamilies(Bytes content, std::uint16_t family_count);
+
+  // The frame at `offset` of the medium, taken apart into `parsed`. It counts as seen unless there
+  // is something wrong with it. REQUIRES: as description().
+  std::optional<Damage> TakeFrame(Bytes frame, std::uint64_t offset, std::uint32_t control_block_id,
+                                  ParsedFrame* parsed);
+  // The frames so far, on all media.
+  const FamilySummary& seen() const { return seen_; }
+
+  // Whether the end has said all that it must, and that this family is what was seen.
+  bool EndIsRight() const;
+  // What the end said. REQUIRES: EndIsRight(). Once.
+  SetTrailer TakeTrailer();
+
+ private:
+  void BeginMedium(std::uint64_t offset);
+  bool Agrees(const BackupSet& later) const;
+
+  std::uint16_t position_ = 0;
+  std::array<std::uint8_t, 16> guid_{};  // as its SSET says
+  std::optional<BackupSet> description_;
+  FamilySummary seen_;
+
+  // Of the set on this medium.
+  std::uint64_t offset_ = 0;  // of its SSET
+  std::uint64_t fla_ = 0;     // likewise
+  bool described_ = false;
+  bool transfer_size_confirmed_ = false;
+  std::optional<BackupSet> final_description_;
+  std::optional<std::vector<FamilySummary>> families_;
+};
+
+}  // namespace capstan::media
