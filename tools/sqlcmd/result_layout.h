@@ -43,7 +43,7 @@ class ResultLayout {
   std::string Cell(const Column& column, const std::optional<std::string>& value) const;
   std::string Join(const std::vector<std::string>& cells) const;
 
-  const LayoutOptions& options_;
+  const LayoutOptions options_;
   std::vector<Column> columns_;
   std::size_t row_count_ = 0;
 };

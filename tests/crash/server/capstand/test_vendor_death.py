@@ -28,7 +28,7 @@ RESTORE_KINDS = ["Read"]
 # The client has said that the backup is whole, or is about to be told that it is over.
 MAY_END_WELL = re.compile(r"after_complete\.Complete|after_device_closed|_close$")
 # Passed by other roles than that of a vendor who does its work: tests/crash/vdi.
-ELSEWHERE = re.compile(r"join|abort|refusal")
+ELSEWHERE = re.compile(r"join|area|abort|refusal")
 
 
 def client_points(kinds: list[str]) -> Iterator[str]:

@@ -65,15 +65,14 @@ TEST_P(RemovableFailure, RefusesMediaInTheWrongOrder) {
   writer_.files = {MemoryWriter::Pattern(30 * 61440, 1)};
   UseCapacity(8192 + 4 * kTransfer, 2 * kTransfer);
   devices_.options.tells_zone = true;
-  ASSERT_THAT(Backup({"t", "u"}), IsOk());
+  ASSERT_THAT(Backup({"t"}), IsOk());
   ASSERT_GT(devices_.cartridges("t").size(), 2U);
-  ASSERT_GT(devices_.cartridges("u").size(), 2U);
 
   devices_.Finish();
   devices_.offered = [](const std::string&, std::size_t sequence) {
     return sequence == 2 ? std::size_t{3} : sequence;
   };
-  const Status status = Restore({"t", "u"});
+  const Status status = Restore({"t"});
 
   EXPECT_THAT(status, HasReason(3247));
   EXPECT_THAT(status, MessageHas("(3)"));

@@ -394,7 +394,10 @@ TEST(ClassicSet, ASecondaryServesADeviceOfItsOwn) {
   ASSERT_EQ(Said(secondary.OpenDevice(pair.name(1), &device)), "NOERROR");
   EXPECT_EQ(Said(pair.set().OpenDevice(pair.name(1), &device)), "VD_E_PROTOCOL") << "it is taken";
   EXPECT_EQ(device, nullptr);
+  ASSERT_EQ(Said(pair.set().OpenDevice(pair.name(0), &device)), "NOERROR");
   EXPECT_EQ(Said(secondary.Close()), "VD_E_OPEN");
+  VDC_Command* command = nullptr;
+  EXPECT_EQ(Said(device->GetCommand(-1, &command)), "VD_E_ABORT");
   EXPECT_EQ(Said(pair.set().GetConfiguration(-1, &config)), "VD_E_ABORT");
 }
 
