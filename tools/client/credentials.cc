@@ -19,8 +19,8 @@ namespace {
 
 constexpr char kCtrlC = 3;
 
-// No echo while it lives, and Ctrl-C is a character that ends the line: a program that it killed would
-// leave the terminal silent. Without effect where the settings cannot be read.
+// No echo while it lives, and Ctrl-C is a character that ends the line: a program that it killed
+// would leave the terminal silent. Without effect where the settings cannot be read.
 class SilentTerminal {
  public:
   explicit SilentTerminal(int terminal) : terminal_(terminal) {
