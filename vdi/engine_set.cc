@@ -6,6 +6,7 @@
 
 #include "vdi/base/crash_point.h"
 #include "vdi/base/log.h"
+#include "vdi/base/thread.h"
 #include "vdi/configuration.h"
 #include "vdi/wake.h"
 
@@ -91,7 +92,12 @@ Status EngineSet::EndConfiguration(std::span<const std::string> device_names) {
         std::make_unique<EngineDevice>(*this, activity_, device_area(i), device_names[i]));
   }
   state_ = State::kInitializing;
-  completion_thread_ = std::jthread([this] { RunCompletions(); });
+  auto thread = StartThread(fmt::format("device set '{}'", name()), [this] { RunCompletions(); });
+  if (!thread.ok()) {
+    Abort(std::move(thread).status());
+    return AbortedErrorLocked();
+  }
+  completion_thread_ = std::move(thread).value();
   CAPSTAN_CRASH_POINT("vdi.server.before_end_configuration");
   if (const Status published = Introduce(*origin_.link); !published.ok()) {
     Abort(Error(Code::kUnavailable, "unable to tell the client (pid {}) the configuration: {}",
