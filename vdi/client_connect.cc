@@ -87,8 +87,8 @@ Result<std::unique_ptr<ClientSetEnd>> CreateSet(UniqueFd socket, std::string_vie
       SharedMemory control,
       AdoptControlArea(std::move(received), answer.control_size, wishes.device_count));
   CAPSTAN_CRASH_POINT("vdi.client.after_create");
-  return std::make_unique<ClientSetEnd>(ClientSetEnd::Origin{
-      .name = std::string(name), .socket = std::move(socket), .control = std::move(control)});
+  return ClientSetEnd::Start(
+      {.name = std::string(name), .socket = std::move(socket), .control = std::move(control)});
 }
 
 Result<std::unique_ptr<ClientSetEnd>> JoinSet(UniqueFd socket, std::string_view name) {
@@ -106,10 +106,10 @@ Result<std::unique_ptr<ClientSetEnd>> JoinSet(UniqueFd socket, std::string_view 
   CAPSTAN_ASSIGN_OR_RETURN(
       SharedMemory control,
       AdoptControlArea(std::move(received), answer.control_size, answer.device_count));
-  auto set = std::make_unique<ClientSetEnd>(ClientSetEnd::Origin{.name = std::string(name),
-                                                                 .socket = std::move(socket),
-                                                                 .control = std::move(control),
-                                                                 .member = answer.member});
+  CAPSTAN_ASSIGN_OR_RETURN(auto set, ClientSetEnd::Start({.name = std::string(name),
+                                                          .socket = std::move(socket),
+                                                          .control = std::move(control),
+                                                          .member = answer.member}));
   // It stands right behind the answer.
   CAPSTAN_RETURN_IF_ERROR(set->GetConfiguration(Deadline::After(kAnswerPatience)).status());
   CAPSTAN_CRASH_POINT("vdi.client.after_join");

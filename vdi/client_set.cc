@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 
 #include "vdi/base/crash_point.h"
+#include "vdi/base/thread.h"
 
 namespace capstan::vdi {
 namespace {
@@ -32,8 +33,14 @@ ClientSetEnd::ClientSetEnd(Origin origin)
     : name_(std::move(origin.name)),
       socket_(std::move(origin.socket)),
       member_(origin.member),
-      control_(std::move(origin.control)),
-      thread_([this] { Listen(); }) {}
+      control_(std::move(origin.control)) {}
+
+Result<std::unique_ptr<ClientSetEnd>> ClientSetEnd::Start(Origin origin) {
+  std::unique_ptr<ClientSetEnd> set(new ClientSetEnd(std::move(origin)));
+  CAPSTAN_ASSIGN_OR_RETURN(set->thread_, StartThread(fmt::format("device set '{}'", set->name_),
+                                                     [self = set.get()] { self->Listen(); }));
+  return set;
+}
 
 Result<DeviceSetConfig> ClientSetEnd::GetConfiguration(Deadline deadline) {
   MutexLock lock(mutex_);
@@ -164,7 +171,9 @@ Status ClientSetEnd::Close() {
     [[maybe_unused]] const Status told = SendMessage(socket_.get(), NewMessage<CloseMessage>());
   }
   ::shutdown(socket_.get(), SHUT_RDWR);
-  thread_.join();
+  if (thread_.joinable()) {
+    thread_.join();
+  }
   // Without our lock: whoever is still in GetCommand wants it to say why the set ended.
   for (ClientDeviceEnd* device : opened) {
     device->Retire();

@@ -31,7 +31,8 @@ class ClientSetEnd final : public ClientDeviceSet, public ClientDeviceOwner {
     SharedMemory control;
     std::uint32_t member = 0;  // 0: the primary
   };
-  explicit ClientSetEnd(Origin origin);
+  // kResourceExhausted: no thread is to be had.
+  static Result<std::unique_ptr<ClientSetEnd>> Start(Origin origin);
   ~ClientSetEnd() override { [[maybe_unused]] const Status closed = Close(); }
 
   Result<DeviceSetConfig> GetConfiguration(Deadline deadline) override;
@@ -43,6 +44,8 @@ class ClientSetEnd final : public ClientDeviceSet, public ClientDeviceOwner {
   Status Close() override;
 
  private:
+  explicit ClientSetEnd(Origin origin);
+
   // ClientDeviceOwner
   bool aborted() const override { return aborted_.load(std::memory_order_seq_cst); }
   bool engine_left() const override { return engine_left_.load(std::memory_order_seq_cst); }
