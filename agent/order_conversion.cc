@@ -11,6 +11,8 @@ Result<capstan_open_mode> OpenModeOf(const v1::OpenDeviceSet& message) {
       return CAPSTAN_OPEN_REPLACE;
     case v1::OpenDeviceSet::MODE_CREATE:
       return CAPSTAN_OPEN_CREATE;
+    case v1::OpenDeviceSet::MODE_APPEND:
+      return CAPSTAN_OPEN_APPEND;
     default:
       return Error(Code::kInvalidArgument, "device set '{}' is to be opened in unknown mode {}",
                    message.set_name(), static_cast<int>(message.mode()));

@@ -124,7 +124,7 @@ Status InsertBackupSet(Connection& connection, const MediaHeader& header, const 
   const std::string type(1, TypeLetter(set.kind));
   // What the payload shrank to is not known here; without compression it did not.
   const auto compressed_size =
-      set.compressed ? std::nullopt : std::optional(Bytes(set.backup_size_bytes));
+      Bytes(set.compressed() ? set.compressed_size_bytes : set.backup_size_bytes);
   return connection.Run(
       columns, set.backup_set_guid.ToString(), media_set_id, header.media_sequence_number,
       header.family_count, set.position, LocalDateTime(set.expiration_unix_s),

@@ -78,6 +78,8 @@ pb::OpenDeviceSet::Mode ToProto(engine::OpenMode mode) {
       return pb::OpenDeviceSet::MODE_CREATE;
     case engine::OpenMode::kReplace:
       return pb::OpenDeviceSet::MODE_REPLACE;
+    case engine::OpenMode::kAppend:
+      return pb::OpenDeviceSet::MODE_APPEND;
   }
   return pb::OpenDeviceSet::MODE_UNSPECIFIED;
 }

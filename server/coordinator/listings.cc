@@ -104,7 +104,7 @@ constexpr ColumnSpec<SetRow> kHeaderColumns[] = {
     {"BackupType", "smallint", [](const SetRow& r) { return Num(static_cast<int>(r.set().kind)); }},
     {"ExpirationDate", "datetime",
      [](const SetRow& r) { return catalog::LocalDateTime(r.set().expiration_unix_s); }},
-    {"Compressed", "bit", [](const SetRow& r) { return Bit(r.set().compressed); }},
+    {"Compressed", "bit", [](const SetRow& r) { return Bit(r.set().compressed()); }},
     {"Position", "smallint", [](const SetRow& r) { return Num(r.set().position); }},
     {"DeviceType", "tinyint", [](const SetRow& r) { return Num(r.device_type); }},
     {"UserName", "nvarchar(128)", [](const SetRow& r) { return OrNull(r.set().user_name); }},

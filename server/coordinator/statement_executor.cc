@@ -90,7 +90,9 @@ class StatementExecutor::Run final : private engine::JobObserver {
     engine::BackupRequest request;
     request.transfer = TransferOf(backup.devices, backup.transfer, session_, statement_.text);
     request.database = backup.database;
-    request.overwrite = backup.format || backup.init;
+    request.media_use = backup.format ? engine::MediaUse::kFormat
+                        : backup.init ? engine::MediaUse::kOverwrite
+                                      : engine::MediaUse::kAppend;
     request.copy_only = backup.copy_only;
     request.snapshot = backup.snapshot;
     request.name = backup.name;

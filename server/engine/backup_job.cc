@@ -111,7 +111,7 @@ Status BackupJob::OpenDevices() {
   job_.SetPhase("Opening devices");
   DeviceSetRequest request;
   request.device_class = request_.transfer.device_class;
-  request.mode = request_.overwrite ? OpenMode::kReplace : OpenMode::kCreate;
+  request.mode = request_.media_use == MediaUse::kAppend ? OpenMode::kCreate : OpenMode::kReplace;
   request.size_estimate = size_estimate_ / journal_.devices.size();
   request.job_id = request_.transfer.session_id;
   request.cancelled = [this] { return job_.cancelled(); };

@@ -20,6 +20,10 @@ enum class OpenMode {
   kRead,
   kCreate,   // a new medium; an existing one is kAlreadyExists
   kReplace,  // a new medium that takes the place of an existing one when it is committed
+  // An existing medium that is read and gets more behind what it holds. What is written counts from
+  // the commit on; until then, and after a discard, the medium is as it was. kNotFound if there is
+  // none.
+  kAppend,
 };
 
 struct DeviceTarget {

@@ -19,6 +19,7 @@
 #include "server/engine/error_log.h"
 #include "server/engine/job.h"
 #include "server/media/family_reader.h"
+#include "server/transform/settings.h"
 #include "server/writers/database_writer.h"
 #include "vdi/base/mutex.h"
 #include "vdi/base/status.h"
@@ -46,12 +47,31 @@ struct TransferRequest {
   std::string statement;  // as written
 };
 
+// What becomes of the media that a backup is written to.
+enum class MediaUse {
+  kAppend,     // NOINIT: behind the sets that are there; a new medium where there is none
+  kOverwrite,  // INIT: the sets go, the media header stays
+  kFormat,     // FORMAT: a new media header
+};
+
 struct BackupRequest {
+  // Its targets are the media families, in any order if the media exist.
   TransferRequest transfer;
+  // MIRROR TO, up to three: the targets of each further copy, as many as transfer.targets.
+  std::vector<std::vector<std::string>> mirrors;
   std::string database;
-  bool overwrite = false;  // FORMAT or INIT
+  MediaUse media_use = MediaUse::kAppend;
+  bool skip = false;  // SKIP: neither expiry nor MEDIANAME is looked at
   bool copy_only = false;
   bool snapshot = false;  // one VIRTUAL_DEVICE, whose client takes the snapshot
+  bool continue_after_error = false;
+  // COMPRESSION or NO_COMPRESSION; nullopt: as the media set has it, and compression_default for a
+  // new one.
+  std::optional<bool> compression;
+  bool compression_default = false;
+  transform::Compression compression_settings;
+  std::optional<transform::Encryption> encryption;
+  std::int64_t expiration_unix_s = 0;  // EXPIREDATE or RETAINDAYS; 0 = none
   std::string name, description, media_name, media_description;
 };
 
@@ -60,13 +80,22 @@ struct RestoreRequest {
   std::string database;
   bool replace = false;
   bool snapshot = false;  // the client of the one VIRTUAL_DEVICE puts the files in place
+  bool continue_after_error = false;
   std::uint16_t file_number = 1;
   std::vector<std::pair<std::string, std::string>> moves;  // logical name -> path
+  std::string media_name;                                  // MEDIANAME; empty: any
+  std::optional<transform::Secret> passphrase;
 };
 
 struct VerifyRequest {
   TransferRequest transfer;
   std::uint16_t file_number = 1;
+  bool continue_after_error = false;
+  bool load_history = false;      // LOADHISTORY: the catalog gets what the medium says
+  double sample_percent = 100.0;  // SAMPLE = n PERCENT: of the frames, spread over the set
+  std::string media_name;         // MEDIANAME; empty: any
+  std::string media_password;     // MEDIAPASSWORD, of SQL Server's media
+  std::optional<transform::Secret> passphrase;
 };
 
 class Engine {

@@ -22,7 +22,8 @@ struct MediaHeader {
   std::uint32_t media_family_id = 0;
   std::uint16_t media_sequence_number = 1;  // from 1
   std::uint16_t mirror_count = 1;
-  bool compressed = false;
+  bool compressed = false;  // all its backup sets are, or none
+  bool encrypted = false;   // likewise
   std::string name;         // MEDIANAME, up to 128 characters
   std::string description;  // MEDIADESCRIPTION, up to 255 characters
   bool description_is_label = false;
@@ -50,6 +51,17 @@ struct BackupFile {
   std::string frozen_state;
 };
 
+// How a set is encrypted and who can open it; all empty if it is not. The key itself is random, of
+// this set alone, and lies here wrapped.
+struct SetEncryption {
+  std::string key_algorithm;   // HEADERONLY KeyAlgorithm: "aes_256"
+  std::string encryptor_type;  // HEADERONLY EncryptorType: "CERTIFICATE", "PASSPHRASE"
+  std::string thumbprint;      // 20 bytes: of the certificate, or by what a passphrase is known
+  std::string wrapped_key;     // the key under the certificate or the passphrase, and what it takes
+
+  friend bool operator==(const SetEncryption&, const SetEncryption&) = default;
+};
+
 struct BackupSet {
   Guid backup_set_guid;
   std::uint16_t position = 1;  // on the medium, from 1
@@ -59,7 +71,10 @@ struct BackupSet {
   bool copy_only = false;
   bool has_checksums = false;  // WITH CHECKSUM
   bool is_snapshot = false;    // WITH SNAPSHOT: no frame; the files are in the client's snapshot
-  bool compressed = false;
+  bool is_damaged = false;     // WITH CONTINUE_AFTER_ERROR, and there were errors
+  // Which codec its frames have: "ZSTD", "LZ4"; empty = not compressed.
+  std::string compression_algorithm;
+  SetEncryption encryption;
   std::string user_name;
   std::string server_name;
   std::string machine_name;
@@ -79,9 +94,14 @@ struct BackupSet {
   std::int64_t finish_unix_s = 0;      // 0 in the copy at the beginning of the set
   std::int64_t expiration_unix_s = 0;  // 0 = none
   std::int8_t time_zone_quarter_hours = 0;
-  std::uint32_t transfer_size = 0;      // bytes; a frame fills exactly one transfer
-  std::uint64_t backup_size_bytes = 0;  // payload over all families; 0 at the beginning
+  std::uint32_t transfer_size = 0;  // bytes; a frame fills exactly one transfer
+  // Payload over all families, before the codec; 0 at the beginning.
+  std::uint64_t backup_size_bytes = 0;
+  std::uint64_t compressed_size_bytes = 0;  // the same as it is stored; 0 at the beginning
   std::vector<BackupFile> files;
+
+  bool compressed() const { return !compression_algorithm.empty(); }
+  bool encrypted() const { return !encryption.key_algorithm.empty(); }
 };
 
 }  // namespace capstan::media

@@ -88,7 +88,13 @@ void CopyScalars(const v1::BackupSetDescriptor& in, BackupSet* set) {
   set->copy_only = in.copy_only();
   set->has_checksums = in.has_checksums();
   set->is_snapshot = in.is_snapshot();
-  set->compressed = in.compressed();
+  set->is_damaged = in.is_damaged();
+  set->compression_algorithm = in.compression_algorithm();
+  set->compressed_size_bytes = in.compressed_size_bytes();
+  set->encryption = {.key_algorithm = in.key_algorithm(),
+                     .encryptor_type = in.encryptor_type(),
+                     .thumbprint = in.encryptor_thumbprint(),
+                     .wrapped_key = in.wrapped_key()};
   set->user_name = in.user_name();
   set->server_name = in.server_name();
   set->machine_name = in.machine_name();
@@ -124,7 +130,13 @@ std::string EncodeDescriptor(const BackupSet& set) {
   out.set_copy_only(set.copy_only);
   out.set_has_checksums(set.has_checksums);
   out.set_is_snapshot(set.is_snapshot);
-  out.set_compressed(set.compressed);
+  out.set_is_damaged(set.is_damaged);
+  out.set_compression_algorithm(set.compression_algorithm);
+  out.set_compressed_size_bytes(set.compressed_size_bytes);
+  out.set_key_algorithm(set.encryption.key_algorithm);
+  out.set_encryptor_type(set.encryption.encryptor_type);
+  out.set_encryptor_thumbprint(set.encryption.thumbprint);
+  out.set_wrapped_key(set.encryption.wrapped_key);
   out.set_user_name(set.user_name);
   out.set_server_name(set.server_name);
   out.set_machine_name(set.machine_name);

@@ -31,9 +31,39 @@ struct TransferOptions {
   std::optional<bool> checksum;                    // CHECKSUM / NO_CHECKSUM
 };
 
+enum class CompressionAlgorithm { kZstd, kLz4 };
+enum class CompressionLevel { kLow, kMedium, kHigh };
+
+// COMPRESSION [(ALGORITHM = ZSTD | LZ4 [, LEVEL = LOW | MEDIUM | HIGH])], NO_COMPRESSION.
+struct CompressionClause {
+  bool on = true;
+  std::optional<CompressionAlgorithm> algorithm;
+  std::optional<CompressionLevel> level;
+};
+
+// Where a passphrase is read from. A statement never holds one.
+struct PassphraseClause {
+  enum class From { kFile, kEnvironment };
+  From from = From::kFile;
+  std::string name;  // of the file or the variable, both of the server's
+};
+
+// ENCRYPTION (ALGORITHM = AES_256, SERVER CERTIFICATE = name | PASSPHRASE FROM FILE 'path' |
+// PASSPHRASE FROM ENVIRONMENT 'name').
+struct EncryptionClause {
+  std::string certificate;  // empty: there is a passphrase
+  std::optional<PassphraseClause> passphrase;
+};
+
 struct BackupStatement {
   std::string database;
-  std::vector<DeviceClause> devices;  // 1..64, all of one class
+  std::vector<DeviceClause> devices;               // 1..64, all of one class
+  std::vector<std::vector<DeviceClause>> mirrors;  // MIRROR TO, up to 3, each as many as devices
+  std::optional<CompressionClause> compression;
+  std::optional<EncryptionClause> encryption;
+  std::optional<std::int64_t> expire_date_unix_s;  // EXPIREDATE, in the server's time zone
+  std::optional<int> retain_days;                  // RETAINDAYS; wins over EXPIREDATE
+  bool continue_after_error = false;
   TransferOptions transfer;
   bool format = false;
   bool init = false;
@@ -51,9 +81,12 @@ struct RestoreStatement {
   std::vector<DeviceClause> devices;
   TransferOptions transfer;
   bool replace = false;
-  bool snapshot = false;                                   // SNAPSHOT; one virtual device
+  bool snapshot = false;  // SNAPSHOT; one virtual device
+  bool continue_after_error = false;
   std::uint16_t file_number = 1;                           // FILE = n
   std::vector<std::pair<std::string, std::string>> moves;  // MOVE 'logical' TO 'path'
+  std::string media_name;                                  // MEDIANAME; empty: any
+  std::optional<PassphraseClause> passphrase;
 };
 
 enum class RestoreQuery { kLabelOnly, kHeaderOnly, kFileListOnly, kVerifyOnly };
@@ -66,6 +99,13 @@ struct RestoreQueryStatement {
   std::vector<DeviceClause> devices;
   TransferOptions transfer;
   std::uint16_t file_number = 1;
+  std::string media_name;      // MEDIANAME; empty: any
+  std::string media_password;  // MEDIAPASSWORD, of SQL Server's media
+  // VERIFYONLY alone.
+  bool continue_after_error = false;
+  bool load_history = false;
+  std::optional<double> sample_percent;  // SAMPLE = n PERCENT
+  std::optional<PassphraseClause> passphrase;
 };
 
 // EXEC sp_attach_db @dbname = N'sales', @filename1 = N'sqlite:/srv/sales.db'

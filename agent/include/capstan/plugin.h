@@ -34,6 +34,7 @@ extern "C" {
 #define CAPSTAN_CAN_WRITE 0x2u
 #define CAPSTAN_CAN_RECOVER 0x4u /* recover(): a medium under construction outlives a crash */
 #define CAPSTAN_CAN_REMOVE 0x8u
+#define CAPSTAN_CAN_APPEND 0x10u
 
 /* Operations; the numbers are those of VDI's commands. */
 #define CAPSTAN_OP_READ 1
@@ -79,7 +80,12 @@ typedef struct capstan_request {
 enum capstan_open_mode {
   CAPSTAN_OPEN_READ = 1,    /* an existing medium */
   CAPSTAN_OPEN_REPLACE = 2, /* a new medium; one of that name stays until COMPLETE replaces it */
-  CAPSTAN_OPEN_CREATE = 3   /* a new medium; fails with EEXIST if the name is taken */
+  CAPSTAN_OPEN_CREATE = 3,  /* a new medium; fails with EEXIST if the name is taken */
+  /* An existing medium (otherwise ENOENT), to be read and to get more behind its end; needs
+   * CAPSTAN_CAN_APPEND. Its bytes up to stat's size never change. What is written behind them counts
+   * from COMPLETE on: until then, and after a discard, who opens or stats the medium sees the old
+   * size. A second writer gets EBUSY. */
+  CAPSTAN_OPEN_APPEND = 4
 };
 
 typedef struct capstan_open_params {

@@ -144,12 +144,13 @@ TEST_F(CatalogHistory, KeepsEveryLsnExactAndInNumericOrder) {
   EXPECT_EQ(Value("SELECT count(*) FROM msdb_dbo_backupset WHERE first_lsn = '10'"), "1");
 }
 
-TEST_F(CatalogHistory, DoesNotGuessACompressedSize) {
+TEST_F(CatalogHistory, KeepsTheSizeOfACompressedBackupOnItsMedia) {
   auto set = SampleSet();
-  set.compressed = true;
+  set.compression_algorithm = "ZSTD";
+  set.compressed_size_bytes = 4711;
   ASSERT_THAT(RecordBackup(*catalog_, SampleHeader(), set), IsOk());
 
-  EXPECT_EQ(Value("SELECT compressed_backup_size FROM msdb_dbo_backupset"), "NULL");
+  EXPECT_EQ(Value("SELECT compressed_backup_size FROM msdb_dbo_backupset"), "4711");
 }
 
 TEST_F(CatalogHistory, NamesTheBaseOfADifferential) {

@@ -66,7 +66,7 @@ class EngineFixture : public testing::Test {
     BackupRequest request;
     request.transfer = Transfer(std::move(targets));
     request.database = "sales";
-    request.overwrite = overwrite;
+    request.media_use = overwrite ? MediaUse::kFormat : MediaUse::kAppend;
     return engine_->Backup(request, observer_);
   }
   Status Restore(std::vector<std::string> targets, const std::string& database,

@@ -69,7 +69,7 @@ class TapeFixture : public testing::Test {
     BackupRequest request;
     request.transfer = Transfer(std::move(targets));
     request.database = "sales";
-    request.overwrite = true;
+    request.media_use = MediaUse::kFormat;
     return engine_->Backup(request, observer_);
   }
   Status Restore(std::vector<std::string> targets, std::uint32_t transfer_size = kTransfer) {
