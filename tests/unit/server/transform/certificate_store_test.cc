@@ -10,6 +10,7 @@
 
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_directory.h"
+#include "tests/support/test_certificates.h"
 
 namespace capstan::transform {
 namespace {
@@ -18,6 +19,7 @@ using test::HasCode;
 using test::HasReason;
 using test::IsOk;
 using test::MessageHas;
+using test::TestCertificates;
 
 class CertificateStoreTest : public testing::Test {
  protected:
@@ -67,7 +69,7 @@ TEST_F(CertificateStoreTest, FindsWhatItMadeAfterARestart) {
 
 TEST_F(CertificateStoreTest, RefusesWhatItCannotMake) {
   const auto store = Open();
-  ASSERT_THAT(store->Create({.name = "one", .subject = "One"}), IsOk());
+  ASSERT_THAT(store->Import("one", TestCertificates::First()), IsOk());
 
   EXPECT_THAT(store->Create({.name = "ONE", .subject = "Two"}), HasReason(15232));
   EXPECT_THAT(store->Create({.name = "", .subject = "x"}), HasReason(15006));
@@ -87,7 +89,7 @@ TEST_F(CertificateStoreTest, RefusesWhatItCannotMake) {
 TEST_F(CertificateStoreTest, KeepsNamesWithinItsFolder) {
   const auto store = Open();
 
-  ASSERT_THAT(store->Create({.name = "../out/of.it", .subject = "x"}), IsOk());
+  ASSERT_THAT(store->Import("../out/of.it", TestCertificates::First()), IsOk());
 
   EXPECT_THAT(store->FindByName("../OUT/of.it"), IsOk());
   EXPECT_TRUE(std::filesystem::exists(folder() + "/%2E%2E%2Fout%2Fof%2Eit.pem"));
@@ -110,7 +112,7 @@ TEST_F(CertificateStoreTest, SaysWhatIsNotThere) {
 
 TEST_F(CertificateStoreTest, GivesACertificateToAnotherServer) {
   const auto store = Open();
-  const auto made = store->Create({.name = "one", .subject = "One"});
+  const auto made = store->Import("one", TestCertificates::First());
   ASSERT_THAT(made, IsOk());
   const CertificateFiles files{.certificate = Under("one.cer"),
                                .private_key = Under("one.pvk"),
@@ -136,36 +138,29 @@ TEST_F(CertificateStoreTest, GivesACertificateToAnotherServer) {
 }
 
 TEST_F(CertificateStoreTest, RefusesFilesThatDoNotBelongTogether) {
-  const auto store = Open();
-  ASSERT_THAT(store->Create({.name = "one", .subject = "One"}), IsOk());
-  ASSERT_THAT(store->Create({.name = "two", .subject = "Two"}), IsOk());
-  ASSERT_THAT(store->Export("one", {.certificate = Under("1.cer"), .private_key = Under("1.pvk")}),
-              IsOk());
-  ASSERT_THAT(store->Export("two", {.certificate = Under("2.cer"), .private_key = Under("2.pvk")}),
-              IsOk());
   std::ofstream(Under("text")) << "no certificate";
   std::ofstream(Under("large")) << std::string(100'000, 'x');
   auto elsewhere = CertificateStore::Open(Under("elsewhere"));
   ASSERT_THAT(elsewhere, IsOk());
   const auto import = [&](const std::string& certificate, const std::string& key) {
-    return (*elsewhere)
-        ->Import("new", {.certificate = Under(certificate), .private_key = Under(key)});
+    return (*elsewhere)->Import("new", {.certificate = certificate, .private_key = key});
   };
+  const CertificateFiles first = TestCertificates::First();
 
-  EXPECT_THAT(import("1.cer", "2.pvk"), HasReason(15208));
-  EXPECT_THAT(import("text", "1.pvk"), HasReason(15208));
-  EXPECT_THAT(import("1.cer", "text"), HasReason(15208));
-  EXPECT_THAT(import("1.cer", "none"), HasReason(15208));
-  EXPECT_THAT(import("none", "1.pvk"), HasReason(15208));
-  EXPECT_THAT(import("large", "1.pvk"), HasReason(15208));
-  EXPECT_THAT(import("1.pvk", "1.pvk"), HasReason(15208));
+  EXPECT_THAT(import(first.certificate, TestCertificates::Second().private_key), HasReason(15208));
+  EXPECT_THAT(import(Under("text"), first.private_key), HasReason(15208));
+  EXPECT_THAT(import(first.certificate, Under("text")), HasReason(15208));
+  EXPECT_THAT(import(first.certificate, Under("none")), HasReason(15208));
+  EXPECT_THAT(import(Under("none"), first.private_key), HasReason(15208));
+  EXPECT_THAT(import(Under("large"), first.private_key), HasReason(15208));
+  EXPECT_THAT(import(first.private_key, first.private_key), HasReason(15208));
   EXPECT_TRUE((*elsewhere)->List()->empty());
-  EXPECT_THAT(import("1.cer", "1.pvk"), IsOk());
+  EXPECT_THAT(import(first.certificate, first.private_key), IsOk());
 }
 
 TEST_F(CertificateStoreTest, OverwritesNothingOnExport) {
   const auto store = Open();
-  ASSERT_THAT(store->Create({.name = "one", .subject = "One"}), IsOk());
+  ASSERT_THAT(store->Import("one", TestCertificates::First()), IsOk());
   std::ofstream(Under("there")) << "mine";
 
   EXPECT_THAT(store->Export("one", {.certificate = Under("there")}), HasReason(15240));
@@ -180,8 +175,8 @@ TEST_F(CertificateStoreTest, OverwritesNothingOnExport) {
 
 TEST_F(CertificateStoreTest, LeavesOutFilesThatAreNoGood) {
   const auto store = Open();
-  ASSERT_THAT(store->Create({.name = "good", .subject = "Good"}), IsOk());
-  ASSERT_THAT(store->Create({.name = "open", .subject = "Open"}), IsOk());
+  ASSERT_THAT(store->Import("good", TestCertificates::First()), IsOk());
+  ASSERT_THAT(store->Import("open", TestCertificates::Second()), IsOk());
   std::filesystem::permissions(folder() + "/open.pem", std::filesystem::perms(0640));
   std::ofstream(folder() + "/damaged.pem") << "-----BEGIN CERTIFICATE-----";
   std::filesystem::permissions(folder() + "/damaged.pem", std::filesystem::perms(0600));
@@ -194,7 +189,8 @@ TEST_F(CertificateStoreTest, LeavesOutFilesThatAreNoGood) {
   EXPECT_EQ(list->front().name, "good");
   EXPECT_THAT(store->FindByName("open"), HasCode(Code::kPermissionDenied));
   EXPECT_THAT(store->FindByName("damaged"), HasReason(15208));
-  EXPECT_THAT(store->Create({.name = "half", .subject = "x"}), IsOk());
+  ASSERT_THAT(store->Remove("good"), IsOk());
+  EXPECT_THAT(store->Import("half", TestCertificates::First()), IsOk());
 }
 
 TEST_F(CertificateStoreTest, FailsWithoutItsFolder) {
