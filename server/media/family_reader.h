@@ -126,13 +126,28 @@ struct SetListing {
   std::vector<FamilySummary> families;  // empty if incomplete
 };
 
+// What follows the last complete set of a medium.
+enum class MediumTail {
+  kNothing,
+  kUnfinishedSet,  // a set of ours without its end, or room for one: the next may go over it
+  kUnknown,        // anything else: nothing may be appended (3266)
+};
+
 struct MediumListing {
   MediaHeader header;
   std::vector<SetListing> sets;
+  bool foreign = false;          // the medium was begun by another program
+  std::uint64_t size_bytes = 0;  // 0: the medium can only be read forward
+  MediumTail tail = MediumTail::kNothing;
+  // Where the next set goes. Nothing unless that is known: the medium can only be read forward, its
+  // tail is not known, it is full, or it is laid out as we cannot go on with.
+  std::optional<AppendPoint> append;
 };
 
 Result<MediaHeader> ReadLabel(MediumSource& source);
 // Header and sets: by the filemarks from the end where the medium allows it, otherwise walking.
+// Frames are not read. A medium that was cut off while a set was written lists that set as
+// incomplete.
 Result<MediumListing> ReadListing(MediumSource& source);
 
 }  // namespace capstan::media
