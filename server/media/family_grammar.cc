@@ -10,8 +10,11 @@
 namespace capstan::media {
 
 FamilyGrammar::FamilyGrammar(std::string device_name, std::uint16_t position,
-                             FamilyVisitor* visitor)
-    : walker_(std::move(device_name), this), wanted_position_(position), visitor_(visitor) {}
+                             FamilyVisitor* visitor, const ReaderOptions& options)
+    : walker_(std::move(device_name), this),
+      wanted_position_(position),
+      visitor_(visitor),
+      options_(options) {}
 
 void FamilyGrammar::BeginNextMedium() {
   chain_.BeginNextMedium(set_.seen());
@@ -27,9 +30,15 @@ Status FamilyGrammar::OnHardFilemark() {
   // Anything but the end of a set is whole when a filemark comes.
   const bool in_end = phase_ == Phase::kFirstEnd || phase_ == Phase::kSecondEnd;
   if (!hard_filemarks_ || (!walker_.between_blocks() && !in_end)) {
-    return Damaged("filemark");
+    Status failure = Damaged("filemark");
+    if (phase_ != Phase::kFrames || !hard_filemarks_ || !tolerable(failure)) {
+      return failure;
+    }
+    OpenDamage(failure, walker_.offset());
+    losses_.SkipRest();
   }
   walker_.Interrupt();
+  CAPSTAN_RETURN_IF_ERROR(CloseDamage(walker_.offset()));
   return PassFilemark();
 }
 
@@ -50,7 +59,9 @@ Status FamilyGrammar::OnBlock(const BlockHeader& header, Bytes block) {
     return OnTape(block);
   }
   if (type == BlockType::kSoftFilemark) {
-    const bool right = !hard_filemarks_ && filemarks_.Pass(block, walker_.offset());
+    const bool right =
+        !hard_filemarks_ && (filemarks_.Pass(block, walker_.offset()) ||
+                             (damage_seen_ && filemarks_.Adopt(block, walker_.offset())));
     return right ? PassFilemark() : Damaged("filemark");
   }
   const bool at_medium_end =
@@ -70,6 +81,11 @@ Status FamilyGrammar::OnBlock(const BlockHeader& header, Bytes block) {
   } else if ((phase_ != Phase::kFirstEnd && phase_ != Phase::kSecondEnd) ||
              type != BlockType::kEndOfSet || block.size() < sizeof(EndOfSetBlock)) {
     return Damaged("block order");
+  }
+  if (losses_.open() && type == BlockType::kEndOfSet &&
+      header.control_block_id >= next_control_block_id_) {
+    losses_.Close(header.control_block_id - next_control_block_id_);
+    next_control_block_id_ = header.control_block_id;
   }
   if (header.control_block_id != next_control_block_id_++) {
     return Damaged("control block id");
@@ -111,10 +127,18 @@ Status FamilyGrammar::OnSet(Bytes block) {
   end_begun_ = false;
   index_ = FrameIndexCheck();
   phase_ = Phase::kSetHead;
+  if (damage_seen_ && fixed.set_number > set_.position() + 1) {
+    // Whole sets were passed over.
+    set_.SkipTo(static_cast<std::uint16_t>(fixed.set_number - 1));
+    if (set_.position() >= wanted_position_) {
+      return damage_failure_;
+    }
+  }
   chain_.BeginSet();
   if (chain_.continued()) {
     return DamagedUnless(set_.Continue(block, walker_.offset()), "continuation of the backup set");
   }
+  losses_ = FrameLosses();
   return set_.Begin(block, walker_.offset(), chain_.header().family_number)
              ? OkStatus()
              : SqlError(3143, walker_.device_name());
@@ -180,7 +204,7 @@ Result<StreamUse> FamilyGrammar::OnStream(const StreamHeader& header) {
 
 Status FamilyGrammar::OnStreamData(const StreamHeader& header, Bytes data) {
   if (header.type == StreamType::kFrameIndex) {
-    return index_.Take(data, set_.seen(), &walker_);
+    return index_.Take(data, set_.seen(), losses_, &walker_);
   }
   if (!walker_.CheckSeal(data)) {
     return Damaged("block or its description");
@@ -201,9 +225,7 @@ Status FamilyGrammar::OnStreamData(const StreamHeader& header, Bytes data) {
       return DamagedUnless(phase_ == Phase::kSetHead && set_.TakeTransferSize(data),
                            "transfer size");
     case StreamType::kFamilies:
-      return DamagedUnless(
-          phase_ == Phase::kFirstEnd && set_.TakeFamilies(data, chain_.header().family_count),
-          "description of the families");
+      return OnFamilies(data);
     default:
       if (phase_ != Phase::kSecondEnd || data.size() != sizeof(SetEndStream)) {
         return Damaged("stream order");
@@ -213,10 +235,26 @@ Status FamilyGrammar::OnStreamData(const StreamHeader& header, Bytes data) {
   }
 }
 
+Status FamilyGrammar::OnFamilies(Bytes content) {
+  if (phase_ != Phase::kFirstEnd || !set_.TakeFamilies(content, chain_.header().family_count)) {
+    return Damaged("description of the families");
+  }
+  const std::optional<FamilySummary> own = set_.listed();
+  return DamagedUnless(!losses_.any() || (own && AdoptCount(*own)), "description of the families");
+}
+
+bool FamilyGrammar::AdoptCount(const FamilySummary& summary) {
+  set_.Adopt(summary);
+  return losses_.CloseAt(summary.frame_count);
+}
+
 // Of the medium before, on a TAPE; of this one, on its EOTM.
 Status FamilyGrammar::OnSpan(Bytes content) {
   if ((phase_ != Phase::kTape && phase_ != Phase::kMediumEndBody) || !chain_.TakeSpan(content)) {
     return Damaged("description of the span");
+  }
+  if (phase_ == Phase::kMediumEndBody && losses_.any() && !AdoptCount(chain_.span_summary())) {
+    return Damaged("end of the medium");
   }
   return DamagedUnless(
       phase_ == Phase::kTape || chain_.SpanIsRight(set_.description(), set_.seen()),
@@ -237,17 +275,22 @@ Status FamilyGrammar::OnDescriptor(Bytes content) {
 Status FamilyGrammar::OnFrame(Bytes frame) {
   ParsedFrame parsed;
   const std::optional<Damage> damage =
-      set_.TakeFrame(frame, walker_.offset(), next_control_block_id_++, &parsed);
+      set_.TakeFrame(frame, walker_.offset(), next_control_block_id_, &parsed);
   if (damage) {
-    return damage->unsupported ? SqlError(3239, walker_.device_name())
-                               : walker_.Damaged(walker_.offset() + damage->offset, damage->what);
+    // One frame whose version or codec is not known is more likely damaged than of another version.
+    return damage->unsupported && !options_.tolerate_damage
+               ? SqlError(3239, walker_.device_name())
+               : walker_.Damaged(walker_.offset() + damage->offset, damage->what);
   }
+  ++next_control_block_id_;
+  losses_.Count();
   if (!wanted()) {
     return OkStatus();
   }
-  return visitor_->OnFrame({.extent = parsed.extent,
-                            .payload = frame.subspan(parsed.payload_offset, parsed.extent.length),
-                            .medium_offset = walker_.offset()});
+  return Told(
+      visitor_->OnFrame({.extent = parsed.extent,
+                         .payload = frame.subspan(parsed.payload_offset, parsed.extent.length),
+                         .medium_offset = walker_.offset()}));
 }
 
 Status FamilyGrammar::OnBlockEnd() {
@@ -273,7 +316,7 @@ Status FamilyGrammar::EndTape() {
   CAPSTAN_RETURN_IF_ERROR(
       chain_.EndTape(walker_.device_name(), set_.description_if_any(), set_.seen()));
   phase_ = Phase::kTapeMark;
-  return chain_.on_first_medium() ? visitor_->OnMediaHeader(chain_.header()) : OkStatus();
+  return chain_.on_first_medium() ? Told(visitor_->OnMediaHeader(chain_.header())) : OkStatus();
 }
 
 Status FamilyGrammar::EndSetHead() {
@@ -281,8 +324,10 @@ Status FamilyGrammar::EndSetHead() {
     return Damaged("alignment of the first frame");
   }
   phase_ = Phase::kFrames;
+  frames_offset_ = walker_.offset();
   walker_.ExpectFrames(set_.description().transfer_size);
-  return wanted() && !chain_.continued() ? visitor_->OnSetBegin(set_.description()) : OkStatus();
+  return wanted() && !chain_.continued() ? Told(visitor_->OnSetBegin(set_.description()))
+                                         : OkStatus();
 }
 
 Status FamilyGrammar::OnFirstEnd() {
@@ -301,7 +346,9 @@ Status FamilyGrammar::OnSetEnd() {
   }
   phase_ = Phase::kDone;
   walker_.Stop();
-  return visitor_->OnSetEnd(set_.TakeTrailer(), set_.seen());
+  SetTrailer trailer = set_.TakeTrailer();
+  trailer.lost_frames = index_.TakeLost();
+  return Told(visitor_->OnSetEnd(trailer, set_.seen()));
 }
 
 }  // namespace capstan::media

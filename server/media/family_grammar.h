@@ -3,11 +3,12 @@
 //
 // The order of a medium is Phase's order, and keeping it is what is done here; whether the contents
 // are right is for MediaChain, SetCheck, FrameIndexCheck and FilemarkTrail to say. How a medium
-// ends, and what follows an error, is for FamilyReader, whose other half this is.
-// Internal to server/media. Threads: one at a time.
+// ends is for FamilyReader, whose other half this is; family_damage.cc has what is done about
+// damage. Internal to server/media. Threads: one at a time.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -15,6 +16,7 @@
 #include "server/media/family_reader.h"
 #include "server/media/filemark_trail.h"
 #include "server/media/frame_index_check.h"
+#include "server/media/frame_losses.h"
 #include "server/media/media_chain.h"
 #include "server/media/set_check.h"
 
@@ -40,7 +42,8 @@ class FamilyGrammar final : private BlockSink {
   };
 
   // `visitor` must outlive the grammar.
-  FamilyGrammar(std::string device_name, std::uint16_t position, FamilyVisitor* visitor);
+  FamilyGrammar(std::string device_name, std::uint16_t position, FamilyVisitor* visitor,
+                const ReaderOptions& options);
 
   // What the medium's bytes go through.
   BlockWalker& walker() { return walker_; }
@@ -53,6 +56,9 @@ class FamilyGrammar final : private BlockSink {
   // Whether a medium of `size` bytes was full amid the end of the set; its next one follows then.
   bool EndsAsFullMedium(std::uint64_t size);
   void BeginNextMedium();
+  // The medium ends here, or cannot be read to its end, as `failure` says. OK if that is tolerated:
+  // then the set has ended. REQUIRES: phase() is neither kDone nor kNextMedium.
+  Status GiveUp(Status failure);
 
   Phase phase() const { return phase_; }
   const MediaChain& chain() const { return chain_; }
@@ -60,6 +66,8 @@ class FamilyGrammar final : private BlockSink {
   bool hard_filemarks() const { return hard_filemarks_; }
   // The end of the current set has begun on this medium.
   bool end_begun() const { return end_begun_; }
+  // Where the frames of the current set on this medium begin. REQUIRES: phase() is kFrames.
+  std::uint64_t frames_offset() const { return frames_offset_; }
 
  private:
   Status OnBlock(const BlockHeader& header, Bytes block) override;
@@ -68,17 +76,32 @@ class FamilyGrammar final : private BlockSink {
   RecordRun next_records() const override { return index_.next_records(); }
   Status OnFrame(Bytes frame) override;
   Status OnBlockEnd() override;
+  Status OnDamage(Status failure, std::uint64_t offset) override;
+  Result<bool> OnScan(Bytes block) override;
 
   Status OnTape(Bytes block);
   Status OnSet(Bytes block);
   Status OnEndOfMedium(Bytes block);
   Status PassFilemark();
   Status OnSpan(Bytes content);
+  Status OnFamilies(Bytes content);
+  // What the medium says of its frames up to here counts. False if that cannot be.
+  bool AdoptCount(const FamilySummary& summary);
   Status OnDescriptor(Bytes content);
   Status EndTape();
   Status EndSetHead();
   Status OnFirstEnd();
   Status OnSetEnd();
+  Status OnDamagedEnd();
+  // Behind damage: blocks that the walk can go on with.
+  bool IsLaterSet(const BlockHeader& header, Bytes block) const;
+  bool IsEndOfFrames(const BlockHeader& header, Bytes block) const;
+  void OpenDamage(const Status& failure, std::uint64_t offset);
+  // Without an end, it reaches to the end of the medium.
+  Status CloseDamage(std::optional<std::uint64_t> end);
+  bool tolerable(const Status& failure) const;
+  // The status of a call to the visitor, whose errors no reader tolerates.
+  Status Told(Status status);
   bool wanted() const { return set_.position() == wanted_position_; }
   Status Damaged(std::string_view what) const { return walker_.Damaged(walker_.offset(), what); }
   Status DamagedUnless(bool right, std::string_view what) const {
@@ -88,6 +111,8 @@ class FamilyGrammar final : private BlockSink {
   BlockWalker walker_;
   const std::uint16_t wanted_position_;
   FamilyVisitor* const visitor_;
+  const ReaderOptions options_;
+  bool visitor_failed_ = false;
   Phase phase_ = Phase::kTape;
   MediaChain chain_;
 
@@ -95,10 +120,15 @@ class FamilyGrammar final : private BlockSink {
   MediaHeader tape_;
   bool hard_filemarks_ = false;
   FilemarkTrail filemarks_;  // the soft ones
+  bool damage_seen_ = false;
+  std::optional<MediumDamage> damage_;  // that has not come to an end yet
+  Status damage_failure_;               // how it began
 
   // Of the current set.
   SetCheck set_;
   FrameIndexCheck index_;
+  FrameLosses losses_;
+  std::uint64_t frames_offset_ = 0;
   std::uint32_t next_control_block_id_ = 0;
   bool end_begun_ = false;
 };

@@ -20,10 +20,10 @@ constexpr std::uint32_t kPreambleSizeMin = 3 * kPhysicalBlock;
 class MtfFamilyReader final : public FamilyReader {
  public:
   MtfFamilyReader(std::string device_name, std::uint16_t position, FamilyVisitor* visitor,
-                  Media media)
-      : grammar_(std::move(device_name), position, visitor),
+                  const ReaderOptions& options)
+      : grammar_(std::move(device_name), position, visitor, options),
         wanted_position_(position),
-        media_(media) {}
+        media_(options.media) {}
 
   Status Consume(std::span<const std::byte> chunk) override;
   std::uint32_t next_read_size(std::uint32_t transfer_size_max) const override;
@@ -84,9 +84,11 @@ std::uint32_t MtfFamilyReader::next_read_size(std::uint32_t transfer_size_max) c
   std::uint64_t size = kPhysicalBlock;
   if (phase == Phase::kTape && walker.offset() == 0) {
     size = kPreambleSizeMin;
-  } else if (phase == Phase::kFrames && walker.at_block_start()) {
-    size =
-        RoundUp(grammar_.set().description().transfer_size - walker.pending_size(), kPhysicalBlock);
+  } else if (phase == Phase::kFrames && (walker.at_block_start() || walker.scanning())) {
+    const std::uint32_t transfer_size = grammar_.set().description().transfer_size;
+    const std::uint64_t arrived = walker.offset() + walker.pending_size();
+    size = RoundUp(transfer_size - (arrived - grammar_.frames_offset()) % transfer_size,
+                   kPhysicalBlock);
   } else if (phase >= Phase::kFirstEnd) {
     size = transfer_size_max;
   } else if (phase == Phase::kSetHead) {
@@ -112,7 +114,8 @@ Status MtfFamilyReader::EndMedium() {
   if (grammar_.EndsAsFullMedium(consumed_)) {
     return OkStatus();
   }
-  return suspicion_.ok() ? CutOff() : suspicion_;
+  failure_ = grammar_.GiveUp(suspicion_.ok() ? CutOff() : suspicion_);
+  return failure_;
 }
 
 Status MtfFamilyReader::CutOff() const {
@@ -158,8 +161,8 @@ Status VerifyFrame(const FrameView& frame, std::string_view device_name) {
 }
 
 std::unique_ptr<FamilyReader> FamilyReader::Create(std::string device_name, std::uint16_t position,
-                                                   FamilyVisitor* visitor, Media media) {
-  return std::make_unique<MtfFamilyReader>(std::move(device_name), position, visitor, media);
+                                                   FamilyVisitor* visitor, ReaderOptions options) {
+  return std::make_unique<MtfFamilyReader>(std::move(device_name), position, visitor, options);
 }
 
 }  // namespace capstan::media

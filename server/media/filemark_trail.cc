@@ -1,6 +1,7 @@
 #include "server/media/filemark_trail.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "server/media/mtf_layout.h"
 #include "server/media/set_composer.h"
@@ -26,6 +27,23 @@ bool FilemarkTrail::Pass(Bytes block, std::uint64_t offset) {
   marks_.push_back(own_block);
   ++mark_count_;
   return true;
+}
+
+bool FilemarkTrail::Adopt(Bytes block, std::uint64_t offset) {
+  const auto own_block = static_cast<std::uint32_t>(offset / kPhysicalBlock);
+  if (offset % kPhysicalBlock != 0 || block.size() != kPhysicalBlock) {
+    return false;
+  }
+  const auto mark = LoadStruct<SoftFilemarkHeader>(block);
+  if (mark.header.fla != own_block || mark.used > kFilemarkCapacity ||
+      mark.header.control_block_id <= mark_count_) {
+    return false;
+  }
+  marks_.resize(mark.used);
+  std::memcpy(marks_.data(), block.data() + sizeof(mark), mark.used * sizeof(std::uint32_t));
+  std::reverse(marks_.begin(), marks_.end());  // nearest first on the medium
+  mark_count_ = mark.header.control_block_id - 1;
+  return Pass(block, offset);
 }
 
 void FilemarkTrail::KeepTail(Bytes chunk) {

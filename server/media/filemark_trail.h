@@ -23,6 +23,10 @@ class FilemarkTrail {
   // it counts from then on.
   bool Pass(Bytes block, std::uint64_t offset);
 
+  // Instead of Pass, where a filemark before this one may have been lost to damage: whether `block`
+  // can be one that stands at `offset`; what it says of those before it counts.
+  bool Adopt(Bytes block, std::uint64_t offset);
+
   // The next bytes of the medium.
   void KeepTail(Bytes chunk);
   // Whether a medium of `size` bytes, which KeepTail had all of, ends as a full one does: filemark,
