@@ -61,6 +61,19 @@ bool FilemarkTrail::Pass(Bytes block, std::uint64_t offset) {
 
 bool FilemarkTrail::Adopt(Bytes block, std::uint64_t offset) {
   std::optional<Filemarks> listed = ListedFilemarks(block);
+  if (!listed || listed->count < marks_.count) {
+    return false;
+  }
+  FilemarkTrail next(form_, *std::move(listed));
+  if (!next.Pass(block, offset)) {
+    return false;
+  }
+  marks_ = std::move(next.marks_);
+  return true;
+}
+
+bool FilemarkTrail::AdoptForeign(Bytes block, std::uint64_t offset) {
+  std::optional<Filemarks> listed = ListedFilemarks(block);
   const bool right =
       listed && block.size() == form_.filemark_size() && offset % form_.address_unit == 0 &&
       (listed->places.empty() || listed->places.back() < offset / form_.address_unit);

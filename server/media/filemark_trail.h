@@ -32,9 +32,12 @@ class FilemarkTrail {
   // Whether `block`, which stands at `offset` of the medium, is the filemark that belongs there;
   // it counts from then on.
   bool Pass(Bytes block, std::uint64_t offset);
-  // The same for one whose predecessors were not seen, or that another program wrote: what it lists
-  // is believed, unless that cannot be.
+  // Instead of Pass, where a filemark before this one may have been lost to damage, or reading
+  // begins here: whether `block` can be one that stands at `offset`; what it says of those before
+  // it counts.
   bool Adopt(Bytes block, std::uint64_t offset);
+  // The same for one that another program may have written, which is not to the byte as ours are.
+  bool AdoptForeign(Bytes block, std::uint64_t offset);
 
   const MediumForm& form() const { return form_; }
   const Filemarks& marks() const { return marks_; }

@@ -23,7 +23,7 @@ Result<std::optional<Filemarks>> ReadMark(MediumSource& source, const MediumBegi
   }
   std::optional<Filemarks> listed = ListedFilemarks(bytes);
   FilemarkTrail trail(form);
-  const bool right = listed && trail.Adopt(bytes, offset) &&
+  const bool right = listed && trail.AdoptForeign(bytes, offset) &&
                      (beginning.foreign || FilemarkTrail(form, *listed).Pass(bytes, offset));
   if (!right) {
     return std::optional<Filemarks>();

@@ -417,7 +417,7 @@ Status Lister::EndFilemark(const BlockPosition& block) {
     return OkStatus();
   }
   if (source_->size_bytes() != 0) {
-    trail_known_ = trail_known_ && (label_.foreign ? trail_.Adopt(mark, block.offset)
+    trail_known_ = trail_known_ && (label_.foreign ? trail_.AdoptForeign(mark, block.offset)
                                                    : trail_.Pass(mark, block.offset));
   }
   if (in_set_ && end_blocks_ > 0) {
