@@ -81,6 +81,8 @@ class WiredServer final : public Server {
                              engine::ErrorLog::Open(config_.data_dir + "/log/ERRORLOG"));
     CAPSTAN_ASSIGN_OR_RETURN(rendezvous_, vdi::Rendezvous::Listen({.path = config_.vdi_socket}));
     CAPSTAN_ASSIGN_OR_RETURN(logins_, LoginStore::Open(config_.data_dir + "/logins"));
+    CAPSTAN_ASSIGN_OR_RETURN(certificates_, transform::CertificateStore::Open(
+                                                config_.data_dir + "/certificates"));
     gate_ = std::make_unique<LoginGate>(
         *logins_, *error_log_,
         LoginGate::Options{.needs_password = config_.authentication == Authentication::kPassword});
@@ -93,7 +95,8 @@ class WiredServer final : public Server {
                               .devices = *devices_,
                               .error_log = *error_log_,
                               .writers = {{std::string(sqlite_.scheme()), &sqlite_}},
-                              .settings = SettingsOf(config_)});
+                              .settings = SettingsOf(config_),
+                              .certificates = certificates_.get()});
     live_tables_ = std::make_unique<LiveTables>(
         LiveTables::Sources{jobs_, *catalog_, *agents_, *rendezvous_, {&sqlite_}, *logins_});
     executor_ = std::make_unique<StatementExecutor>(
@@ -234,6 +237,7 @@ class WiredServer final : public Server {
   std::unique_ptr<catalog::Catalog> catalog_;
   std::unique_ptr<engine::ErrorLog> error_log_;
   std::unique_ptr<LoginStore> logins_;
+  std::unique_ptr<transform::CertificateStore> certificates_;
   std::unique_ptr<LoginGate> gate_;
   std::unique_ptr<vdi::Rendezvous> rendezvous_;
   std::unique_ptr<AgentSupervisor> supervisor_;

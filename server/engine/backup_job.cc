@@ -85,6 +85,7 @@ Status BackupJob::Prepare() {
     }
   }
 
+  CAPSTAN_RETURN_IF_ERROR(PlanForm());
   media_header_.media_set_id = Guid::Random();
   media_header_.family_count = static_cast<std::uint16_t>(transfer.targets.size());
   media_header_.name = request_.media_name;
@@ -104,6 +105,21 @@ Status BackupJob::Prepare() {
   }
   CAPSTAN_RETURN_IF_ERROR(parts_.catalog.BeginJob(journal_));
   journal_begun_ = true;
+  return OkStatus();
+}
+
+// Before any device is opened: what is wrong with a certificate or passphrase is known by now.
+Status BackupJob::PlanForm() {
+  if (request_.snapshot && request_.encryption) {
+    return SqlError(3031, "ENCRYPTION", "SNAPSHOT");  // the files stay with the client
+  }
+  CodingRequest coding{.encryption = request_.encryption};
+  if (request_.compression.value_or(request_.compression_default)) {
+    coding.compression = request_.compression_settings;
+  }
+  CAPSTAN_ASSIGN_OR_RETURN(coding_, PlanCoding(coding, parts_.certificates));
+  media_header_.compressed = coding_.form.compressed();
+  media_header_.encrypted = coding_.form.encrypted();
   return OkStatus();
 }
 
@@ -136,7 +152,7 @@ Status BackupJob::OpenDevices() {
 media::BackupSet BackupJob::DescribeSet(const writers::DatabaseDescription& description,
                                         const Lsns& lsns) const {
   media::BackupSet set;
-  set.backup_set_guid = Guid::Random();
+  DescribeCoding(coding_, &set);
   set.name = request_.name;
   set.description = request_.description;
   set.copy_only = request_.copy_only;
@@ -175,8 +191,12 @@ Result<std::vector<std::unique_ptr<media::FamilyWriter>>> BackupJob::MakeFamilie
     media::MediaHeader header = media_header_;
     header.family_number = device.family_number;
     header.media_family_id = device.media_family_id;
-    CAPSTAN_ASSIGN_OR_RETURN(auto family,
-                             media::FamilyWriter::Create(header, set, set_->medium_form()));
+    media::FamilyOptions options{.header = header, .set = set, .form = set_->medium_form()};
+    if (coding_.form.encrypted()) {
+      authenticators_.push_back(std::make_unique<KeyAuthenticator>(coding_.key));
+      options.authenticator = authenticators_.back().get();
+    }
+    CAPSTAN_ASSIGN_OR_RETURN(auto family, media::FamilyWriter::Create(std::move(options)));
     families.push_back(std::move(family));
   }
   return families;
@@ -225,7 +245,7 @@ Status BackupJob::TransferData() {
   CAPSTAN_ASSIGN_OR_RETURN(auto families, MakeFamilies(final_set_));
   pipeline_ = std::make_unique<BackupPipeline>(
       BackupPipeline::Parts{job_, observer_, *set_, *session_, parts_.settings.timeouts,
-                            request_.transfer.stats_percent},
+                            request_.transfer.stats_percent, coding_},
       std::move(families));
   CAPSTAN_RETURN_IF_ERROR(pipeline_->WriteData());
   final_set_.finish_unix_s = std::time(nullptr);

@@ -24,7 +24,8 @@ class BackupJob {
   Status Run();
 
  private:
-  Status Prepare();  // finds database and writer, plans buffers, begins the journal
+  Status PlanForm();  // how frames are coded, and the key
+  Status Prepare();   // finds database and writer, plans buffers, begins the journal
   Status OpenDevices();
   Status Transfer();          // until prepared in the catalog
   Status TransferData();      // view, pipeline
@@ -51,6 +52,7 @@ class BackupJob {
   writers::DatabaseWriter* writer_ = nullptr;
   BufferPlan plan_;
   std::uint64_t size_estimate_ = 0;
+  SetCoding coding_;
   media::MediaHeader media_header_;
   catalog::JobRecord journal_;
   bool journal_begun_ = false;
@@ -59,7 +61,9 @@ class BackupJob {
   media::BackupSet final_set_;
   std::unique_ptr<OpenSet> set_;
   std::unique_ptr<writers::BackupSession> session_;
-  std::unique_ptr<BackupPipeline> pipeline_;  // uses set_ and session_, so goes first
+  // Of an encrypted set, one per family.
+  std::vector<std::unique_ptr<KeyAuthenticator>> authenticators_;
+  std::unique_ptr<BackupPipeline> pipeline_;  // uses what is before, so goes first
   // WITH SNAPSHOT, instead of the two before.
   std::unique_ptr<writers::FreezeSession> freeze_;
   std::unique_ptr<SnapshotBackup> snapshot_;  // uses set_ and freeze_

@@ -125,8 +125,14 @@ Status Engine::Verify(const VerifyRequest& request, JobObserver& observer) {
   RunningJob job(parts_.jobs, std::move(started));
   CAPSTAN_ASSIGN_OR_RETURN(const auto set, OpenForReading(parts_, request.transfer));
   VerifySink sink;
-  RestorePipeline pipeline({*job, observer, *set, sink, parts_.settings.timeouts.device,
-                            request.transfer.stats_percent, request.file_number});
+  RestorePipeline pipeline({*job,
+                            observer,
+                            *set,
+                            sink,
+                            parts_.settings.timeouts.device,
+                            request.transfer.stats_percent,
+                            {.certificates = parts_.certificates, .passphrase = request.passphrase},
+                            request.file_number});
   Status status = pipeline.Run();
   if (!set->abort_reason().ok()) {
     return status;
