@@ -79,7 +79,8 @@ Status RestorePipeline::ReadFamily(std::size_t index) {
   Visitor visitor(*this, channel.target());
   const auto reader = media::FamilyReader::Create(
       channel.target(), parts_.file_number, &visitor,
-      parts_.set.removable() ? media::Media::kSeveral : media::Media::kOne);
+      media::ReaderOptions{.media = parts_.set.removable() ? media::Media::kSeveral
+                                                           : media::Media::kOne});
   const auto buffers = static_cast<std::uint32_t>(
       std::max<std::size_t>(1, parts_.set.pool().size() / parts_.set.device_count()));
   FamilyFeed feed(parts_.set, channel, error_, buffers);

@@ -159,4 +159,9 @@ void BlockCursor::ContinueAt(std::uint64_t offset) {
   offset_ = offset;
 }
 
+void BlockCursor::ContinueBehindFilemark(std::uint64_t offset) {
+  origin_ = offset;
+  offset_ = offset;
+}
+
 }  // namespace capstan::media

@@ -31,7 +31,9 @@ Status BlockWalker::Consume(Bytes chunk) {
     }
     taken_ = 0;
     if (pending_.empty()) {
-      CAPSTAN_RETURN_IF_ERROR(Step(chunk));
+      if (Status status = Step(chunk); !status.ok()) {
+        CAPSTAN_RETURN_IF_ERROR(Recover(std::move(status)));
+      }
       chunk = chunk.subspan(taken_);
       continue;
     }
@@ -40,7 +42,9 @@ Status BlockWalker::Consume(Bytes chunk) {
       AppendBytes(&pending_, chunk.first(missing));
       chunk = chunk.subspan(missing);
     }
-    CAPSTAN_RETURN_IF_ERROR(Step(pending_));
+    if (Status status = Step(pending_); !status.ok()) {
+      CAPSTAN_RETURN_IF_ERROR(Recover(std::move(status)));
+    }
     pending_.erase(pending_.begin(), pending_.begin() + static_cast<std::ptrdiff_t>(taken_));
   }
   return OkStatus();
@@ -51,6 +55,7 @@ void BlockWalker::Restart() {
   stopped_ = false;
   offset_ = 0;
   frame_size_ = 0;
+  aligned_offset_ = 0;
 }
 
 void BlockWalker::Interrupt() {
@@ -83,7 +88,39 @@ Status BlockWalker::Step(Bytes available) {
       return StepStreamHeader(available);
     case State::kStreamData:
       return StepStreamData(available);
+    case State::kScan:
+      return StepScan(available);
   }
+  return OkStatus();
+}
+
+Status BlockWalker::Recover(Status failure) {
+  CAPSTAN_RETURN_IF_ERROR(sink_->OnDamage(std::move(failure), offset_));
+  const bool in_streams = state_ == State::kStreamHeader || state_ == State::kStreamData;
+  const std::size_t beyond = (offset_ - aligned_offset_) % kPhysicalBlock;
+  // A block that has just been found bad is not looked at again.
+  scan_skip_ = beyond == 0 && in_streams ? 0 : kPhysicalBlock - beyond;
+  collected_.clear();
+  seal_checked_ = false;
+  state_ = State::kScan;
+  need_ = scan_skip_ > 0 ? 1 : kPhysicalBlock;
+  return OkStatus();
+}
+
+Status BlockWalker::StepScan(Bytes available) {
+  std::size_t passed = std::min(available.size(), scan_skip_);
+  if (passed == 0) {
+    CAPSTAN_ASSIGN_OR_RETURN(const bool landed, sink_->OnScan(available.first(kPhysicalBlock)));
+    if (landed) {
+      ExpectBlock();
+      return OkStatus();
+    }
+    passed = scan_skip_ = kPhysicalBlock;
+  }
+  scan_skip_ -= passed;
+  taken_ += passed;
+  offset_ += passed;
+  need_ = scan_skip_ > 0 ? 1 : kPhysicalBlock;
   return OkStatus();
 }
 
@@ -106,6 +143,7 @@ Status BlockWalker::StepBlockHeader(Bytes available) {
       return OkStatus();
     }
     CAPSTAN_RETURN_IF_ERROR(sink_->OnFrame(available.first(frame_size_)));
+    aligned_offset_ = offset_;
     taken_ = frame_size_;
     offset_ += frame_size_;
     need_ = sizeof(BlockHeader);
@@ -126,6 +164,7 @@ Status BlockWalker::StepBlockBody(Bytes available) {
   CAPSTAN_RETURN_IF_ERROR(sink_->OnBlock(block_, block));
   Advance(block);
   if (block_.type == BlockType::kSoftFilemark) {
+    aligned_offset_ = offset_;
     ExpectBlock();
     return OkStatus();
   }
@@ -200,7 +239,10 @@ Status BlockWalker::EndStream() {
   if (use_ == StreamUse::kCollect) {
     // Positions in messages and coverage count from the stream's data.
     offset_ -= collected_.size();
-    CAPSTAN_RETURN_IF_ERROR(sink_->OnStreamData(stream_, collected_));
+    if (Status status = sink_->OnStreamData(stream_, collected_); !status.ok()) {
+      offset_ += collected_.size();
+      return status;
+    }
     const std::size_t taken = std::exchange(taken_, 0);
     Advance(collected_);
     taken_ = taken;

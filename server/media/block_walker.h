@@ -5,7 +5,8 @@
 // knows the meaning. Bytes are handed out where they arrived if they lie together there; otherwise
 // they are put together in a buffer that is never larger than the largest unit: a frame, a filemark
 // or a block. A length that the medium states is compared with a limit before it is used.
-// Internal to server/media. Threads: one at a time.
+// Where the sink puts up with damage, the walker looks on in steps of a physical block for
+// something that the sink recognises. Internal to server/media. Threads: one at a time.
 #pragma once
 
 #include <cstddef>
@@ -44,6 +45,11 @@ class BlockSink {
   virtual Status OnFrame(Bytes frame) = 0;
   // The block's padding has gone by; the next block stands at offset(). Not after filemarks.
   virtual Status OnBlockEnd() = 0;
+  // The walk failed at `offset`, in the walker or in the sink. OK: it goes on with OnScan.
+  virtual Status OnDamage(Status failure, std::uint64_t offset) = 0;
+  // Behind damage: whether the walk goes on with the block that `block`, a physical one, begins
+  // with.
+  virtual Result<bool> OnScan(Bytes block) = 0;
 };
 
 class BlockWalker {
@@ -73,6 +79,8 @@ class BlockWalker {
   // Bytes taken in but not yet handed on.
   std::size_t pending_size() const { return pending_.size(); }
   bool at_block_start() const { return state_ == State::kBlockHeader; }
+  // Behind damage, on the search for a block to go on with.
+  bool scanning() const { return state_ == State::kScan; }
   // Bytes of the current stream still to come.
   std::uint64_t stream_remaining() const {
     return state_ == State::kStreamData ? stream_remaining_ : 0;
@@ -85,7 +93,7 @@ class BlockWalker {
   Status Damaged(std::uint64_t at, std::string_view what) const;
 
  private:
-  enum class State { kBlockHeader, kBlockBody, kStreamHeader, kStreamData };
+  enum class State { kBlockHeader, kBlockBody, kStreamHeader, kStreamData, kScan };
 
   // Looks at `available`, which holds at least need_ bytes of the medium from offset_ on; moves on,
   // or raises need_.
@@ -94,6 +102,9 @@ class BlockWalker {
   Status StepBlockBody(Bytes available);
   Status StepStreamHeader(Bytes available);
   Status StepStreamData(Bytes available);
+  Status StepScan(Bytes available);
+  // After `failure`: as the sink says.
+  Status Recover(Status failure);
   Status BeginStreamData();
   void ExpectStreamData();
   Status EndStream();
@@ -112,6 +123,8 @@ class BlockWalker {
   std::uint64_t offset_ = 0;  // of the first byte not yet taken
   ByteVector pending_;        // from offset_ on, as long as a unit lies in several chunks
   std::uint32_t frame_size_ = 0;
+  std::uint64_t aligned_offset_ = 0;  // physical blocks are counted from here
+  std::size_t scan_skip_ = 0;         // bytes up to the next physical block of a scan
 
   BlockHeader block_;
   StreamHeader stream_;

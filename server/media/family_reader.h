@@ -38,6 +38,18 @@ Status VerifyFrame(const FrameView& frame, std::string_view device_name);
 struct SetTrailer {
   BackupSet set;  // final values
   std::vector<FamilySummary> families;
+  // Of a reader that tolerates damage: the end is damaged or missing. Then `set` may be as at the
+  // beginning, `families` empty, and which frames are lost is not known.
+  bool damaged = false;
+  // Likewise, of an end that is whole: the frames of the index that were not handed out.
+  std::vector<FrameExtent> lost_frames;
+};
+
+// A stretch of a medium that could not be used.
+struct MediumDamage {
+  std::uint64_t offset = 0;  // from the beginning of the medium
+  std::uint64_t size = 0;    // bytes; 0: up to its end
+  std::string text;          // a sentence with device, byte and piece (65004)
 };
 
 class FamilyVisitor {
@@ -47,18 +59,29 @@ class FamilyVisitor {
   virtual Status OnSetBegin(const BackupSet& set) = 0;
   virtual Status OnFrame(const FrameView& frame) = 0;
   // `seen` is what this family really held; the reader has already checked it against the index.
+  // Where frames were lost it is what the family says that it held.
   virtual Status OnSetEnd(const SetTrailer& trailer, const FamilySummary& seen) = 0;
+  // Of a reader that tolerates damage: before the frame, or the end of the set, that follows it.
+  virtual Status OnDamage(const MediumDamage& /*damage*/) { return OkStatus(); }
 };
 
 // Whether the device can be given another medium.
 enum class Media { kOne, kSeveral };
+
+struct ReaderOptions {
+  Media media = Media::kOne;
+  // A bad frame does not end the reading, nor does anything that is wrong with another set than the
+  // wanted one or with the end of the set. Without what stands in front of the frames nothing can
+  // be read: damage there is an error still.
+  bool tolerate_damage = false;
+};
 
 class FamilyReader {
  public:
   // `device_name` is for messages. Only the set at `position` (from 1) is reported; others are
   // walked.
   static std::unique_ptr<FamilyReader> Create(std::string device_name, std::uint16_t position,
-                                              FamilyVisitor* visitor, Media media = Media::kOne);
+                                              FamilyVisitor* visitor, ReaderOptions options = {});
   virtual ~FamilyReader() = default;
 
   // The next bytes of the medium. A frame that lies within one chunk is handed out in place; one
@@ -126,13 +149,28 @@ struct SetListing {
   std::vector<FamilySummary> families;  // empty if incomplete
 };
 
+// What follows the last complete set of a medium.
+enum class MediumTail {
+  kNothing,
+  kUnfinishedSet,  // a set of ours without its end, or room for one: the next may go over it
+  kUnknown,        // anything else: nothing may be appended (3266)
+};
+
 struct MediumListing {
   MediaHeader header;
   std::vector<SetListing> sets;
+  bool foreign = false;          // the medium was begun by another program
+  std::uint64_t size_bytes = 0;  // 0: the medium can only be read forward
+  MediumTail tail = MediumTail::kNothing;
+  // Where the next set goes. Nothing unless that is known: the medium can only be read forward, its
+  // tail is not known, it is full, or it is laid out as we cannot go on with.
+  std::optional<AppendPoint> append;
 };
 
 Result<MediaHeader> ReadLabel(MediumSource& source);
 // Header and sets: by the filemarks from the end where the medium allows it, otherwise walking.
+// Frames are not read. A medium that was cut off while a set was written lists that set as
+// incomplete.
 Result<MediumListing> ReadListing(MediumSource& source);
 
 }  // namespace capstan::media

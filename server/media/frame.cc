@@ -254,4 +254,12 @@ IndexEntry MakeIndexEntry(const FrameExtent& extent) {
           .crc32c = extent.crc32c};
 }
 
+FrameExtent ExtentOf(const IndexEntry& entry) {
+  return {.file_index = entry.file_index,
+          .file_offset = entry.file_offset,
+          .length = static_cast<std::uint32_t>(entry.sequence_and_length & 0xFFFFFF),
+          .sequence = entry.sequence_and_length >> 24,
+          .crc32c = entry.crc32c};
+}
+
 }  // namespace capstan::media

@@ -88,5 +88,6 @@ std::optional<Damage> ParseFrame(Bytes frame, const FrameExpectation& expected,
 std::optional<Damage> ParseFrameHead(Bytes head, ParsedFrame* parsed, FrameStream* stream);
 
 IndexEntry MakeIndexEntry(const FrameExtent& extent);
+FrameExtent ExtentOf(const IndexEntry& entry);
 
 }  // namespace capstan::media

@@ -1,6 +1,7 @@
 #include "server/media/frame_index_check.h"
 
 #include "server/media/capstan_layout.h"
+#include "server/media/frame.h"
 
 namespace capstan::media {
 
@@ -17,7 +18,16 @@ RecordRun FrameIndexCheck::next_records() const {
   return {.record_size = sizeof(StreamSeal), .size_bytes = sizeof(StreamSeal)};
 }
 
-Status FrameIndexCheck::Take(Bytes records, const FamilySummary& seen, BlockWalker* walker) {
+void FrameIndexCheck::KeepLost(Bytes entries, const FrameLosses& losses) {
+  for (; !entries.empty(); entries = entries.subspan(sizeof(IndexEntry)), ++frame_) {
+    if (losses.Contains(frame_)) {
+      lost_.push_back(ExtentOf(LoadStruct<IndexEntry>(entries)));
+    }
+  }
+}
+
+Status FrameIndexCheck::Take(Bytes records, const FamilySummary& seen, const FrameLosses& losses,
+                             BlockWalker* walker) {
   switch (part_) {
     case Part::kHead: {
       const auto head = LoadStruct<FrameIndexStream>(records);
@@ -30,6 +40,9 @@ Status FrameIndexCheck::Take(Bytes records, const FamilySummary& seen, BlockWalk
     }
     case Part::kEntries:
       digest_ = Crc32c(digest_, records);
+      if (losses.any()) {
+        KeepLost(records, losses);
+      }
       remaining_ -= records.size();
       break;
     case Part::kSeal:

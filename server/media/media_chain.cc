@@ -91,6 +91,13 @@ bool MediaChain::SpanIsRight(const BackupSet& set, const FamilySummary& seen) co
   return std::memcmp(&*span_, &expected, sizeof(SpanStream) - sizeof(StreamSeal)) == 0;
 }
 
+FamilySummary MediaChain::span_summary() const {
+  return {.family_number = header_->family_number,
+          .frame_count = span_->frame_count,
+          .payload_bytes = span_->payload_bytes,
+          .digest = span_->digest};
+}
+
 void MediaChain::BeginNextMedium(const FamilySummary& seen) {
   full_media_.push_back(MountedMedium(seen));
   ++sequence_number_;

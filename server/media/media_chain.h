@@ -49,6 +49,8 @@ class MediaChain {
 
   // Whether the span that was taken last says what has been seen.
   bool SpanIsRight(const BackupSet& set, const FamilySummary& seen) const;
+  // What that span says of the family's frames so far. REQUIRES: continued().
+  FamilySummary span_summary() const;
   // The mounted medium ended as a full one does; the next one is mounted. `seen` as above.
   void BeginNextMedium(const FamilySummary& seen);
 

@@ -99,9 +99,38 @@ std::optional<Damage> SetCheck::TakeFrame(Bytes frame, std::uint64_t offset,
   return std::nullopt;
 }
 
+bool SetCheck::FrameStandsAt(std::uint64_t offset, Bytes head) const {
+  ParsedFrame parsed;
+  FrameStream stream;
+  return !ParseFrameHead(head, &parsed, &stream) &&
+         stream.backup_set_guid == description_->backup_set_guid.bytes &&
+         LoadStruct<BlockHeader>(head).fla == fla_ + (offset - offset_) / kFormatLogicalBlock;
+}
+
+std::optional<FamilySummary> SetCheck::listed() const {
+  if (families_) {
+    const auto own = std::find_if(families_->begin(), families_->end(), [&](const auto& family) {
+      return family.family_number == seen_.family_number;
+    });
+    if (own != families_->end()) {
+      return *own;
+    }
+  }
+  return std::nullopt;
+}
+
 bool SetCheck::EndIsRight() const {
   return final_description_ && families_ &&
          std::find(families_->begin(), families_->end(), seen_) != families_->end();
+}
+
+SetTrailer SetCheck::TakeDamagedTrailer() {
+  SetTrailer trailer{.set = final_description_ ? *std::move(final_description_) : *description_,
+                     .damaged = true};
+  if (families_) {
+    trailer.families = *std::move(families_);
+  }
+  return trailer;
 }
 
 SetTrailer SetCheck::TakeTrailer() {

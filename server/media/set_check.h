@@ -53,13 +53,24 @@ class SetCheck {
   // is something wrong with it. REQUIRES: as description().
   std::optional<Damage> TakeFrame(Bytes frame, std::uint64_t offset, std::uint32_t control_block_id,
                                   ParsedFrame* parsed);
-  // The frames so far, on all media.
+  // Whether a frame of this set stands at `offset` of the medium, its payload aside. `head` reaches
+  // at least up to there. REQUIRES: as description().
+  bool FrameStandsAt(std::uint64_t offset, Bytes head) const;
+  // The frames so far, on all media; where some were lost, what was adopted since.
   const FamilySummary& seen() const { return seen_; }
+  // Frames were lost: what the medium says of all of them counts as seen.
+  void Adopt(const FamilySummary& summary) { seen_ = summary; }
+  // What the list of families says of this one.
+  std::optional<FamilySummary> listed() const;
+  // Sets up to this position were not seen. REQUIRES: position() is not above it.
+  void SkipTo(std::uint16_t position) { position_ = position; }
 
   // Whether the end has said all that it must, and that this family is what was seen.
   bool EndIsRight() const;
   // What the end said. REQUIRES: EndIsRight(). Once.
   SetTrailer TakeTrailer();
+  // Likewise of an end that is damaged, as far as it went. REQUIRES: description_if_any().
+  SetTrailer TakeDamagedTrailer();
 
  private:
   void BeginMedium(std::uint64_t offset);

@@ -130,6 +130,7 @@ constexpr std::array kMessages = {
     MessageInfo{15151, 16, 1, Code::kNotFound, "Cannot {} the {} '{}', because it does not exist or you do not have permission."},
     MessageInfo{15208, 16, 1, Code::kInvalidArgument, "The certificate, asymmetric key, or private key file is not valid or does not exist; or you do not have permissions for it."},
     MessageInfo{15232, 16, 1, Code::kAlreadyExists, "A certificate with name '{}' already exists or this certificate already has been added to the database."},
+    MessageInfo{15240, 16, 1, Code::kInvalidArgument, "Cannot write into file '{}'. Verify that you have write permissions, that the file path is valid, and that the file does not already exist."},
     MessageInfo{15457, 0, 1, Code::kUnknown, "Configuration option '{}' changed from {} to {}. Run the RECONFIGURE statement to install."},
     MessageInfo{18210, 16, 1, Code::kUnavailable, "{}: {} failure on backup device '{}'. Operating system error {}."},
     MessageInfo{18456, 14, 1, Code::kUnauthenticated, "Login failed for user '{}'."},

@@ -1,5 +1,5 @@
-// Codec: compresses and decompresses extents, each by itself. Two directions, two classes: both keep
-// the library's working memory, so that the next extent does not pay for it.
+// Codec: compresses and decompresses extents, each by itself. Two directions, two classes: both
+// keep the library's working memory, so that the next extent does not pay for it.
 //
 // Threads: one at a time each; every worker has its own.
 #pragma once

@@ -25,9 +25,9 @@ using Tag = std::array<std::byte, kTagSize>;
 
 // What a nonce is for; the values stand on media.
 enum class NonceDomain : std::uint32_t {
-  kFrame = 1,   // number: the frame's sequence
-  kSetHead = 2, // number: the family's
-  kSetEnd = 3,  // likewise
+  kFrame = 1,    // number: the frame's sequence
+  kSetHead = 2,  // number: the family's
+  kSetEnd = 3,   // likewise
 };
 
 struct Nonce {

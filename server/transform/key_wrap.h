@@ -19,8 +19,9 @@ namespace capstan::transform {
 Result<SetKey> MakeSetKey();
 
 struct WrappedKey {
-  std::string bytes;       // for the medium
-  std::string thumbprint;  // 20 bytes: of the certificate; or by what the passphrase's wrap is known
+  std::string bytes;  // for the medium
+  std::string
+      thumbprint;  // 20 bytes: of the certificate; or by what the passphrase's wrap is known
 };
 
 Result<WrappedKey> WrapKey(const SetKey& key, const Certificate& certificate);
