@@ -89,6 +89,8 @@ class Lister {
   MediumTail tail_ = MediumTail::kNothing;
   bool end_of_family_ = false;
 
+  std::uint64_t block_offset_ = 0;  // of the block being walked
+
   // Of the set being walked.
   std::vector<SetListing> sets_;
   bool in_set_ = false;
@@ -187,6 +189,7 @@ Result<Label> Lister::ReadLabel() {
 
 Status Lister::Walk(bool ends_in_order) {
   while (true) {
+    block_offset_ = cursor_.offset();
     const Result<std::optional<BlockPosition>> block = cursor_.NextBlock();
     if (block.ok() && !block.value()) {
       return NoteTail();
@@ -206,7 +209,7 @@ Status Lister::EndsHere(Status failure) {
     return failure;
   }
   CAPSTAN_ASSIGN_OR_RETURN(const bool hole, HasHole(at));
-  if (in_set_ ? ours() && hole : at == good_end_ && (hole || complete_sets_ > 0)) {
+  if (in_set_ ? ours() && hole : block_offset_ == good_end_ && (hole || complete_sets_ > 0)) {
     tail_ = hole ? MediumTail::kUnfinishedSet : MediumTail::kUnknown;
     return OkStatus();
   }
