@@ -154,7 +154,7 @@ TEST(Append, GoesOnWhenFilemarksAreFull) {
 // Where a cut leaves the medium: set 1 is there and reads, and the next set goes behind it.
 void ExpectAppendable(std::span<const std::byte> cut, const std::vector<std::byte>& one) {
   const Result<MediumListing> listing = List(cut);
-  ASSERT_THAT(listing, IsOk()) << cut.size();
+  ASSERT_THAT(listing, IsOk()) << cut.size() << ' ' << listing.status().hint();
   ASSERT_TRUE(listing.value().append) << cut.size();
   const AppendPoint& append = *listing.value().append;
   ASSERT_EQ(append.offset, one.size()) << cut.size();
@@ -225,7 +225,7 @@ TEST(Append, RefusesWhatItDoesNotKnowAtTheEnd) {
     medium.resize(size);
     medium.resize(size + garbage, std::byte{0x5A});
     const Result<MediumListing> listing = List(medium);
-    ASSERT_THAT(listing, IsOk());
+    ASSERT_THAT(listing, IsOk()) << listing.status().hint();
     EXPECT_EQ(listing.value().tail, MediumTail::kUnknown);
     EXPECT_FALSE(listing.value().append);
     EXPECT_EQ(listing.value().sets.size(), 1U);
