@@ -214,7 +214,7 @@ Failure Appending::Discard() {
 Failure Appending::CutBack() {
   if (!LeadsTo(note_name_, note_file_)) {
     // Without the note others may have built on what we wrote.
-    return Failure::Of(ENOENT, "note '" + note_path() + "' was removed, and medium '" + path_.path +
+    return Failure::Of(ESTALE, "note '" + note_path() + "' was removed, and medium '" + path_.path +
                                    "' keeps what was appended");
   }
   // The record first: should we die behind it, the note is still there.
