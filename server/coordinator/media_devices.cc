@@ -56,7 +56,8 @@ std::string HintFor(const Status& failure, const AgentInfo& agent, engine::OpenM
     return fmt::format("grant the account that runs agent '{}' (pid {}) access to it: {}",
                        agent.name, agent.pid, failure.message());
   }
-  if (os_error == ENOENT && mode != engine::OpenMode::kRead) {
+  const bool creates = mode == engine::OpenMode::kCreate || mode == engine::OpenMode::kReplace;
+  if (os_error == ENOENT && creates) {
     return fmt::format("the folder must exist before the backup: {}", failure.message());
   }
   return std::string(failure.message());
@@ -86,15 +87,34 @@ Status OpenError(const OrderResult& result, const AgentInfo& agent,
       .WithHint(HintFor(failure, agent, request.mode));
 }
 
+struct Need {
+  std::uint32_t capabilities = 0;
+  std::string_view verb;  // "the plugin cannot <verb>"
+};
+
+Need NeedOf(engine::OpenMode mode) {
+  switch (mode) {
+    case engine::OpenMode::kRead:
+      return {capability::kRead, "read media"};
+    case engine::OpenMode::kAppend:
+      return {capability::kRead | capability::kWrite | capability::kAppend,
+              "append to media; add FORMAT or INIT, or back up to another device"};
+    case engine::OpenMode::kCreate:
+    case engine::OpenMode::kReplace:
+      break;
+  }
+  return {capability::kWrite, "write media"};
+}
+
 Status CheckCapability(const AgentInfo& agent, const engine::DeviceSetRequest& request) {
-  const bool reading = request.mode == engine::OpenMode::kRead;
-  if ((agent.capabilities & (reading ? capability::kRead : capability::kWrite)) != 0) {
+  const Need need = NeedOf(request.mode);
+  if ((agent.capabilities & need.capabilities) == need.capabilities) {
     return OkStatus();
   }
   return SqlError(3201, request.targets.front().name, OsErrorText(EOPNOTSUPP))
       .WithOsError(EOPNOTSUPP)
-      .WithHint(fmt::format("plugin '{}' of agent '{}' cannot {} media", agent.plugin_name,
-                            agent.name, reading ? "read" : "write"));
+      .WithHint(fmt::format("plugin '{}' of agent '{}' cannot {}", agent.plugin_name, agent.name,
+                            need.verb));
 }
 
 }  // namespace
@@ -212,6 +232,23 @@ Status MediaDevices::Recover(const std::string& device_class, const engine::Devi
   const bool nothing_there =
       action == engine::RecoverAction::kDiscard && recovered.os_error() == ENOENT;
   return nothing_there ? OkStatus() : std::move(recovered);
+}
+
+Result<engine::MediumStat> MediaDevices::Stat(const std::string& device_class,
+                                              const engine::DeviceTarget& target,
+                                              Deadline deadline) {
+  if (device_class == kVirtualDeviceClass) {
+    return engine::MediumStat{};  // nobody can ask a program that has not opened its device yet
+  }
+  CAPSTAN_ASSIGN_OR_RETURN(
+      const AgentInfo agent,
+      AgentFor(device_class, {.deadline = Sooner(deadline, options_.agent_wait)}));
+  const OrderResult result =
+      agents_.Execute(agent.id, StatOrder{target.name}, {.deadline = deadline});
+  if (!result.status.ok()) {
+    return OpenError(result, agent, {.device_class = device_class, .targets = {target}});
+  }
+  return result.stat;
 }
 
 std::string MediaDevices::ErrorDetail(const std::string& set_name, const std::string& device_name) {

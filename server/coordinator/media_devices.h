@@ -28,11 +28,13 @@ class MediaDevices final : public engine::DeviceProvider {
   MediaDevices(AgentDirectory& agents, vdi::Rendezvous& rendezvous, Options options);
 
   // 65001 no agent, 65003 the medium exists, 3201 it cannot be opened (state 7, after 18210: no
-  // such virtual device), 3204 cancelled.
+  // such virtual device; os_error EOPNOTSUPP: the plugin cannot do it), 3204 cancelled.
   Result<engine::ProvidedSet> Open(const engine::DeviceSetRequest& request,
                                    Deadline deadline) override;
   Status Recover(const std::string& device_class, const engine::DeviceTarget& target,
                  engine::RecoverAction action, Deadline deadline) override;
+  Result<engine::MediumStat> Stat(const std::string& device_class,
+                                  const engine::DeviceTarget& target, Deadline deadline) override;
   std::string ErrorDetail(const std::string& set_name, const std::string& device_name) override;
 
  private:
