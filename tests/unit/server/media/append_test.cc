@@ -260,10 +260,11 @@ TEST(Append, ListsALargeMediumQuickly) {
     }
     auto writer = FamilyWriter::Create(options);
     ASSERT_THAT(writer, IsOk());
+    const std::uint32_t capacity = (*writer)->geometry().payload_capacity;
     source.Put((*writer)->preamble_offset(), BytesOf(*(*writer)->Preamble()));
     for (std::uint64_t i = 0; i < kSetSize / set.transfer_size; ++i) {
       const std::uint64_t offset =
-          (*writer)->SealFrame(buffer, {.file_offset = i, .length = 1, .sequence = i});
+          (*writer)->SealFrame(buffer, {.file_offset = i, .length = capacity, .sequence = i});
       source.Put(offset, {buffer.begin(), buffer.begin() + 1024});
     }
     const FamilySummary own = (*writer)->summary();
