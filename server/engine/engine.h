@@ -19,6 +19,7 @@
 #include "server/engine/error_log.h"
 #include "server/engine/job.h"
 #include "server/media/family_reader.h"
+#include "server/media/media_plan.h"
 #include "server/transform/settings.h"
 #include "server/writers/database_writer.h"
 #include "vdi/base/mutex.h"
@@ -48,12 +49,7 @@ struct TransferRequest {
   std::string statement;  // as written
 };
 
-// What becomes of the media that a backup is written to.
-enum class MediaUse {
-  kAppend,     // NOINIT: behind the sets that are there; a new medium where there is none
-  kOverwrite,  // INIT: the sets go, the media header stays
-  kFormat,     // FORMAT: a new media header
-};
+using media::MediaUse;
 
 struct BackupRequest {
   // Its targets are the media families, in any order if the media exist.
