@@ -154,9 +154,17 @@ Result<std::vector<std::string>> HistoryLoader::FindMedia(const std::string& pat
   return names;
 }
 
-Result<catalog::Table> HistoryLoader::LoadPath(const std::string& path,
-                                               const std::function<bool()>& stop) {
-  CAPSTAN_ASSIGN_OR_RETURN(const std::vector<std::string> names, FindMedia(path));
+Result<catalog::Table> HistoryLoader::LoadPaths(const std::vector<std::string>& paths,
+                                                const std::function<bool()>& stop) {
+  std::vector<std::string> names;
+  for (const std::string& path : paths) {
+    CAPSTAN_ASSIGN_OR_RETURN(const std::vector<std::string> found, FindMedia(path));
+    for (const std::string& name : found) {
+      if (std::find(names.begin(), names.end(), name) == names.end()) {
+        names.push_back(name);
+      }
+    }
+  }
   catalog::Table table = EmptyTable();
   std::vector<catalog::MediumRecord> media;
   std::vector<std::size_t> row_of;  // of each medium

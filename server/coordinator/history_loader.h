@@ -22,11 +22,12 @@ class HistoryLoader {
   // Loads the media of a restore; all of them must be readable.
   Status LoadDevices(const engine::TransferRequest& media);
 
-  // Loads a medium on disk, or those in a folder and the folders below it. In folders media are
+  // Loads media on disk, and those in folders and the folders below them. In folders media are
   // known by their first bytes, whatever they are called; other files are passed over. What
   // cannot be read is said in its row and stops nothing. All is loaded, or nothing: `stop` is asked
   // between media and ends it with 3204. One row a medium.
-  Result<catalog::Table> LoadPath(const std::string& path, const std::function<bool()>& stop);
+  Result<catalog::Table> LoadPaths(const std::vector<std::string>& paths,
+                                   const std::function<bool()>& stop);
 
  private:
   Result<std::vector<std::string>> FindMedia(const std::string& path) const;

@@ -30,6 +30,7 @@ class LiveTables {
     const LoginStore& logins;
     const ServerOptions& options;
     const transform::CertificateStore& certificates;
+    std::string server_name;
   };
   // All sources must outlive the tables.
   explicit LiveTables(Sources sources) : sources_(std::move(sources)) {}

@@ -271,9 +271,10 @@ Result<engine::MediumStat> MediaDevices::Stat(const std::string& device_class,
   CAPSTAN_ASSIGN_OR_RETURN(
       const AgentInfo agent,
       AgentFor(device_class, {.deadline = Sooner(deadline, options_.agent_wait)}));
-  const OrderResult result =
-      agents_.Execute(agent.id, StatOrder{target.name}, {.deadline = deadline});
+  CAPSTAN_ASSIGN_OR_RETURN(const std::string place, PlaceOf(device_class, target.name));
+  OrderResult result = agents_.Execute(agent.id, StatOrder{place}, {.deadline = deadline});
   if (!result.status.ok()) {
+    result.target = target.name;
     return OpenError(result, agent, {.device_class = device_class, .targets = {target}});
   }
   return result.stat;

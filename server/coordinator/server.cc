@@ -99,7 +99,7 @@ class WiredServer final : public Server {
                               .settings = SettingsOf(config_)});
     live_tables_ = std::make_unique<LiveTables>(
         LiveTables::Sources{jobs_, *catalog_, *agents_, *rendezvous_, {&sqlite_}, *logins_, *options_,
-                            *certificates_});
+                            *certificates_, config_.server_name});
     executor_ = std::make_unique<StatementExecutor>(
         StatementExecutor::Parts{*engine_, *live_tables_, *logins_, *options_, *certificates_,
                                  config_.drive_map});

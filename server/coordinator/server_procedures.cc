@@ -190,7 +190,7 @@ Result<catalog::Table> CertificatesTable(const transform::CertificateStore& cert
   for (const transform::CertificateInfo& info : list) {
     // Private keys lie in files that only the server's account can read, without a password.
     table.rows.push_back(
-        {info.name, fmt::to_string(certificate_id++), "1", "NA",
+        {info.name, fmt::to_string(certificate_id++), "1", info.has_private_key ? "NE" : "NA",
          info.has_private_key ? "NO_ENCRYPTION" : "NO_PRIVATE_KEY", "0", info.issuer,
          info.serial_number, info.subject, catalog::LocalDateTime(info.not_after_unix_s),
          catalog::LocalDateTime(info.not_before_unix_s), HexText(info.thumbprint)});

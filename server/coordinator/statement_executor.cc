@@ -335,7 +335,7 @@ class StatementExecutor::Run final : private engine::JobObserver {
     session.user_name = session_.login;
     session.statement = statement_.text;
     const auto table =
-        HistoryLoader(parts_.engine, parts_.drives, std::move(session)).LoadPath(load.path, [this] {
+        HistoryLoader(parts_.engine, parts_.drives, std::move(session)).LoadPaths(load.paths, [this] {
           return sink_.gone();
         });
     if (table.ok()) {

@@ -175,15 +175,33 @@ Result<StatementBody> BuildSpaceUsed(TokenStream& tokens, const ProcedureCall& c
   return StatementBody(SpaceUsedStatement{*std::move(values[2])});
 }
 
-// A procedure with one parameter, which is a path.
-template <typename StatementWithPath>
-Result<StatementBody> BuildWithPath(TokenStream& tokens, const ProcedureCall& call) {
+Result<StatementBody> BuildCreateFolder(TokenStream& tokens, const ProcedureCall& call) {
   constexpr std::array kParameters = std::to_array<Parameter>({{"@path", true}});
   CAPSTAN_ASSIGN_OR_RETURN(auto values, BindArguments(tokens, call, kParameters));
   if (values[0]->empty()) {
-    return tokens.Fail(call.token, SqlError(3217, "@path").WithHint("name a file or a folder"));
+    return tokens.Fail(call.token, SqlError(3217, "@path").WithHint("name a folder"));
   }
-  return StatementBody(StatementWithPath{*std::move(values[0])});
+  return StatementBody(CreateFolderStatement{*std::move(values[0])});
+}
+
+Result<StatementBody> BuildLoadHistory(TokenStream& tokens, const ProcedureCall& call) {
+  constexpr std::array kParameters = std::to_array<Parameter>(
+      {{"@path", true},    {"@path2", false},  {"@path3", false},  {"@path4", false},
+       {"@path5", false},  {"@path6", false},  {"@path7", false},  {"@path8", false},
+       {"@path9", false},  {"@path10", false}, {"@path11", false}, {"@path12", false},
+       {"@path13", false}, {"@path14", false}, {"@path15", false}, {"@path16", false}});
+  CAPSTAN_ASSIGN_OR_RETURN(auto values, BindArguments(tokens, call, kParameters));
+  LoadHistoryStatement load;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (values[i].has_value() && values[i]->empty()) {
+      return tokens.Fail(call.token, SqlError(3217, kParameters[i].name)
+                                         .WithHint("name a file or a folder"));
+    }
+    if (values[i].has_value()) {
+      load.paths.push_back(*std::move(values[i]));
+    }
+  }
+  return StatementBody(std::move(load));
 }
 
 struct Procedure {
@@ -192,8 +210,8 @@ struct Procedure {
 };
 constexpr Procedure kProcedures[] = {
     {"sp_attach_db", BuildAttach},    {"sp_configure", BuildConfigure},
-    {"sp_detach_db", BuildDetach},    {"sp_load_history", BuildWithPath<LoadHistoryStatement>},
-    {"sp_spaceused", BuildSpaceUsed}, {"xp_create_subdir", BuildWithPath<CreateFolderStatement>},
+    {"sp_detach_db", BuildDetach},    {"sp_load_history", BuildLoadHistory},
+    {"sp_spaceused", BuildSpaceUsed}, {"xp_create_subdir", BuildCreateFolder},
 };
 
 }  // namespace

@@ -191,9 +191,10 @@ struct CreateFolderStatement {
   std::string path;
 };
 
-// EXEC sp_load_history @path = 'path': history from the media there, a file or a folder of them.
+// EXEC sp_load_history @path = 'path' [, @path2 = 'path' ...]: history from the media there, files
+// or folders of them.
 struct LoadHistoryStatement {
-  std::string path;
+  std::vector<std::string> paths;  // 1..16
 };
 
 using StatementBody =

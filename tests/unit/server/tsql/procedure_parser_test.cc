@@ -76,13 +76,15 @@ TEST(ProcedureParser, Configures) {
 TEST(ProcedureParser, TakesPathsAndDatabases) {
   EXPECT_EQ(ParseOne<CreateFolderStatement>("EXEC master.dbo.xp_create_subdir N'E:\\b'").path,
             "E:\\b");
-  EXPECT_EQ(ParseOne<LoadHistoryStatement>("EXEC sp_load_history @path = '/b'").path, "/b");
+  EXPECT_EQ(ParseOne<LoadHistoryStatement>("EXEC sp_load_history @path = '/b', @path16 = '/c'").paths,
+            (std::vector<std::string>{"/b", "/c"}));
   EXPECT_EQ(ParseOne<SpaceUsedStatement>("EXEC sp_spaceused @dbname = 'sales'").database, "sales");
   ExpectError({"EXEC sp_spaceused", 201, "'@dbname'"});
   ExpectError({"EXEC sp_spaceused 'customers'", 201, "'@dbname'"});
   ExpectError({"EXEC sp_spaceused 'customers', @dbname='d'", 3032, "(@objname)"});
   ExpectError({"EXEC xp_create_subdir ''", 3217, "@path"});
   ExpectError({"EXEC sp_load_history", 201, "'@path'"});
+  ExpectError({"EXEC sp_load_history '/b', ''", 3217, "@path2"});
 }
 
 TEST(ProcedureParser, DoesNotFindOtherProcedures) {
