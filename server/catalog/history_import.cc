@@ -170,13 +170,14 @@ Result<std::vector<ImportCount>> ImportMedia(Connection& connection,
       sets.push_back({&medium, &set});
     }
   }
-  CAPSTAN_ASSIGN_OR_RETURN(const std::set<std::string> added, AddSets(connection, std::move(sets)));
+  CAPSTAN_ASSIGN_OR_RETURN(std::set<std::string> added, AddSets(connection, std::move(sets)));
   CAPSTAN_RETURN_IF_ERROR(PlaceFamilies(connection, media));
   std::vector<ImportCount> counts;
   for (const MediumRecord& medium : media) {
     ImportCount& count = counts.emplace_back();
     for (const media::BackupSet& set : medium.sets) {
-      ++(added.contains(set.backup_set_guid.ToString()) ? count.added : count.known);
+      // The first medium of a striped set counts it as added.
+      ++(added.erase(set.backup_set_guid.ToString()) != 0 ? count.added : count.known);
     }
   }
   return counts;

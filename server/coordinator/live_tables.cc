@@ -29,9 +29,10 @@ Result<catalog::LiveTable> LiveTables::Snapshot(const std::string& name) const {
   if (name == "sys.dm_backup_device_sets") return catalog::LiveTable{name, DeviceSets()};
   if (name == "sys.sql_logins") return catalog::LiveTable{name, Logins()};
   if (name == "sys.servers") {
-    return catalog::LiveTable{name,
-                              {{{"server_id", "int"}, {"name", "nvarchar(128)"}, {"product", "nvarchar(128)"}},
-                               {{"0", sources_.server_name, "Capstan"}}}};
+    return catalog::LiveTable{
+        name,
+        {{{"server_id", "int"}, {"name", "nvarchar(128)"}, {"product", "nvarchar(128)"}},
+         {{"0", sources_.server_name, "Capstan"}}}};
   }
   if (name == "sys.configurations") {
     return catalog::LiveTable{name, sources_.options.Configurations()};

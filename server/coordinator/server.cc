@@ -82,8 +82,8 @@ class WiredServer final : public Server {
     CAPSTAN_ASSIGN_OR_RETURN(rendezvous_, vdi::Rendezvous::Listen({.path = config_.vdi_socket}));
     CAPSTAN_ASSIGN_OR_RETURN(logins_, LoginStore::Open(config_.data_dir + "/logins"));
     CAPSTAN_ASSIGN_OR_RETURN(options_, ServerOptions::Load(*catalog_));
-    CAPSTAN_ASSIGN_OR_RETURN(certificates_, transform::CertificateStore::Open(
-                                                config_.data_dir + "/certificates"));
+    CAPSTAN_ASSIGN_OR_RETURN(certificates_,
+                             transform::CertificateStore::Open(config_.data_dir + "/certificates"));
     gate_ = std::make_unique<LoginGate>(
         *logins_, *error_log_,
         LoginGate::Options{.needs_password = config_.authentication == Authentication::kPassword});
@@ -97,12 +97,17 @@ class WiredServer final : public Server {
                               .error_log = *error_log_,
                               .writers = {{std::string(sqlite_.scheme()), &sqlite_}},
                               .settings = SettingsOf(config_)});
-    live_tables_ = std::make_unique<LiveTables>(
-        LiveTables::Sources{jobs_, *catalog_, *agents_, *rendezvous_, {&sqlite_}, *logins_, *options_,
-                            *certificates_, config_.server_name});
-    executor_ = std::make_unique<StatementExecutor>(
-        StatementExecutor::Parts{*engine_, *live_tables_, *logins_, *options_, *certificates_,
-                                 config_.drive_map});
+    live_tables_ = std::make_unique<LiveTables>(LiveTables::Sources{jobs_,
+                                                                    *catalog_,
+                                                                    *agents_,
+                                                                    *rendezvous_,
+                                                                    {&sqlite_},
+                                                                    *logins_,
+                                                                    *options_,
+                                                                    *certificates_,
+                                                                    config_.server_name});
+    executor_ = std::make_unique<StatementExecutor>(StatementExecutor::Parts{
+        *engine_, *live_tables_, *logins_, *options_, *certificates_, config_.drive_map});
     requesters_ = RequesterService::Create({*executor_, jobs_, *gate_}, Entrance::kPublic,
                                            config_.server_name);
     coordinator_ = CoordinatorService::Create(*agents_, config_.vdi_socket);

@@ -334,10 +334,8 @@ class StatementExecutor::Run final : private engine::JobObserver {
     session.session_id = session_.session_id;
     session.user_name = session_.login;
     session.statement = statement_.text;
-    const auto table =
-        HistoryLoader(parts_.engine, parts_.drives, std::move(session)).LoadPaths(load.paths, [this] {
-          return sink_.gone();
-        });
+    const auto table = HistoryLoader(parts_.engine, parts_.drives, std::move(session))
+                           .LoadPaths(load.paths, [this] { return sink_.gone(); });
     if (table.ok()) {
       sink_.OnResultSet(*table);
     }

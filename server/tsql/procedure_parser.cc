@@ -185,17 +185,28 @@ Result<StatementBody> BuildCreateFolder(TokenStream& tokens, const ProcedureCall
 }
 
 Result<StatementBody> BuildLoadHistory(TokenStream& tokens, const ProcedureCall& call) {
-  constexpr std::array kParameters = std::to_array<Parameter>(
-      {{"@path", true},    {"@path2", false},  {"@path3", false},  {"@path4", false},
-       {"@path5", false},  {"@path6", false},  {"@path7", false},  {"@path8", false},
-       {"@path9", false},  {"@path10", false}, {"@path11", false}, {"@path12", false},
-       {"@path13", false}, {"@path14", false}, {"@path15", false}, {"@path16", false}});
+  constexpr std::array kParameters = std::to_array<Parameter>({{"@path", true},
+                                                               {"@path2", false},
+                                                               {"@path3", false},
+                                                               {"@path4", false},
+                                                               {"@path5", false},
+                                                               {"@path6", false},
+                                                               {"@path7", false},
+                                                               {"@path8", false},
+                                                               {"@path9", false},
+                                                               {"@path10", false},
+                                                               {"@path11", false},
+                                                               {"@path12", false},
+                                                               {"@path13", false},
+                                                               {"@path14", false},
+                                                               {"@path15", false},
+                                                               {"@path16", false}});
   CAPSTAN_ASSIGN_OR_RETURN(auto values, BindArguments(tokens, call, kParameters));
   LoadHistoryStatement load;
   for (std::size_t i = 0; i < values.size(); ++i) {
     if (values[i].has_value() && values[i]->empty()) {
-      return tokens.Fail(call.token, SqlError(3217, kParameters[i].name)
-                                         .WithHint("name a file or a folder"));
+      return tokens.Fail(call.token,
+                         SqlError(3217, kParameters[i].name).WithHint("name a file or a folder"));
     }
     if (values[i].has_value()) {
       load.paths.push_back(*std::move(values[i]));

@@ -95,8 +95,7 @@ void AddCompression(std::vector<std::string>& with, const std::optional<Compress
   if (!compression->level.empty()) {
     parts.push_back("LEVEL = " + compression->level);
   }
-  const std::string settings =
-      parts.empty() ? "" : fmt::format(" ({})", fmt::join(parts, ", "));
+  const std::string settings = parts.empty() ? "" : fmt::format(" ({})", fmt::join(parts, ", "));
   with.push_back((compression->on ? "COMPRESSION" : "NO_COMPRESSION") + settings);
 }
 
@@ -110,8 +109,8 @@ void AddEncryption(std::vector<std::string>& with, const BackupOptions& options)
     with.push_back(fmt::format("ENCRYPTION (ALGORITHM = AES_256, SERVER CERTIFICATE = {})",
                                QuoteIdentifier(options.certificate)));
   } else if (options.passphrase.given()) {
-    with.push_back(fmt::format("ENCRYPTION (ALGORITHM = AES_256, {})",
-                               PassphraseText(options.passphrase)));
+    with.push_back(
+        fmt::format("ENCRYPTION (ALGORITHM = AES_256, {})", PassphraseText(options.passphrase)));
   }
 }
 
@@ -156,6 +155,10 @@ std::string QuoteString(std::string_view text) {
 }
 
 std::string AbsolutePath(std::string_view path, std::string_view working_directory) {
+  const bool on_windows_drive = path.size() > 2 && path[1] == ':' && path[2] == '\\';
+  if (on_windows_drive || path.starts_with("\\\\")) {
+    return std::string(path);
+  }
   // operator/ drops the left side when the right one is absolute.
   return (std::filesystem::path(working_directory) / path).lexically_normal().string();
 }
@@ -223,7 +226,8 @@ Result<Compression> ParseCompression(std::string_view text) {
       .level = colon == std::string_view::npos ? "" : upper(text.substr(colon + 1))};
   const std::string& algorithm = compression.algorithm;
   const std::string& level = compression.level;
-  const bool known = (algorithm.empty() && level.empty()) || algorithm == "ZSTD" || algorithm == "LZ4";
+  const bool known =
+      (algorithm.empty() && level.empty()) || algorithm == "ZSTD" || algorithm == "LZ4";
   if (!known || (level.empty() && colon != std::string_view::npos) ||
       (!level.empty() && level != "LOW" && level != "MEDIUM" && level != "HIGH")) {
     return Error(Code::kInvalidArgument, "'{}' is no compression", text)

@@ -17,7 +17,8 @@ std::string QuoteIdentifier(std::string_view name);
 // N'text', with ' doubled.
 std::string QuoteString(std::string_view text);
 
-// An absolute, normalised path, without touching the file system; symbolic links stay.
+// An absolute, normalised path, without touching the file system; symbolic links stay, and so do
+// E:\x and \\server\x, which the server maps.
 std::string AbsolutePath(std::string_view path, std::string_view working_directory);
 
 enum class TargetClass { kDisk, kUrl, kTape, kVirtualDevice };
