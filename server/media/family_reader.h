@@ -78,6 +78,9 @@ struct ReaderOptions {
   // wanted one or with the end of the set. Without what stands in front of the frames nothing can
   // be read: damage there is an error still.
   bool tolerate_damage = false;
+  // Where the wanted set's SSET stands, if that is known (ReadListing) and the device can go there:
+  // the sets before it are then not read. 0: they are.
+  std::uint64_t set_offset = 0;
 };
 
 class FamilyReader {
@@ -98,6 +101,10 @@ class FamilyReader {
   // preamble at first, then one transfer size each. Never 0 before done(); a multiple of 4096; at
   // most `transfer_size_max`.
   virtual std::uint32_t next_read_size(std::uint32_t transfer_size_max) const = 0;
+
+  // Not 0, once: the next bytes must be those of the medium from this offset on. Only with
+  // ReaderOptions::set_offset, and never while may_read_ahead().
+  virtual std::uint64_t TakeJump() = 0;
 
   // Whether more reads may be under way than the next one: their sizes will be as that one's. Not
   // in front of the frames of a medium, where they follow from what is found.

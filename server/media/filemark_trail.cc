@@ -74,10 +74,16 @@ bool FilemarkTrail::Adopt(Bytes block, std::uint64_t offset) {
 
 bool FilemarkTrail::AdoptForeign(Bytes block, std::uint64_t offset) {
   std::optional<Filemarks> listed = ListedFilemarks(block);
+  if (!listed || block.size() != form_.filemark_size()) {
+    return false;
+  }
+  // A filemark states its own address: some writers count bytes.
+  const bool in_bytes = LoadStruct<BlockHeader>(block).fla == offset;
+  const std::uint32_t unit = in_bytes ? 1 : form_.filemark_size();
   const bool right =
-      listed && block.size() == form_.filemark_size() && offset % form_.address_unit == 0 &&
-      (listed->places.empty() || listed->places.back() < offset / form_.address_unit);
+      offset % unit == 0 && (listed->places.empty() || listed->places.back() < offset / unit);
   if (right) {
+    form_.address_unit = unit;
     marks_ = *std::move(listed);
     Add(offset);
   }

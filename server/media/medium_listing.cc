@@ -84,9 +84,12 @@ class Lister {
   std::uint64_t good_end_ = 0;
   std::size_t complete_sets_ = 0;
   Filemarks good_marks_;
+  MediumForm form_;
   std::optional<StreamPosition> good_map_;
   MediumTail tail_ = MediumTail::kNothing;
   bool end_of_family_ = false;
+
+  std::uint64_t block_offset_ = 0;  // of the block being walked
 
   // Of the set being walked.
   std::vector<SetListing> sets_;
@@ -186,6 +189,7 @@ Result<Label> Lister::ReadLabel() {
 
 Status Lister::Walk(bool ends_in_order) {
   while (true) {
+    block_offset_ = cursor_.offset();
     const Result<std::optional<BlockPosition>> block = cursor_.NextBlock();
     if (block.ok() && !block.value()) {
       return NoteTail();
@@ -205,7 +209,7 @@ Status Lister::EndsHere(Status failure) {
     return failure;
   }
   CAPSTAN_ASSIGN_OR_RETURN(const bool hole, HasHole(at));
-  if (in_set_ ? ours() && hole : at == good_end_ && (hole || complete_sets_ > 0)) {
+  if (in_set_ ? ours() && hole : block_offset_ == good_end_ && (hole || complete_sets_ > 0)) {
     tail_ = hole ? MediumTail::kUnfinishedSet : MediumTail::kUnknown;
     return OkStatus();
   }
@@ -244,8 +248,7 @@ Status Lister::NoteTail() {
 }
 
 Result<std::optional<AppendPoint>> Lister::FindAppendPoint() {
-  const MediumForm& form = label_.form;
-  const std::uint32_t mark_size = form.filemark_size();
+  const std::uint32_t mark_size = form_.filemark_size();
   const bool continues = complete_sets_ > 0 && sets_[complete_sets_ - 1].continues;
   if (source_->size_bytes() == 0 || good_end_ == 0 || tail_ == MediumTail::kUnknown ||
       !trail_known_ || continues || end_of_family_ || complete_sets_ == kSetsMax ||
@@ -254,7 +257,7 @@ Result<std::optional<AppendPoint>> Lister::FindAppendPoint() {
   }
   AppendPoint append{.offset = good_end_,
                      .position = static_cast<std::uint16_t>(complete_sets_ + 1),
-                     .form = form,
+                     .form = form_,
                      .filemarks = good_marks_,
                      .set_map = {}};
   if (label_.has_set_map && complete_sets_ == 0) {
@@ -342,13 +345,6 @@ Status Lister::BeginSet(const BlockPosition& block) {
   final_known_ = false;
   end_blocks_ = 0;
   map_.reset();
-  if (label_.foreign && sets_.size() == 1 && fixed.pba == block.offset) {
-    // This writer's addresses count bytes.
-    label_.form.address_unit = 1;
-    trail_ = FilemarkTrail(label_.form,
-                           {.count = 1, .places = {static_cast<std::uint32_t>(label_.end)}});
-    good_marks_ = trail_.marks();
-  }
   BeginCoverage(block.offset);
   return OkStatus();
 }
@@ -429,6 +425,7 @@ Status Lister::EndFilemark(const BlockPosition& block) {
   if (!in_set_ && all_complete) {
     good_end_ = cursor_.offset();
     good_marks_ = trail_.marks();
+    form_ = trail_.form();
     good_map_ = map_;
     complete_sets_ = sets_.size();
   }
@@ -441,7 +438,7 @@ Status Lister::ListBetween(const MediumIndex& index) {
   if (marks.size() % 2 == 0) {
     return Damaged(marks.back(), "number of filemarks");
   }
-  label_.form = index.form;
+  form_ = index.form;
   for (std::size_t i = 0; i + 2 < marks.size(); i += 2) {
     CAPSTAN_RETURN_IF_ERROR(ReadSetAt(marks[i] + mark_size, marks[i + 1] + mark_size));
   }

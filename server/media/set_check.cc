@@ -49,10 +49,10 @@ bool SetCheck::Continue(Bytes block, std::uint64_t offset) {
   if (!form_.compressed()) {
     frame_bytes_ = seen_.frame_count * description_->transfer_size;
   } else if (!frame_bytes_known_) {
-    frame_bytes_ = fixed.header.fla * kFormatLogicalBlock;  // how long lost frames were
+    frame_bytes_ = fixed.header.fla * format_logical_block_;  // how long lost frames were
     frame_bytes_known_ = true;
   }
-  fla_ = frame_bytes_ / kFormatLogicalBlock;
+  fla_ = frame_bytes_ / format_logical_block_;
   return (fixed.header.attributes & kContinuation) != 0 && fixed.set_number == position_ &&
          fixed.header.fla == fla_;
 }
@@ -151,7 +151,7 @@ std::optional<Damage> SetCheck::TakeFrame(Bytes frame, std::uint64_t offset,
                                           std::uint32_t control_block_id, ParsedFrame* parsed) {
   const FrameExpectation expected{
       .backup_set_guid = description_->backup_set_guid,
-      .fla = fla_ + (offset - offset_) / kFormatLogicalBlock,
+      .fla = fla_ + (offset - offset_) / format_logical_block_,
       .control_block_id = control_block_id,
       .file_count = static_cast<std::uint32_t>(description_->files.size()),
       .form = form_};
@@ -175,7 +175,7 @@ bool SetCheck::FrameStandsAt(std::uint64_t offset, Bytes head) const {
   FrameStream stream;
   return !ParseFrameHead(head, &parsed, &stream) &&
          stream.backup_set_guid == description_->backup_set_guid.bytes &&
-         LoadStruct<BlockHeader>(head).fla == fla_ + (offset - offset_) / kFormatLogicalBlock;
+         LoadStruct<BlockHeader>(head).fla == fla_ + (offset - offset_) / format_logical_block_;
 }
 
 std::optional<FamilySummary> SetCheck::listed() const {

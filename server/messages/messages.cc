@@ -126,6 +126,7 @@ constexpr std::array kMessages = {
     MessageInfo{15116, 16, 1, Code::kInvalidArgument, "Password validation failed. The password does not meet the operating system policy requirements because it is too short."},
     MessageInfo{15117, 16, 1, Code::kInvalidArgument, "Password validation failed. The password does not meet the operating system policy requirements because it is too long."},
     MessageInfo{15123, 16, 1, Code::kNotFound, "The configuration option '{}' does not exist, or it may be an advanced option."},
+    MessageInfo{15124, 16, 1, Code::kInvalidArgument, "The configuration option '{}' is not unique."},
     MessageInfo{15129, 16, 1, Code::kInvalidArgument, "'{}' is not a valid value for configuration option '{}'."},
     MessageInfo{15151, 16, 1, Code::kNotFound, "Cannot {} the {} '{}', because it does not exist or you do not have permission."},
     MessageInfo{15208, 16, 1, Code::kInvalidArgument, "The certificate, asymmetric key, or private key file is not valid or does not exist; or you do not have permissions for it."},
