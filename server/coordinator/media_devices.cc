@@ -24,6 +24,7 @@ constexpr std::chrono::milliseconds kErrorReportWait{1'200};
 constexpr std::chrono::seconds kCreatedSetWait{5};
 
 constexpr std::string_view kVirtualDeviceClass = "VIRTUAL_DEVICE";
+constexpr std::string_view kDiskClass = "DISK";
 
 std::string_view PluginFor(std::string_view device_class) {
   return device_class == "URL" ? "s3" : device_class == "TAPE" ? "tape" : "disk";
@@ -34,7 +35,9 @@ Deadline Sooner(Deadline deadline, std::chrono::milliseconds wait) {
   return other.when() < deadline.when() ? other : deadline;
 }
 
-OpenSetOrder OrderOf(const engine::DeviceSetRequest& request) {
+// `places` are where the request's targets lie on this machine.
+OpenSetOrder OrderOf(const engine::DeviceSetRequest& request,
+                     const std::vector<std::string>& places) {
   OpenSetOrder order;
   order.set_name = Guid::Random().ToString();
   order.job_id = request.job_id;
@@ -42,7 +45,7 @@ OpenSetOrder OrderOf(const engine::DeviceSetRequest& request) {
   for (std::size_t i = 0; i < request.targets.size(); ++i) {
     order.devices.push_back(
         {.device_name = i == 0 ? order.set_name : fmt::format("{}-{}", order.set_name, i + 1),
-         .target = request.targets[i].name,
+         .target = places[i],
          .token = request.targets[i].token,
          .size_estimate = request.size_estimate});
   }
@@ -168,6 +171,20 @@ Result<engine::ProvidedSet> MediaDevices::OpenVirtualDevice(const engine::Device
   return provided;
 }
 
+Result<std::string> MediaDevices::PlaceOf(const std::string& device_class,
+                                          const std::string& name) const {
+  if (device_class != kDiskClass) {
+    return name;
+  }
+  auto place = options_.drive_map.Map(name);
+  if (place.ok()) {
+    return place;
+  }
+  return SqlError(3201, name, kPathNotFound)
+      .WithOsError(ENOENT)
+      .WithHint(std::string(place.status().hint()));
+}
+
 Result<AgentInfo> MediaDevices::AgentFor(const std::string& device_class,
                                          const Patience& patience) {
   auto agent = agents_.WaitForAgent(device_class, patience);
@@ -189,11 +206,21 @@ Result<engine::ProvidedSet> MediaDevices::OpenMedia(const engine::DeviceSetReque
       AgentFor(request.device_class, {.deadline = Sooner(deadline, options_.agent_wait),
                                       .cancelled = request.cancelled}));
   CAPSTAN_RETURN_IF_ERROR(CheckCapability(agent, request));
-  const OpenSetOrder order = OrderOf(request);
+  std::vector<std::string> places;
+  for (const engine::DeviceTarget& target : request.targets) {
+    CAPSTAN_ASSIGN_OR_RETURN(std::string place, PlaceOf(request.device_class, target.name));
+    places.push_back(std::move(place));
+  }
+  const OpenSetOrder order = OrderOf(request, places);
   const Patience patience{.deadline = deadline, .cancelled = request.cancelled};
-  const OrderResult result = agents_.Execute(agent.id, order, patience);
+  OrderResult result = agents_.Execute(agent.id, order, patience);
   if (!result.status.ok()) {
     agents_.Post(agent.id, CloseSetOrder{order.set_name});
+    // The agent names the place, the requester knows it by the statement's name.
+    const auto place = std::find(places.begin(), places.end(), result.target);
+    if (place != places.end()) {
+      result.target = request.targets[static_cast<std::size_t>(place - places.begin())].name;
+    }
     return OpenError(result, agent, request);
   }
   auto provided = TakeSet(agent, order, patience);
@@ -227,7 +254,8 @@ Status MediaDevices::Recover(const std::string& device_class, const engine::Devi
   if ((agent.capabilities & capability::kRecover) == 0) {
     return OkStatus();  // it keeps no constructions: what was completed stands, the rest is gone
   }
-  const RecoverOrder order{.target = target.name, .token = target.token, .action = action};
+  CAPSTAN_ASSIGN_OR_RETURN(const std::string place, PlaceOf(device_class, target.name));
+  const RecoverOrder order{.target = place, .token = target.token, .action = action};
   Status recovered = agents_.Execute(agent.id, order, {.deadline = deadline}).status;
   // Where not even the folder exists, nothing was begun: the backup failed for that very reason.
   const bool nothing_there =

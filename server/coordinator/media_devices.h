@@ -11,6 +11,7 @@
 #include <string>
 
 #include "server/coordinator/agent_directory.h"
+#include "server/coordinator/drive_map.h"
 #include "server/engine/device_provider.h"
 #include "vdi/rendezvous.h"
 
@@ -23,6 +24,7 @@ class MediaDevices final : public engine::DeviceProvider {
     // An agent may be starting, or being started again.
     std::chrono::milliseconds agent_wait{5'000};
     std::string server_address;  // "unix:PATH", for hints
+    DriveMap drive_map;
   };
   // Directory and rendezvous must outlive this and every set that it opened.
   MediaDevices(AgentDirectory& agents, vdi::Rendezvous& rendezvous, Options options);
@@ -41,6 +43,9 @@ class MediaDevices final : public engine::DeviceProvider {
   Result<engine::ProvidedSet> OpenVirtualDevice(const engine::DeviceSetRequest& request,
                                                 Deadline deadline);
   Result<engine::ProvidedSet> OpenMedia(const engine::DeviceSetRequest& request, Deadline deadline);
+  // Where a DISK of a statement lies on this machine; other names stay as they are. 3201 if its
+  // drive is not mapped.
+  Result<std::string> PlaceOf(const std::string& device_class, const std::string& name) const;
   Result<AgentInfo> AgentFor(const std::string& device_class, const Patience& patience);
   // Takes the set that the agent has created.
   Result<engine::ProvidedSet> TakeSet(const AgentInfo& agent, const OpenSetOrder& order,

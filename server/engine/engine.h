@@ -43,6 +43,7 @@ struct TransferRequest {
   std::optional<std::uint32_t> block_size;         // bytes
   std::optional<int> stats_percent;
   std::optional<bool> checksum;
+  std::string media_password;  // MEDIAPASSWORD, of media that SQL Server wrote
   int session_id = 0;
   std::string user_name;
   std::string statement;  // as written
