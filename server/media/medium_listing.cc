@@ -1,7 +1,9 @@
 #include <algorithm>
+#include <cstring>
 #include <functional>
 #include <limits>
 #include <optional>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -134,6 +136,11 @@ Result<Label> Lister::ReadLabel() {
   CAPSTAN_ASSIGN_OR_RETURN(const Bytes start, cursor_.At(0, sizeof(TapeBlock)));
   if (start.empty()) {
     return SqlError(3254, source_->device_name());
+  }
+  constexpr std::string_view kTapeType = "TAPE";
+  const std::size_t known = std::min(start.size(), kTapeType.size());
+  if (std::memcmp(start.data(), kTapeType.data(), known) != 0) {
+    return NotTapeFormat(source_->device_name(), start);
   }
   if (start.size() < sizeof(TapeBlock)) {
     return CutOffInHead(source_->device_name(), source_->size_bytes());
