@@ -138,10 +138,13 @@ class StatementExecutor::Run final : private engine::JobObserver {
       return Report(SqlError(3287, query.file_number, transfer.targets.front()), name);
     }
     const media::SetListing& set = listing->sets[query.file_number - 1U];
-    if (set.foreign) {
+    if (set.foreign && !set.foreign_set->by_sql_server) {
       return Report(SqlError(3143, transfer.targets.front()), name);
     }
-    sink_.OnResultSet(FileListTable(set.set));
+    if (set.foreign && set.foreign_set->password_protected) {
+      return Report(SqlError(3279), name);
+    }
+    sink_.OnResultSet(FileListTable(set));
     return true;
   }
 

@@ -8,6 +8,7 @@
 #include "server/engine/restore_job.h"
 #include "server/engine/restore_pipeline.h"
 #include "server/engine/worker_group.h"
+#include "server/media/media_password.h"
 #include "server/messages/messages.h"
 #include "vdi/base/log.h"
 
@@ -165,7 +166,7 @@ Result<media::MediumListing> Engine::List(const TransferRequest& request) {
     worker.Start([&]() -> Status {
       CAPSTAN_ASSIGN_OR_RETURN(const auto source, DeviceSource::Create(*set, set->device(0)));
       CAPSTAN_ASSIGN_OR_RETURN(listing, media::ReadListing(*source));
-      return OkStatus();
+      return media::CheckMediaPassword(listing.header, request.media_password);
     });
     monitor.RunUntil([&](std::chrono::milliseconds patience) { return worker.WaitAll(patience); });
   }
