@@ -7,6 +7,7 @@
 #include "server/engine/device_source.h"
 #include "server/engine/restore_job.h"
 #include "server/engine/worker_group.h"
+#include "server/media/media_password.h"
 #include "server/messages/messages.h"
 
 namespace capstan::engine {
@@ -86,7 +87,7 @@ Result<media::MediumListing> ListMedium(const Engine::Parts& parts, const Transf
   CAPSTAN_RETURN_IF_ERROR(RunWatched(job, *set, parts.settings.timeouts.device, [&]() -> Status {
     CAPSTAN_ASSIGN_OR_RETURN(const auto source, DeviceSource::Create(*set, set->device(0)));
     CAPSTAN_ASSIGN_OR_RETURN(listing, media::ReadListing(*source));
-    return OkStatus();
+    return media::CheckMediaPassword(listing.header, request.media_password);
   }));
   CAPSTAN_RETURN_IF_ERROR(set->Close());
   return listing;
