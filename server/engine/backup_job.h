@@ -12,6 +12,7 @@
 #include "server/engine/backup_pipeline.h"
 #include "server/engine/engine.h"
 #include "server/engine/snapshot_backup.h"
+#include "server/media/media_plan.h"
 
 namespace capstan::engine {
 
@@ -24,8 +25,10 @@ class BackupJob {
   Status Run();
 
  private:
-  Status PlanForm();  // how frames are coded, and the key
-  Status Prepare();   // finds database and writer, plans buffers, begins the journal
+  Status Prepare();    // finds database and writer, plans buffers
+  Status PlanMedia();  // looks at the media and decides what becomes of them
+  Status PlanForm();   // how frames are coded, and the key
+  Status BeginJournal();
   Status OpenDevices();
   Status Transfer();          // until prepared in the catalog
   Status TransferData();      // view, pipeline
@@ -53,7 +56,7 @@ class BackupJob {
   BufferPlan plan_;
   std::uint64_t size_estimate_ = 0;
   SetCoding coding_;
-  media::MediaHeader media_header_;
+  media::MediaPlan media_plan_;
   catalog::JobRecord journal_;
   bool journal_begun_ = false;
   bool media_touched_ = true;  // an agent may have begun media

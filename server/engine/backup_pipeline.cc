@@ -21,10 +21,16 @@ BackupPipeline::BackupPipeline(Parts parts,
       file_bytes_(parts.session.description().files.size()),
       monitor_({parts.job, parts.observer, parts.set, error_, bytes_done_, parts.timeouts.device,
                 parts.stats_percent}) {
-  CAPSTAN_CHECK(writers.size() == parts.set.device_count());
+  CAPSTAN_CHECK(parts.set.device_count() % writers.size() == 0);
   for (std::size_t i = 0; i < writers.size(); ++i) {
     families_.push_back(
-        FamilyStream::Create({parts.set, i, error_, bytes_done_}, std::move(writers[i])));
+        FamilyStream::Create({.set = parts.set,
+                              .device_index = i,
+                              .error = error_,
+                              .bytes_done = bytes_done_,
+                              .mirror_count = parts.set.device_count() / writers.size(),
+                              .mirror_stride = writers.size()},
+                             std::move(writers[i])));
   }
   geometry_ = families_.front()->geometry();
 }
@@ -232,9 +238,9 @@ Status BackupPipeline::Complete() {
 Status BackupPipeline::ExecuteOnAll(vdi::CommandCode code, std::string_view phase) {
   parts_.job.SetPhase(phase);
   std::vector<std::function<Status()>> steps;
-  for (const auto& family : families_) {
-    steps.emplace_back([this, code, &family]() -> Status {
-      DeviceChannel& channel = family->channel();
+  for (std::size_t i = 0; i < parts_.set.device_count(); ++i) {
+    steps.emplace_back([this, code, i]() -> Status {
+      DeviceChannel& channel = parts_.set.device(i);
       vdi::ServerCommand command;
       command.code = code;
       CAPSTAN_ASSIGN_OR_RETURN(const vdi::ServerCommand done, channel.Execute(command));

@@ -46,7 +46,8 @@ class BackupPipeline {
     const SetCoding& coding;
   };
 
-  // One FamilyWriter per device of the set, in order.
+  // One FamilyWriter per family. The set's devices are those of all families, in order, then their
+  // mirrors likewise.
   BackupPipeline(Parts parts, std::vector<std::unique_ptr<media::FamilyWriter>> writers);
 
   // Preambles, all extents, the end of the view, and a flush: all data is on the media.

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "server/engine/family_feed.h"
+#include "server/engine/media_inspection.h"
 #include "server/engine/worker_group.h"
 #include "server/messages/messages.h"
 
@@ -95,10 +96,13 @@ Status RestorePipeline::Deliver(const media::FrameView& frame) {
 Status RestorePipeline::ReadFamily(std::size_t index) {
   DeviceChannel& channel = parts_.set.device(index);
   Visitor visitor(*this, channel.target());
+  const Result<std::uint64_t> place = FindSet(parts_.set, channel, parts_.file_number);
+  const std::uint64_t set_offset = place.ok() ? place.value() : 0;  // reading says what is wrong
   const auto reader = media::FamilyReader::Create(
       channel.target(), parts_.file_number, &visitor,
-      media::ReaderOptions{.media = parts_.set.removable() ? media::Media::kSeveral
-                                                           : media::Media::kOne});
+      media::ReaderOptions{
+          .media = parts_.set.removable() ? media::Media::kSeveral : media::Media::kOne,
+          .set_offset = set_offset});
   const auto buffers = static_cast<std::uint32_t>(
       std::max<std::size_t>(1, parts_.set.pool().size() / parts_.set.device_count()));
   FamilyFeed feed(parts_.set, channel, error_, buffers);

@@ -21,6 +21,7 @@
 #include "server/media/authenticator.h"
 #include "server/media/backup_set.h"
 #include "server/media/family_writer.h"
+#include "server/media/set_facts.h"
 #include "vdi/base/status.h"
 
 namespace capstan::media {
@@ -158,6 +159,7 @@ struct SetListing {
   bool foreign = false;                 // not written by Capstan: only the SSET's fields are there
   std::uint64_t set_offset = 0;         // of its SSET
   std::vector<FamilySummary> families;  // empty if incomplete
+  std::optional<ForeignSet> foreign_set;  // of a foreign one: all that is known of it
 };
 
 // What follows the last complete set of a medium.

@@ -60,6 +60,7 @@ inline constexpr std::uint8_t kMtfMinor = 0;
 inline constexpr std::uint8_t kCatalogType1Version = 2;  // in SSET
 inline constexpr std::uint16_t kCatalogType1 = 1;        // in TAPE
 inline constexpr std::int8_t kTimeZoneUnset = 127;
+inline constexpr std::uint16_t kSqlServerVendorId = 0x1200;
 
 // Block attributes. MTF 1.00a numbers bits anew for every type of block.
 inline constexpr std::uint32_t kContinuation = 1;           // TAPE, SSET, VOLB, DIRB
@@ -73,6 +74,9 @@ inline constexpr std::uint32_t kTapeDescriptionIsLabel = 2;
 inline constexpr std::uint32_t kSetCopy = 2;  // SSET and ESET attributes
 inline constexpr std::uint32_t kSetNormal = 4;
 inline constexpr std::uint32_t kSetDifferential = 8;
+inline constexpr std::uint32_t kSetIncremental = 16;
+inline constexpr std::uint32_t kSetDaily = 32;
+inline constexpr std::uint32_t kSetCompressed = 1U << 2;  // block attribute
 inline constexpr std::uint32_t kVolumeIsDriveLetter = 4;
 inline constexpr std::uint32_t kFilemarkSqlLayout = 1U << 31;  // block attribute of SFMB
 
