@@ -21,30 +21,50 @@ class RestorePipeline::Visitor final : public media::FamilyVisitor {
     return OkStatus();
   }
   Status OnSetBegin(const media::BackupSet& set) override {
-    files_ = set.files;
+    set_ = set;
+    arrived_ = true;
     return pipeline_.gate_.Arrive({.target = target_, .header = header_, .set = set});
   }
   Status OnFrame(const media::FrameView& frame) override {
-    CAPSTAN_RETURN_IF_ERROR(CheckPlace(frame));
-    CAPSTAN_RETURN_IF_ERROR(media::VerifyFrame(frame, target_));
+    if (Status status = Check(frame); !status.ok()) {
+      if (!pipeline_.parts_.continue_after_error) {
+        return status;
+      }
+      damage_.NoteLost(target_, frame.extent, status);
+      return OkStatus();
+    }
     CAPSTAN_RETURN_IF_ERROR(pipeline_.parts_.sink.OnFrame(frame));
+    damage_.NoteGood(frame.extent);
     pipeline_.bytes_done_.fetch_add(frame.payload.size(), std::memory_order_relaxed);
     return OkStatus();
   }
   Status OnSetEnd(const media::SetTrailer& trailer, const media::FamilySummary& seen) override {
     finished_ = {.target = target_, .trailer = trailer, .seen = seen};
+    damage_.NoteEnd(target_, trailer);
+    return OkStatus();
+  }
+  Status OnDamage(const media::MediumDamage& damage) override {
+    damage_.NoteDamage(target_, damage);
     return OkStatus();
   }
 
+  // Whether the others have been told of this family.
+  bool arrived() const { return arrived_; }
   FinishedFamily TakeFinished() { return std::move(finished_); }
 
  private:
+  Status Check(const media::FrameView& frame) const {
+    CAPSTAN_RETURN_IF_ERROR(CheckPlace(frame));
+    Status status = media::VerifyFrame(frame, target_);
+    return status.ok() ? status
+                       : std::move(status).WithHint("lost: " + PlaceOf(set_, frame.extent));
+  }
   // A frame may be whole and still name a place that its file does not have.
   Status CheckPlace(const media::FrameView& frame) const {
     const media::FrameExtent& extent = frame.extent;
-    if (extent.file_index < files_.size() &&
-        extent.file_offset <= files_[extent.file_index].size_bytes &&
-        extent.length <= files_[extent.file_index].size_bytes - extent.file_offset) {
+    if (extent.file_index < set_.files.size() &&
+        extent.file_offset <= set_.files[extent.file_index].size_bytes &&
+        extent.length <= set_.files[extent.file_index].size_bytes - extent.file_offset) {
       return OkStatus();
     }
     return SqlError(65004, target_, frame.medium_offset,
@@ -53,40 +73,66 @@ class RestorePipeline::Visitor final : public media::FamilyVisitor {
 
   RestorePipeline& pipeline_;
   const std::string target_;
+  DamageReport& damage_ = pipeline_.parts_.damage;
   media::MediaHeader header_;
-  std::vector<media::BackupFile> files_;
+  media::BackupSet set_;
+  bool arrived_ = false;
   FinishedFamily finished_;
 };
 
 RestorePipeline::RestorePipeline(Parts parts)
     : parts_(parts),
       gate_(parts.set.device_count(),
-            [this](const media::BackupSet& set) {
-              std::uint64_t total = 0;
-              for (const auto& file : set.files) {
-                total += file.size_bytes;
-              }
-              parts_.job.SetTotal(total);
-              parts_.job.SetPhase("Reading data");
-              return parts_.sink.OnSet(set);
-            }),
+            [this](const ArrivedFamily& family) { return OnAllFamilies(family); }),
       monitor_({parts.job, parts.observer, parts.set, error_, bytes_done_, parts.device_timeout,
                 parts.stats_percent}),
       finished_(parts.set.device_count()) {}
+
+Status RestorePipeline::OnAllFamilies(const ArrivedFamily& family) {
+  if (!parts_.media_name.empty() && parts_.media_name != family.header.name) {
+    return SqlError(4037, parts_.media_name, family.header.name, family.target);
+  }
+  begun_set_ = family.set;
+  std::uint64_t total = 0;
+  for (const auto& file : family.set.files) {
+    total += file.size_bytes;
+  }
+  parts_.job.SetTotal(total);
+  parts_.job.SetPhase("Reading data");
+  return parts_.sink.OnSet(family.set);
+}
+
+const media::BackupSet& RestorePipeline::set() const {
+  for (const FinishedFamily& family : finished_) {
+    if (!family.trailer.damaged) {
+      return family.trailer.set;
+    }
+  }
+  return begun_set_;
+}
 
 Status RestorePipeline::ReadFamily(std::size_t index) {
   DeviceChannel& channel = parts_.set.device(index);
   Visitor visitor(*this, channel.target());
   const auto reader = media::FamilyReader::Create(
       channel.target(), parts_.file_number, &visitor,
-      media::ReaderOptions{.media = parts_.set.removable() ? media::Media::kSeveral
-                                                           : media::Media::kOne});
+      media::ReaderOptions{
+          .media = parts_.set.removable() ? media::Media::kSeveral : media::Media::kOne,
+          .tolerate_damage = parts_.continue_after_error});
   const auto buffers = static_cast<std::uint32_t>(
       std::max<std::size_t>(1, parts_.set.pool().size() / parts_.set.device_count()));
   FamilyFeed feed(parts_.set, channel, error_, buffers);
   Status status = feed.Run(*reader);
   if (status.ok() && !reader->done()) {
     status = error_.failed() ? error_.status() : reader->Finish();
+  }
+  // A device that fails aborts the set; here the medium has no head that could be read.
+  if (parts_.continue_after_error && status.code() == Code::kDataLoss && !visitor.arrived() &&
+      parts_.set.abort_reason().ok()) {
+    parts_.damage.NoteFamily(channel.target(), status);
+    finished_[index] = {.target = channel.target(), .trailer = {.damaged = true}};
+    gate_.Lose(status);
+    return OkStatus();
   }
   if (!status.ok()) {
     error_.Set(

@@ -2,6 +2,9 @@
 // and hands the payload on from the buffer that it arrived in. RESTORE DATABASE and VERIFYONLY are
 // the same pipeline with different sinks.
 //
+// With continue_after_error it goes on in spite of damage: good frames are handed on, everything
+// else is reported. What cannot be read because a device fails is an error all the same.
+//
 // Threads: Run from the job's thread; one worker per family, which calls the sink.
 #pragma once
 
@@ -11,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "server/engine/damage_report.h"
 #include "server/engine/family_gate.h"
 #include "server/engine/first_error.h"
 #include "server/engine/monitor.h"
@@ -37,7 +41,10 @@ class RestorePipeline {
     FrameSink& sink;
     std::chrono::milliseconds device_timeout;
     std::optional<int> stats_percent;
+    DamageReport& damage;  // gets every good frame, and what is found if the job goes on
     std::uint16_t file_number = 1;
+    std::string media_name;  // 4037 unless the medium has it; empty: any
+    bool continue_after_error = false;
   };
 
   explicit RestorePipeline(Parts parts);
@@ -45,18 +52,20 @@ class RestorePipeline {
   // OK only if every family was read to its end and all of them together are whole.
   Status Run();
 
-  // The final header of the set, after Run.
-  const media::BackupSet& set() const { return finished_.front().trailer.set; }
+  // The final header of the set, after Run; that of its beginning if every end is damaged.
+  const media::BackupSet& set() const;
 
  private:
   class Visitor;
   Status ReadFamily(std::size_t index);
+  Status OnAllFamilies(const ArrivedFamily& family);
 
   Parts parts_;
   FirstError error_;
   std::atomic<std::uint64_t> bytes_done_{0};
   FamilyGate gate_;
   Monitor monitor_;
+  media::BackupSet begun_set_;            // of the worker that arrives last
   std::vector<FinishedFamily> finished_;  // each worker writes its own
 };
 

@@ -66,6 +66,11 @@ void BlockWalker::Interrupt() {
   ExpectBlock();
 }
 
+void BlockWalker::JumpTo(std::uint64_t offset) {
+  Interrupt();
+  offset_ = aligned_offset_ = offset;
+}
+
 bool BlockWalker::CheckSeal(Bytes last_bytes) {
   constexpr std::size_t kCrcSize = sizeof(StreamSeal::crc32c);
   if (last_bytes.size() < sizeof(StreamSeal)) {

@@ -67,6 +67,8 @@ class BlockWalker {
   void Stop() { stopped_ = true; }
   // Another medium begins.
   void Restart();
+  // The next bytes are from `offset`; a block begins there. What was begun is forgotten.
+  void JumpTo(std::uint64_t offset);
   // A hard filemark stands here: whatever was being walked does not go on. A block follows.
   void Interrupt();
 

@@ -90,7 +90,10 @@ Status FamilyGrammar::OnBlock(const BlockHeader& header, Bytes block) {
   if (header.control_block_id != next_control_block_id_++) {
     return Damaged("control block id");
   }
-  end_begun_ = end_begun_ || type == BlockType::kEndOfSet;
+  if (type == BlockType::kEndOfSet && !end_begun_) {
+    end_begun_ = true;
+    end_offset_ = walker_.offset();
+  }
   return OkStatus();
 }
 
@@ -325,6 +328,7 @@ Status FamilyGrammar::EndSetHead() {
   }
   phase_ = Phase::kFrames;
   frames_offset_ = walker_.offset();
+  index_.ExpectFrames(frames_offset_, set_.description().transfer_size);
   walker_.ExpectFrames(set_.description().transfer_size);
   return wanted() && !chain_.continued() ? Told(visitor_->OnSetBegin(set_.description()))
                                          : OkStatus();
@@ -348,6 +352,7 @@ Status FamilyGrammar::OnSetEnd() {
   walker_.Stop();
   SetTrailer trailer = set_.TakeTrailer();
   trailer.lost_frames = index_.TakeLost();
+  trailer.end_offset = end_offset_;
   return Told(visitor_->OnSetEnd(trailer, set_.seen()));
 }
 

@@ -34,15 +34,23 @@ struct FrameView {
 // 65004 (damage on device at byte n) unless the payload's CRC32C is what the header says.
 Status VerifyFrame(const FrameView& frame, std::string_view device_name);
 
+// A frame as the index of its family knows it.
+struct LostFrame {
+  FrameExtent extent;
+  std::uint64_t number = 0;         // in the order of the family, from 0
+  std::uint64_t medium_offset = 0;  // of a family on one medium
+};
+
 // What the end of a set says.
 struct SetTrailer {
   BackupSet set;  // final values
   std::vector<FamilySummary> families;
+  std::uint64_t end_offset = 0;  // of the end of the set, on the medium that it is on
   // Of a reader that tolerates damage: the end is damaged or missing. Then `set` may be as at the
   // beginning, `families` empty, and which frames are lost is not known.
   bool damaged = false;
   // Likewise, of an end that is whole: the frames of the index that were not handed out.
-  std::vector<FrameExtent> lost_frames;
+  std::vector<LostFrame> lost_frames;
 };
 
 // A stretch of a medium that could not be used.
@@ -115,6 +123,17 @@ class FamilyReader {
   // That medium is mounted: its bytes follow, from its beginning. REQUIRES: next_medium() != 0.
   virtual void BeginNextMedium() = 0;
 
+  // Random access. Where the reader stands between two units, the next bytes may be from elsewhere:
+  // Behind the TAPE: from `offset`, where the wanted set begins.
+  virtual void JumpToSet(std::uint64_t offset) = 0;
+  // Whether the next byte is that of a frame of the wanted set, or of what ends the frames.
+  virtual bool at_frame() const = 0;
+  // REQUIRES of both: at_frame(). Frames that are passed over count as lost.
+  // From `offset`, where the frame of this number begins; its number is not below that of the next.
+  virtual Status JumpToFrame(std::uint64_t number, std::uint64_t offset) = 0;
+  // From `offset`, where what ends the frames begins.
+  virtual Status JumpToEnd(std::uint64_t offset) = 0;
+
   // Nothing follows any more. OK only if done(); otherwise as EndMedium.
   virtual Status Finish() = 0;
 };
@@ -153,6 +172,14 @@ struct MediumListing {
   MediaHeader header;
   std::vector<SetListing> sets;
 };
+
+// Where a set is on a medium of ours that ended in good order.
+struct SetPlace {
+  std::uint64_t set_offset = 0;  // of its SSET
+  std::uint64_t end_offset = 0;  // of the filemark behind its frames
+};
+// From the filemarks alone. 3287 if the medium has no set at `position`; 3241 if it does not say.
+Result<SetPlace> FindSet(MediumSource& source, std::uint16_t position);
 
 Result<MediaHeader> ReadLabel(MediumSource& source);
 // Header and sets: by the filemarks from the end where the medium allows it, otherwise walking.

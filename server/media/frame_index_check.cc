@@ -21,7 +21,9 @@ RecordRun FrameIndexCheck::next_records() const {
 void FrameIndexCheck::KeepLost(Bytes entries, const FrameLosses& losses) {
   for (; !entries.empty(); entries = entries.subspan(sizeof(IndexEntry)), ++frame_) {
     if (losses.Contains(frame_)) {
-      lost_.push_back(ExtentOf(LoadStruct<IndexEntry>(entries)));
+      lost_.push_back({.extent = ExtentOf(LoadStruct<IndexEntry>(entries)),
+                       .number = frame_,
+                       .medium_offset = frames_offset_ + frame_ * stride_});
     }
   }
 }

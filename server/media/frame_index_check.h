@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "server/media/block_walker.h"
+#include "server/media/family_reader.h"
 #include "server/media/family_writer.h"
 #include "server/media/frame_losses.h"
 #include "vdi/base/status.h"
@@ -17,6 +18,12 @@ namespace capstan::media {
 
 class FrameIndexCheck {
  public:
+  // Where the frames begin and at which distance they follow, for TakeLost.
+  void ExpectFrames(std::uint64_t offset, std::uint32_t stride) {
+    frames_offset_ = offset;
+    stride_ = stride;
+  }
+
   // What comes next of the index stream, a kRecords stream.
   RecordRun next_records() const;
   // Records as next_records() says, which `walker` is handing out. 3241 if the index is not the one
@@ -29,7 +36,7 @@ class FrameIndexCheck {
   // Whether it has gone by whole and was right.
   bool complete() const { return part_ == Part::kComplete; }
   // What the index says of the frames that were lost. REQUIRES: complete(). Once.
-  std::vector<FrameExtent> TakeLost() { return std::move(lost_); }
+  std::vector<LostFrame> TakeLost() { return std::move(lost_); }
 
  private:
   enum class Part { kHead, kEntries, kSeal, kComplete };
@@ -40,7 +47,9 @@ class FrameIndexCheck {
   std::uint64_t remaining_ = 0;  // bytes of entries
   std::uint64_t frame_ = 0;      // that the next entry belongs to
   std::uint32_t digest_ = 0;
-  std::vector<FrameExtent> lost_;
+  std::uint64_t frames_offset_ = 0;
+  std::uint32_t stride_ = 0;
+  std::vector<LostFrame> lost_;
 };
 
 }  // namespace capstan::media
