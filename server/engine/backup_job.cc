@@ -6,6 +6,7 @@
 #include <random>
 #include <utility>
 
+#include "server/engine/free_space.h"
 #include "server/messages/messages.h"
 #include "vdi/base/crash_point.h"
 #include "vdi/base/log.h"
@@ -123,6 +124,7 @@ Status BackupJob::OpenDevices() {
   options.plan = plan_;
   options.timeouts = parts_.settings.timeouts;
   options.error_log = &parts_.error_log;
+  WarnOfLowSpace(parts_.devices, request, observer_);
   auto opened = OpenSet::Open(parts_.devices, request, options);
   if (!opened.ok()) {
     media_touched_ = !IsRefusal(opened.status());

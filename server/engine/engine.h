@@ -19,6 +19,7 @@
 #include "server/engine/error_log.h"
 #include "server/engine/job.h"
 #include "server/media/family_reader.h"
+#include "server/media/media_plan.h"
 #include "server/transform/settings.h"
 #include "server/writers/database_writer.h"
 #include "vdi/base/mutex.h"
@@ -42,17 +43,13 @@ struct TransferRequest {
   std::optional<std::uint32_t> block_size;         // bytes
   std::optional<int> stats_percent;
   std::optional<bool> checksum;
+  std::string media_password;  // MEDIAPASSWORD, of media that SQL Server wrote
   int session_id = 0;
   std::string user_name;
   std::string statement;  // as written
 };
 
-// What becomes of the media that a backup is written to.
-enum class MediaUse {
-  kAppend,     // NOINIT: behind the sets that are there; a new medium where there is none
-  kOverwrite,  // INIT: the sets go, the media header stays
-  kFormat,     // FORMAT: a new media header
-};
+using media::MediaUse;
 
 struct BackupRequest {
   // Its targets are the media families, in any order if the media exist.

@@ -63,20 +63,15 @@ class SampleVisitor final : public media::FamilyVisitor {
 // A reader and where in the medium it is.
 class SampleReader {
  public:
-  SampleReader(media::MediumSource& source, const SampleRequest& request, SampleVisitor* visitor)
+  SampleReader(media::MediumSource& source, const SampleRequest& request, std::uint64_t set_offset,
+               SampleVisitor* visitor)
       : source_(source),
         reader_(media::FamilyReader::Create(request.target, request.file_number, visitor,
-                                            {.tolerate_damage = true})),
+                                            {.tolerate_damage = true, .set_offset = set_offset})),
         buffer_(kReadSize) {}
 
-  // Reads what stands in front of the frames of the set at `place`.
-  Status ReadHead(const SampleRequest& request, const media::SetPlace& place) {
-    if (request.file_number > 1) {
-      bool jumped = false;
-      CAPSTAN_RETURN_IF_ERROR(ReadUntil([&] { return std::exchange(jumped, true); }));
-      reader_->JumpToSet(place.set_offset);
-      at_ = place.set_offset;
-    }
+  // Reads what stands in front of the frames.
+  Status ReadHead() {
     return ReadUntil([&] { return reader_->at_frame(); });
   }
   Status ReadEnd(std::uint64_t offset) {
@@ -101,7 +96,8 @@ class SampleReader {
         return reader_->Finish();
       }
       CAPSTAN_RETURN_IF_ERROR(reader_->Consume(target.first(filled)));
-      at_ += filled;
+      const std::uint64_t jump = reader_->TakeJump();
+      at_ = jump != 0 ? jump : at_ + filled;
     }
     return OkStatus();
   }
@@ -128,16 +124,35 @@ std::vector<std::size_t> Choose(std::size_t count, const SampleRequest& request,
   return chosen;
 }
 
+// 3287 if the medium has no such set; 3241 if its filemarks do not lead there, since then where the
+// frames end is not known.
+Result<media::SetListing> FindSet(media::MediumSource& source, const SampleRequest& request) {
+  CAPSTAN_ASSIGN_OR_RETURN(const media::MediumListing listing, media::ReadListing(source));
+  for (const media::SetListing& set : listing.sets) {
+    if (set.set.position != request.file_number) {
+      continue;
+    }
+    if (set.foreign) {
+      return SqlError(3143, request.target);
+    }
+    if (set.frames_end == 0) {
+      return SqlError(3241, request.target)
+          .WithHint("the end of the medium is damaged or missing; verify it without SAMPLE");
+    }
+    return set;
+  }
+  return SqlError(3287, request.file_number, request.target);
+}
+
 }  // namespace
 
 Result<SampledFamily> SampleFamily(media::MediumSource& source, const SampleRequest& request,
                                    DamageReport& damage) {
-  CAPSTAN_ASSIGN_OR_RETURN(const media::SetPlace place,
-                           media::FindSet(source, request.file_number));
+  CAPSTAN_ASSIGN_OR_RETURN(const media::SetListing set, FindSet(source, request));
   SampleVisitor visitor(request, damage);
-  SampleReader whole(source, request, &visitor);
-  CAPSTAN_RETURN_IF_ERROR(whole.ReadHead(request, place));
-  CAPSTAN_RETURN_IF_ERROR(whole.ReadEnd(place.end_offset));
+  SampleReader whole(source, request, set.set_offset, &visitor);
+  CAPSTAN_RETURN_IF_ERROR(whole.ReadHead());
+  CAPSTAN_RETURN_IF_ERROR(whole.ReadEnd(set.frames_end));
   SampledFamily sampled = std::move(visitor.sampled);
   sampled.arrived.target = request.target;
   if (sampled.finished.trailer.damaged) {
@@ -149,10 +164,10 @@ Result<SampledFamily> SampleFamily(media::MediumSource& source, const SampleRequ
       std::exchange(sampled.finished.trailer.lost_frames, {});
   SampleVisitor frame_visitor(request, damage);
   frame_visitor.OfFramesAlone();
-  SampleReader frames(source, request, &frame_visitor);
-  CAPSTAN_RETURN_IF_ERROR(frames.ReadHead(request, place));
+  SampleReader frames(source, request, set.set_offset, &frame_visitor);
+  CAPSTAN_RETURN_IF_ERROR(frames.ReadHead());
   for (const std::size_t i : Choose(index.size(), request, sampled.arrived.header.family_number)) {
-    const std::uint64_t end = i + 1 < index.size() ? index[i + 1].medium_offset : place.end_offset;
+    const std::uint64_t end = i + 1 < index.size() ? index[i + 1].medium_offset : set.frames_end;
     const std::uint64_t before = frame_visitor.sampled.frames_read;
     CAPSTAN_RETURN_IF_ERROR(frames.ReadFrame(index[i], end - index[i].medium_offset));
     if (frame_visitor.sampled.frames_read == before) {

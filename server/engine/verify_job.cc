@@ -118,7 +118,7 @@ Status VerifyJob::Run() {
   if (backup_set_.is_snapshot) {
     observer_.OnMessage(65008, MessageText(65008, request_.file_number));
   }
-  return request_.load_history ? LoadHistory() : OkStatus();
+  return OkStatus();
 }
 
 Status VerifyJob::OnSet(const media::BackupSet& set) {
@@ -246,10 +246,6 @@ void VerifyJob::CompareWithCatalog() {
         65021, MessageText(65021, request_.file_number,
                            fmt::format("{} bytes there, {} bytes here", *rows[0][0], size)));
   }
-}
-
-Status VerifyJob::LoadHistory() {
-  return OkStatus();
 }
 
 }  // namespace capstan::engine

@@ -44,7 +44,6 @@ class VerifyJob final : private FrameSink {
   Status CheckComplete() const;
   // What the catalog knows of the same set.
   void CompareWithCatalog();
-  Status LoadHistory();
   Status Damaged(Status failure) const;
 
   const Engine::Parts& parts_;

@@ -54,8 +54,16 @@ void BlockWalker::Restart() {
   Interrupt();
   stopped_ = false;
   offset_ = 0;
+  origin_ = 0;
   frame_size_ = 0;
-  aligned_offset_ = 0;
+  format_logical_block_ = kFormatLogicalBlock;
+}
+
+void BlockWalker::ContinueAt(std::uint64_t offset) {
+  Interrupt();
+  stopped_ = false;
+  offset_ = offset;
+  origin_ = offset;
 }
 
 void BlockWalker::Interrupt() {
@@ -63,12 +71,8 @@ void BlockWalker::Interrupt() {
   pending_.clear();
   collected_.clear();
   seal_checked_ = false;
+  origin_ = offset_;
   ExpectBlock();
-}
-
-void BlockWalker::JumpTo(std::uint64_t offset) {
-  Interrupt();
-  offset_ = aligned_offset_ = offset;
 }
 
 bool BlockWalker::CheckSeal(Bytes last_bytes) {
@@ -102,7 +106,7 @@ Status BlockWalker::Step(Bytes available) {
 Status BlockWalker::Recover(Status failure) {
   CAPSTAN_RETURN_IF_ERROR(sink_->OnDamage(std::move(failure), offset_));
   const bool in_streams = state_ == State::kStreamHeader || state_ == State::kStreamData;
-  const std::size_t beyond = (offset_ - aligned_offset_) % kPhysicalBlock;
+  const std::size_t beyond = (offset_ - origin_) % kPhysicalBlock;
   // A block that has just been found bad is not looked at again.
   scan_skip_ = beyond == 0 && in_streams ? 0 : kPhysicalBlock - beyond;
   collected_.clear();
@@ -148,7 +152,7 @@ Status BlockWalker::StepBlockHeader(Bytes available) {
       return OkStatus();
     }
     CAPSTAN_RETURN_IF_ERROR(sink_->OnFrame(available.first(frame_size_)));
-    aligned_offset_ = offset_;
+    origin_ = offset_;
     taken_ = frame_size_;
     offset_ += frame_size_;
     need_ = sizeof(BlockHeader);
@@ -156,7 +160,7 @@ Status BlockWalker::StepBlockHeader(Bytes available) {
   }
   const std::size_t size = block_.first_event_offset;
   const bool filemark = block_.type == BlockType::kSoftFilemark;
-  if (size < sizeof(BlockHeader) || (filemark ? size % 512 != 0 : size > kFormatLogicalBlock)) {
+  if (size < sizeof(BlockHeader) || (filemark ? size % 512 != 0 : size > format_logical_block_)) {
     return Damaged(offset_, "block size");
   }
   need_ = size;
@@ -169,7 +173,7 @@ Status BlockWalker::StepBlockBody(Bytes available) {
   CAPSTAN_RETURN_IF_ERROR(sink_->OnBlock(block_, block));
   Advance(block);
   if (block_.type == BlockType::kSoftFilemark) {
-    aligned_offset_ = offset_;
+    origin_ = offset_;
     ExpectBlock();
     return OkStatus();
   }
@@ -194,7 +198,7 @@ Status BlockWalker::BeginStreamData() {
   if (stream_.type == StreamType::kPad) {
     use_ = StreamUse::kZeros;
     if (stream_.length > kTransferSizeMax ||
-        (offset_ + stream_.length) % kFormatLogicalBlock != 0) {
+        (offset_ - origin_ + stream_.length) % format_logical_block_ != 0) {
       return Damaged(offset_ - sizeof(StreamHeader), "padding size");
     }
   } else {

@@ -63,12 +63,17 @@ class BlockWalker {
   // 0 ends that.
   void ExpectFrames(std::uint32_t transfer_size) { frame_size_ = transfer_size; }
 
+  // From the TAPE block. Before that, blocks of 1024.
+  void UseBlockSize(std::uint32_t format_logical_block) {
+    format_logical_block_ = format_logical_block;
+  }
+
   // No further byte is looked at.
   void Stop() { stopped_ = true; }
+  // The next bytes are the medium's from `offset` on, where a block stands.
+  void ContinueAt(std::uint64_t offset);
   // Another medium begins.
   void Restart();
-  // The next bytes are from `offset`; a block begins there. What was begun is forgotten.
-  void JumpTo(std::uint64_t offset);
   // A hard filemark stands here: whatever was being walked does not go on. A block follows.
   void Interrupt();
 
@@ -76,6 +81,8 @@ class BlockWalker {
   // The next seal's coverage then begins behind them.
   bool CheckSeal(Bytes last_bytes);
 
+  // Where the block grid begins: behind the last filemark.
+  std::uint64_t origin() const { return origin_; }
   // Of the unit that the sink is being told of, from the beginning of the medium.
   std::uint64_t offset() const { return offset_; }
   // Bytes taken in but not yet handed on.
@@ -113,6 +120,7 @@ class BlockWalker {
   void Advance(Bytes taken);
   void ExpectBlock();
   void ExpectStreamHeader();
+  // Filemarks end on multiples of 4.
   std::size_t StreamFill() const { return RoundUp(offset_, 4) - offset_; }
 
   const std::string device_name_;
@@ -123,10 +131,11 @@ class BlockWalker {
   std::size_t need_ = sizeof(BlockHeader);
   std::size_t taken_ = 0;     // by the last step
   std::uint64_t offset_ = 0;  // of the first byte not yet taken
-  ByteVector pending_;        // from offset_ on, as long as a unit lies in several chunks
+  std::uint64_t origin_ = 0;  // of the block grid: behind the last filemark
+  std::uint32_t format_logical_block_ = kFormatLogicalBlock;
+  ByteVector pending_;  // from offset_ on, as long as a unit lies in several chunks
   std::uint32_t frame_size_ = 0;
-  std::uint64_t aligned_offset_ = 0;  // physical blocks are counted from here
-  std::size_t scan_skip_ = 0;         // bytes up to the next physical block of a scan
+  std::size_t scan_skip_ = 0;  // bytes up to the next physical block of a scan
 
   BlockHeader block_;
   StreamHeader stream_;

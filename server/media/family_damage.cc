@@ -14,20 +14,12 @@ Status FamilyGrammar::OnDamagedEnd() {
   return Told(visitor_->OnSetEnd(set_.TakeDamagedTrailer(), set_.seen()));
 }
 
-void FamilyGrammar::JumpToSet(std::uint64_t offset) {
-  set_.SkipTo(static_cast<std::uint16_t>(wanted_position_ - 1));
-  damage_seen_ = true;  // filemarks are not what those that were seen lead to
-  phase_ = Phase::kSet;
-  walker_.ExpectFrames(0);
-  walker_.JumpTo(offset);
-}
-
 Status FamilyGrammar::JumpToFrame(std::uint64_t number, std::uint64_t offset) {
   CAPSTAN_RETURN_IF_ERROR(CloseDamage(walker_.offset()));
   const std::uint64_t skipped = number - losses_.next();
   losses_.Skip(skipped);
   next_control_block_id_ += static_cast<std::uint32_t>(skipped);
-  walker_.JumpTo(offset);
+  walker_.ContinueAt(offset);
   return OkStatus();
 }
 
@@ -35,7 +27,7 @@ Status FamilyGrammar::JumpToEnd(std::uint64_t offset) {
   CAPSTAN_RETURN_IF_ERROR(CloseDamage(walker_.offset()));
   losses_.SkipRest();
   damage_seen_ = true;
-  walker_.JumpTo(offset);
+  walker_.ContinueAt(offset);
   return OkStatus();
 }
 

@@ -53,16 +53,39 @@ bool FamilyGrammar::EndsAsFullMedium(std::uint64_t size) {
   return true;
 }
 
+std::uint64_t FamilyGrammar::TakeJump() {
+  const std::uint64_t jump = std::exchange(jump_, 0);
+  if (jump != 0) {
+    walker_.ContinueAt(jump);
+  }
+  return jump;
+}
+
+bool FamilyGrammar::IsRightFilemark(Bytes block) {
+  const std::uint64_t offset = walker_.offset();
+  if (hard_filemarks_) {
+    return false;
+  }
+  if (phase_ == Phase::kOtherSet || (chain_.foreign() && phase_ < Phase::kSet)) {
+    return filemarks_.AdoptForeign(block, offset);
+  }
+  if (phase_ == Phase::kEntryMark) {
+    return filemarks_.Adopt(block, offset);
+  }
+  return filemarks_.Pass(block, offset) || (damage_seen_ && filemarks_.Adopt(block, offset));
+}
+
 Status FamilyGrammar::OnBlock(const BlockHeader& header, Bytes block) {
   const BlockType type = header.type;
   if (phase_ == Phase::kTape) {
     return OnTape(block);
   }
   if (type == BlockType::kSoftFilemark) {
-    const bool right =
-        !hard_filemarks_ && (filemarks_.Pass(block, walker_.offset()) ||
-                             (damage_seen_ && filemarks_.Adopt(block, walker_.offset())));
-    return right ? PassFilemark() : Damaged("filemark");
+    return IsRightFilemark(block) ? PassFilemark() : Damaged("filemark");
+  }
+  if (phase_ == Phase::kOtherSet) {
+    end_begun_ = end_begun_ || type == BlockType::kEndOfSet;
+    return OkStatus();
   }
   const bool at_medium_end =
       phase_ == Phase::kMediumEnd || (phase_ == Phase::kFirstEnd && !end_begun_);
@@ -71,6 +94,9 @@ Status FamilyGrammar::OnBlock(const BlockHeader& header, Bytes block) {
   }
   if (phase_ == Phase::kSet && type == BlockType::kSet) {
     CAPSTAN_RETURN_IF_ERROR(OnSet(block));
+    if (phase_ == Phase::kOtherSet) {
+      return OkStatus();
+    }
   } else if (phase_ == Phase::kSetHead) {
     if (!set_.described() && type != BlockType::kVolume) {
       return SqlError(3143, walker_.device_name());
@@ -114,7 +140,18 @@ Status FamilyGrammar::OnTape(Bytes block) {
   if (tape.mtf_major != kMtfMajor) {
     return SqlError(3243, walker_.device_name(), tape.mtf_major, 0, kMtfMajor, kMtfMinor);
   }
+  if (!GeometryIsSound(tape)) {
+    return Damaged("sizes in the TAPE block");
+  }
   tape_ = ParseTape(block);
+  chain_.TakeTape(tape_);
+  walker_.UseBlockSize(tape.format_logical_block);
+  set_.UseBlockSize(tape.format_logical_block);
+  if (tape.soft_filemark_units != 0) {
+    filemarks_ = FilemarkTrail({.soft_filemark_units = tape.soft_filemark_units,
+                                .format_logical_block = tape.format_logical_block,
+                                .address_unit = tape.soft_filemark_units * 512U});
+  }
   return OkStatus();
 }
 
@@ -142,15 +179,35 @@ Status FamilyGrammar::OnSet(Bytes block) {
     return DamagedUnless(set_.Continue(block, walker_.offset()), "continuation of the backup set");
   }
   losses_ = FrameLosses();
-  return set_.Begin(block, walker_.offset(), chain_.header().family_number)
-             ? OkStatus()
-             : SqlError(3143, walker_.device_name());
+  if (set_.Begin(block, walker_.offset(), chain_.header().family_number)) {
+    return OkStatus();
+  }
+  if (set_.position() >= wanted_position_) {
+    return SqlError(3143, walker_.device_name());
+  }
+  phase_ = Phase::kOtherSet;
+  return OkStatus();
 }
 
 Status FamilyGrammar::PassFilemark() {
   switch (phase_) {
     case Phase::kTapeMark:
       phase_ = Phase::kSet;
+      if (!hard_filemarks_ && wanted_position_ > 1 &&
+          options_.set_offset > walker_.offset() + filemarks_.form().filemark_size()) {
+        jump_ = options_.set_offset - filemarks_.form().filemark_size();
+        set_.SkipTo(static_cast<std::uint16_t>(wanted_position_ - 1));
+        phase_ = Phase::kEntryMark;
+        walker_.Stop();
+      }
+      return OkStatus();
+    case Phase::kEntryMark:
+      phase_ = Phase::kSet;
+      return OkStatus();
+    case Phase::kOtherSet:
+      if (end_begun_) {
+        phase_ = Phase::kSet;
+      }
       return OkStatus();
     case Phase::kFrames:
       walker_.ExpectFrames(0);
@@ -176,6 +233,9 @@ Status FamilyGrammar::PassFilemark() {
 }
 
 Result<StreamUse> FamilyGrammar::OnStream(const StreamHeader& header) {
+  if (phase_ == Phase::kOtherSet) {
+    return StreamUse::kSkip;
+  }
   std::uint64_t size_max = kPhysicalBlock;
   switch (header.type) {
     case StreamType::kFrameIndex:
@@ -323,7 +383,7 @@ Status FamilyGrammar::EndTape() {
 }
 
 Status FamilyGrammar::EndSetHead() {
-  if (walker_.offset() % kPhysicalBlock != 0) {
+  if ((walker_.offset() - walker_.origin()) % kPhysicalBlock != 0) {
     return Damaged("alignment of the first frame");
   }
   phase_ = Phase::kFrames;

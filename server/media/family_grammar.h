@@ -27,7 +27,9 @@ class FamilyGrammar final : private BlockSink {
   enum class Phase {
     kTape,       // TAPE
     kTapeMark,   // filemark
+    kEntryMark,  // the filemark in front of the wanted set, where reading goes on
     kSet,        // SSET or the end of the medium
+    kOtherSet,   // anything up to the end of another program's set
     kSetHead,    // VOLB, DIRB ... up to the one with the CPSB stream
     kFrames,     // FILE ... filemark
     kFirstEnd,   // ESET with the catalog
@@ -57,7 +59,6 @@ class FamilyGrammar final : private BlockSink {
   bool EndsAsFullMedium(std::uint64_t size);
   void BeginNextMedium();
   // As FamilyReader has them.
-  void JumpToSet(std::uint64_t offset);
   bool at_frame() const {
     return phase_ == Phase::kFrames && wanted() && (walker_.between_blocks() || walker_.scanning());
   }
@@ -66,6 +67,9 @@ class FamilyGrammar final : private BlockSink {
   // The medium ends here, or cannot be read to its end, as `failure` says. OK if that is tolerated:
   // then the set has ended. REQUIRES: phase() is neither kDone nor kNextMedium.
   Status GiveUp(Status failure);
+
+  // Not 0: the walk goes on at this offset, and has done so from now on.
+  std::uint64_t TakeJump();
 
   Phase phase() const { return phase_; }
   const MediaChain& chain() const { return chain_; }
@@ -87,6 +91,7 @@ class FamilyGrammar final : private BlockSink {
   Result<bool> OnScan(Bytes block) override;
 
   Status OnTape(Bytes block);
+  bool IsRightFilemark(Bytes block);
   Status OnSet(Bytes block);
   Status OnEndOfMedium(Bytes block);
   Status PassFilemark();
@@ -127,6 +132,7 @@ class FamilyGrammar final : private BlockSink {
   MediaHeader tape_;
   bool hard_filemarks_ = false;
   FilemarkTrail filemarks_;  // the soft ones
+  std::uint64_t jump_ = 0;
   bool damage_seen_ = false;
   std::optional<MediumDamage> damage_;  // that has not come to an end yet
   Status damage_failure_;               // how it began

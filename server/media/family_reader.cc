@@ -30,6 +30,7 @@ class MtfFamilyReader final : public FamilyReader {
   bool may_read_ahead() const override {
     return grammar_.phase() >= Phase::kFrames && grammar_.phase() != Phase::kNextMedium;
   }
+  std::uint64_t TakeJump() override;
   bool done() const override { return grammar_.phase() == Phase::kDone; }
   Status OnFilemark() override;
   Status EndMedium() override;
@@ -39,7 +40,6 @@ class MtfFamilyReader final : public FamilyReader {
                : std::uint16_t{0};
   }
   void BeginNextMedium() override;
-  void JumpToSet(std::uint64_t offset) override { grammar_.JumpToSet(offset); }
   bool at_frame() const override { return grammar_.at_frame(); }
   Status JumpToFrame(std::uint64_t number, std::uint64_t offset) override {
     return grammar_.JumpToFrame(number, offset);
@@ -95,7 +95,7 @@ std::uint32_t MtfFamilyReader::next_read_size(std::uint32_t transfer_size_max) c
     const std::uint64_t arrived = walker.offset() + walker.pending_size();
     size = RoundUp(transfer_size - (arrived - grammar_.frames_offset()) % transfer_size,
                    kPhysicalBlock);
-  } else if (phase >= Phase::kFirstEnd) {
+  } else if (phase >= Phase::kFirstEnd || phase == Phase::kOtherSet) {
     size = transfer_size_max;
   } else if (phase == Phase::kSetHead) {
     // What is left of the descriptor cannot reach beyond the first frame.
@@ -103,6 +103,12 @@ std::uint32_t MtfFamilyReader::next_read_size(std::uint32_t transfer_size_max) c
   }
   size = std::min<std::uint64_t>(size, transfer_size_max) / kPhysicalBlock * kPhysicalBlock;
   return static_cast<std::uint32_t>(std::max<std::uint64_t>(size, kPhysicalBlock));
+}
+
+std::uint64_t MtfFamilyReader::TakeJump() {
+  const std::uint64_t jump = grammar_.TakeJump();
+  consumed_ = jump != 0 ? jump : consumed_;
+  return jump;
 }
 
 Status MtfFamilyReader::OnFilemark() {

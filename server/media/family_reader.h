@@ -82,6 +82,9 @@ struct ReaderOptions {
   // wanted one or with the end of the set. Without what stands in front of the frames nothing can
   // be read: damage there is an error still.
   bool tolerate_damage = false;
+  // Where the wanted set's SSET stands, if that is known (ReadListing) and the device can go there:
+  // the sets before it are then not read. 0: they are.
+  std::uint64_t set_offset = 0;
 };
 
 class FamilyReader {
@@ -102,6 +105,10 @@ class FamilyReader {
   // preamble at first, then one transfer size each. Never 0 before done(); a multiple of 4096; at
   // most `transfer_size_max`.
   virtual std::uint32_t next_read_size(std::uint32_t transfer_size_max) const = 0;
+
+  // Not 0, once: the next bytes must be those of the medium from this offset on. Only with
+  // ReaderOptions::set_offset, and never while may_read_ahead().
+  virtual std::uint64_t TakeJump() = 0;
 
   // Whether more reads may be under way than the next one: their sizes will be as that one's. Not
   // in front of the frames of a medium, where they follow from what is found.
@@ -124,8 +131,6 @@ class FamilyReader {
   virtual void BeginNextMedium() = 0;
 
   // Random access. Where the reader stands between two units, the next bytes may be from elsewhere:
-  // Behind the TAPE: from `offset`, where the wanted set begins.
-  virtual void JumpToSet(std::uint64_t offset) = 0;
   // Whether the next byte is that of a frame of the wanted set, or of what ends the frames.
   virtual bool at_frame() const = 0;
   // REQUIRES of both: at_frame(). Frames that are passed over count as lost.
@@ -160,29 +165,37 @@ class MediumSource {
 
 struct SetListing {
   BackupSet set;
-  bool complete = true;                 // it has its end-of-set block
-  bool continued = false;               // it began on an earlier medium of the family
-  bool continues = false;               // it goes on on the next medium, where its end is
-  bool foreign = false;                 // not written by Capstan: only the SSET's fields are there
-  std::uint64_t set_offset = 0;         // of its SSET
+  bool complete = true;          // it has its end-of-set block
+  bool continued = false;        // it began on an earlier medium of the family
+  bool continues = false;        // it goes on on the next medium, where its end is
+  bool foreign = false;          // not written by Capstan: only the SSET's fields are there
+  std::uint64_t set_offset = 0;  // of its SSET
+  std::uint64_t frames_end = 0;  // of the filemark behind its frames; 0: the medium was walked
   std::vector<FamilySummary> families;  // empty if incomplete
+};
+
+// What follows the last complete set of a medium.
+enum class MediumTail {
+  kNothing,
+  kUnfinishedSet,  // a set of ours without its end, or room for one: the next may go over it
+  kUnknown,        // anything else: nothing may be appended (3266)
 };
 
 struct MediumListing {
   MediaHeader header;
   std::vector<SetListing> sets;
+  bool foreign = false;          // the medium was begun by another program
+  std::uint64_t size_bytes = 0;  // 0: the medium can only be read forward
+  MediumTail tail = MediumTail::kNothing;
+  // Where the next set goes. Nothing unless that is known: the medium can only be read forward, its
+  // tail is not known, it is full, or it is laid out as we cannot go on with.
+  std::optional<AppendPoint> append;
 };
-
-// Where a set is on a medium of ours that ended in good order.
-struct SetPlace {
-  std::uint64_t set_offset = 0;  // of its SSET
-  std::uint64_t end_offset = 0;  // of the filemark behind its frames
-};
-// From the filemarks alone. 3287 if the medium has no set at `position`; 3241 if it does not say.
-Result<SetPlace> FindSet(MediumSource& source, std::uint16_t position);
 
 Result<MediaHeader> ReadLabel(MediumSource& source);
 // Header and sets: by the filemarks from the end where the medium allows it, otherwise walking.
+// Frames are not read. A medium that was cut off while a set was written lists that set as
+// incomplete.
 Result<MediumListing> ReadListing(MediumSource& source);
 
 }  // namespace capstan::media

@@ -25,10 +25,12 @@ Status MediaChain::EndTape(const std::string& device_name, const std::optional<B
   if (!on_first_medium()) {
     return CheckNextMedium(device_name, set, seen);
   }
-  if (!media_set_) {
+  foreign_ = !media_set_;
+  if (foreign_ && (tape_.software_vendor_id == kSoftwareVendorId ||
+                   tape_.software_vendor_id == kSqlServerVendorId)) {
     return SqlError(3143, device_name);
   }
-  header_ = media_set_;
+  header_ = media_set_.value_or(tape_);
   sequence_number_ = header_->media_sequence_number;
   if (span_) {
     return SqlError(3249, device_name)

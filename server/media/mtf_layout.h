@@ -286,8 +286,4 @@ static_assert(sizeof(SetMapVolume) == 61);
 
 #pragma pack(pop)
 
-// Entries of a soft filemark of ours: u32 physical block numbers that fill the rest of the block.
-inline constexpr std::uint32_t kFilemarkCapacity =
-    (kPhysicalBlock - sizeof(SoftFilemarkHeader)) / sizeof(std::uint32_t);
-
 }  // namespace capstan::media

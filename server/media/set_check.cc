@@ -37,7 +37,7 @@ bool SetCheck::Begin(Bytes block, std::uint64_t offset, std::uint16_t family_num
 // logical blocks go on being counted as if they were not.
 bool SetCheck::Continue(Bytes block, std::uint64_t offset) {
   BeginMedium(offset);
-  fla_ = seen_.frame_count * (description_->transfer_size / kFormatLogicalBlock);
+  fla_ = seen_.frame_count * (description_->transfer_size / format_logical_block_);
   const auto fixed = LoadStruct<SetBlock>(block);
   return (fixed.header.attributes & kContinuation) != 0 && fixed.set_number == position_ &&
          fixed.header.fla == fla_;
@@ -86,7 +86,7 @@ std::optional<Damage> SetCheck::TakeFrame(Bytes frame, std::uint64_t offset,
                                           std::uint32_t control_block_id, ParsedFrame* parsed) {
   const FrameExpectation expected{
       .backup_set_guid = description_->backup_set_guid,
-      .fla = fla_ + (offset - offset_) / kFormatLogicalBlock,
+      .fla = fla_ + (offset - offset_) / format_logical_block_,
       .control_block_id = control_block_id,
       .file_count = static_cast<std::uint32_t>(description_->files.size())};
   if (const std::optional<Damage> damage = ParseFrame(frame, expected, parsed)) {
@@ -104,7 +104,7 @@ bool SetCheck::FrameStandsAt(std::uint64_t offset, Bytes head) const {
   FrameStream stream;
   return !ParseFrameHead(head, &parsed, &stream) &&
          stream.backup_set_guid == description_->backup_set_guid.bytes &&
-         LoadStruct<BlockHeader>(head).fla == fla_ + (offset - offset_) / kFormatLogicalBlock;
+         LoadStruct<BlockHeader>(head).fla == fla_ + (offset - offset_) / format_logical_block_;
 }
 
 std::optional<FamilySummary> SetCheck::listed() const {

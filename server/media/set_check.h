@@ -28,6 +28,11 @@ class SetCheck {
   // REQUIRES: description_if_any().
   bool Continue(Bytes block, std::uint64_t offset);
 
+  // From the TAPE block.
+  void UseBlockSize(std::uint32_t format_logical_block) {
+    format_logical_block_ = format_logical_block;
+  }
+
   // From 1; 0 before the first set.
   std::uint16_t position() const { return position_; }
   // Whether a description of the set has been seen on this medium.
@@ -76,6 +81,7 @@ class SetCheck {
   void BeginMedium(std::uint64_t offset);
   bool Agrees(const BackupSet& later) const;
 
+  std::uint32_t format_logical_block_ = kFormatLogicalBlock;
   std::uint16_t position_ = 0;
   std::array<std::uint8_t, 16> guid_{};  // as its SSET says
   std::optional<BackupSet> description_;

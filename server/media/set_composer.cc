@@ -5,6 +5,7 @@
 #include <string>
 
 #include "server/media/descriptor_codec.h"
+#include "server/media/set_map.h"
 #include "server/messages/messages.h"
 #include "vdi/base/check.h"
 
@@ -24,9 +25,10 @@ MtfDate LocalDate(const BackupSet& set, std::int64_t unix_s) {
 
 // Appends the block unless it is larger than a format logical block.
 template <typename Block>
-Status AppendChecked(ByteVector* out, const Block& block, const VariablePart& variable) {
-  if (RoundUp(variable.end(), 4) > kFormatLogicalBlock) {
-    return SqlError(3244, kFormatLogicalBlock)
+Status AppendChecked(ByteVector* out, const Block& block, const VariablePart& variable,
+                     const MediumForm& form) {
+  if (RoundUp(variable.end(), 4) > form.format_logical_block) {
+    return SqlError(3244, form.format_logical_block)
         .WithHint("the names of medium, set, user, machine and database share this space");
   }
   AppendBlock(out, block, variable);
@@ -37,7 +39,8 @@ std::uint32_t HeadAttributes(const SetHeadFacts& facts) {
   return facts.continued ? kContinuation : 0;
 }
 
-Status AppendSet(ByteVector* out, const BackupSet& set, const SetHeadFacts& facts) {
+Status AppendSet(ByteVector* out, const BackupSet& set, const MediumForm& form,
+                 const SetHeadFacts& facts) {
   SetBlock block{.attributes = SetAttributes(set),
                  .software_vendor_id = kSoftwareVendorId,
                  .set_number = set.position,
@@ -58,8 +61,8 @@ Status AppendSet(ByteVector* out, const BackupSet& set, const SetHeadFacts& fact
   block.name = variable.AddString(set.name);
   block.description = variable.AddString(set.description);
   block.user_name = variable.AddString(set.user_name);
-  CAPSTAN_RETURN_IF_ERROR(AppendChecked(out, block, variable));
-  AppendPad(out, kFormatLogicalBlock);
+  CAPSTAN_RETURN_IF_ERROR(AppendChecked(out, block, variable, form));
+  AppendPad(out, form.format_logical_block);
   return OkStatus();
 }
 
@@ -74,10 +77,11 @@ ByteVector DescriptorContent(const BackupSet& set, bool is_final) {
 }
 
 // The descriptor's seal covers from the SSET on, with which `out` begins.
-Status AppendVolume(ByteVector* out, const BackupSet& set, const SetHeadFacts& facts) {
+Status AppendVolume(ByteVector* out, const BackupSet& set, const MediumForm& form,
+                    const SetHeadFacts& facts) {
   VolumeBlock block{.attributes = kVolumeIsDriveLetter, .date = LocalDate(set, set.start_unix_s)};
   block.header.attributes = HeadAttributes(facts);
-  block.header.fla = facts.fla + out->size() / kFormatLogicalBlock;
+  block.header.fla = facts.fla + out->size() / form.format_logical_block;
   block.header.control_block_id = 1;
   block.header.string_type = kStringUtf16;
   VariablePart variable(sizeof(block));
@@ -85,7 +89,7 @@ Status AppendVolume(ByteVector* out, const BackupSet& set, const SetHeadFacts& f
   block.header.os_data = variable.AddBytes(AsBytes(kOsData));
   block.device_name = variable.AddString(kDeviceName);
   block.machine_name = variable.AddString(set.machine_name);
-  CAPSTAN_RETURN_IF_ERROR(AppendChecked(out, block, variable));
+  CAPSTAN_RETURN_IF_ERROR(AppendChecked(out, block, variable, form));
 
   const ByteVector content = DescriptorContent(set, false);
   if (content.size() > kDescriptorSizeMax) {
@@ -94,7 +98,7 @@ Status AppendVolume(ByteVector* out, const BackupSet& set, const SetHeadFacts& f
                  set.database_name);
   }
   AppendSealedStream(out, StreamType::kDescriptor, content, 0);
-  AppendPad(out, kFormatLogicalBlock);
+  AppendPad(out, form.format_logical_block);
   return OkStatus();
 }
 
@@ -112,16 +116,21 @@ struct DirectoryEntry {
   std::string name;  // empty: the root
 };
 
+struct DirectoryFacts {
+  const MediumForm& form;
+  const SetHeadFacts& set;
+};
+
 Status AppendDirectory(ByteVector* out, const BackupSet& set, const DirectoryEntry& entry,
-                       const SetHeadFacts& facts) {
+                       const DirectoryFacts& facts) {
   const MtfDate date = LocalDate(set, set.start_unix_s);
   DirectoryBlock block{.modified = date,
                        .created = date,
                        .backed_up = date,
                        .accessed = date,
                        .directory_id = entry.directory_id};
-  block.header.attributes = HeadAttributes(facts);
-  block.header.fla = facts.fla + out->size() / kFormatLogicalBlock;
+  block.header.attributes = HeadAttributes(facts.set);
+  block.header.fla = facts.set.fla + out->size() / facts.form.format_logical_block;
   block.header.control_block_id = entry.directory_id + 1;
   block.header.string_type = kStringUtf16;
   VariablePart variable(sizeof(block));
@@ -130,7 +139,7 @@ Status AppendDirectory(ByteVector* out, const BackupSet& set, const DirectoryEnt
   std::u16string path = ToUtf16(entry.name);
   path.push_back(u'\0');
   block.path = variable.AddUtf16(path);
-  return AppendChecked(out, block, variable);
+  return AppendChecked(out, block, variable, facts.form);
 }
 
 void AppendEndOfSet(ByteVector* out, const BackupSet& set, std::uint32_t control_block_id,
@@ -146,7 +155,8 @@ std::uint32_t EndOfSetControlBlockId(const TrailerFacts& facts) {
   return static_cast<std::uint32_t>(kFirstFrameControlBlockId + facts.frames_on_medium);
 }
 
-// Type 1 set map: one set of one volume, both on the family's first medium.
+// Type 1 set map: the sets before, as their own set map had them, and this one of one volume, both
+// on the family's first medium.
 ByteVector SetMapContent(const MediaHeader& header, const BackupSet& set,
                          const TrailerFacts& facts) {
   SetMapEntry entry{.media_sequence_number = 1,
@@ -176,9 +186,19 @@ ByteVector SetMapContent(const MediaHeader& header, const BackupSet& set,
   volume.machine_name = volume_strings.AddString(set.machine_name);
   volume.length = static_cast<std::uint16_t>(volume_strings.end());
 
+  std::size_t size = 0;
+  auto first = facts.set_map->end();
+  while (first != facts.set_map->begin() && size + std::prev(first)->size() <= kSetMapSizeMax) {
+    --first;
+    size += first->size();
+  }
   ByteVector content;
+  const auto count = static_cast<std::uint16_t>(facts.set_map->end() - first + 1);
   AppendBytes(&content,
-              AsBytes(SetMapHeader{.media_family_id = header.media_family_id, .set_count = 1}));
+              AsBytes(SetMapHeader{.media_family_id = header.media_family_id, .set_count = count}));
+  for (; first != facts.set_map->end(); ++first) {
+    AppendBytes(&content, *first);
+  }
   AppendBytes(&content, AsBytes(entry));
   strings.AppendTo(&content);
   AppendBytes(&content, AsBytes(volume));
@@ -238,7 +258,7 @@ Result<ByteVector> ComposeTape(const MediaHeader& header, const BackupSet& set,
                   .media_sequence_number = header.media_sequence_number,
                   .soft_filemark_units = form.soft_filemark_units,
                   .catalog_type = kCatalogType1,
-                  .format_logical_block = kFormatLogicalBlock,
+                  .format_logical_block = form.format_logical_block,
                   .software_vendor_id = header.software_vendor_id,
                   .date = LocalDate(set, header.date_unix_s),
                   .mtf_major = kMtfMajor};
@@ -249,7 +269,7 @@ Result<ByteVector> ComposeTape(const MediaHeader& header, const BackupSet& set,
   block.description = variable.AddString(header.description);
   block.software_name = variable.AddString(header.software_name);
   ByteVector out;
-  CAPSTAN_RETURN_IF_ERROR(AppendChecked(&out, block, variable));
+  CAPSTAN_RETURN_IF_ERROR(AppendChecked(&out, block, variable, form));
 
   const MediaSetStream stream{.compressed = header.compressed ? std::uint16_t{1} : std::uint16_t{0},
                               .media_set_id = header.media_set_id.bytes,
@@ -269,10 +289,10 @@ Result<ByteVector> ComposeTape(const MediaHeader& header, const BackupSet& set,
 Result<ByteVector> ComposeSetHead(const BackupSet& set, const MediumForm& form,
                                   const SetHeadFacts& facts) {
   ByteVector out;
-  CAPSTAN_RETURN_IF_ERROR(AppendSet(&out, set, facts));
+  CAPSTAN_RETURN_IF_ERROR(AppendSet(&out, set, form, facts));
 
   const std::size_t volume_start = out.size();
-  CAPSTAN_RETURN_IF_ERROR(AppendVolume(&out, set, facts));
+  CAPSTAN_RETURN_IF_ERROR(AppendVolume(&out, set, form, facts));
   // The next seal covers from behind this one, which ends where the volume's padding begins.
   const auto volume = LoadStruct<BlockHeader>(Bytes(out).subspan(volume_start));
   const auto stream =
@@ -280,10 +300,11 @@ Result<ByteVector> ComposeSetHead(const BackupSet& set, const MediumForm& form,
   const std::size_t covered_from =
       volume_start + volume.first_event_offset + sizeof(StreamHeader) + stream.length;
 
-  CAPSTAN_RETURN_IF_ERROR(AppendDirectory(&out, set, {.directory_id = 1, .name = ""}, facts));
-  AppendPad(&out, kFormatLogicalBlock);
+  const DirectoryFacts place{.form = form, .set = facts};
+  CAPSTAN_RETURN_IF_ERROR(AppendDirectory(&out, set, {.directory_id = 1, .name = ""}, place));
+  AppendPad(&out, form.format_logical_block);
   CAPSTAN_RETURN_IF_ERROR(AppendDirectory(
-      &out, set, {.directory_id = 2, .name = DirectoryComponent(set.database_name)}, facts));
+      &out, set, {.directory_id = 2, .name = DirectoryComponent(set.database_name)}, place));
   const SetBeginStream begin{.transfer_size = set.transfer_size};
   AppendSealedStream(&out, StreamType::kSetBegin,
                      AsBytes(begin).first(sizeof(begin) - sizeof(StreamSeal)), covered_from);
@@ -294,12 +315,7 @@ Result<ByteVector> ComposeSetHead(const BackupSet& set, const MediumForm& form,
 TrailerHead ComposeTrailerHead(const MediaHeader& header, const BackupSet& final_set,
                                const TrailerFacts& facts) {
   TrailerHead head;
-  ByteVector& out = head.bytes;
-  if (!facts.form.hard_filemarks) {
-    constexpr std::array<std::uint32_t, 1> kPrevious = {1};
-    AppendFilemark(&out, 2, static_cast<std::uint32_t>(facts.offset / kPhysicalBlock), kPrevious);
-  }
-  const std::size_t block_start = out.size();
+  ByteVector out;  // alignment counts from the filemark's end
   AppendEndOfSet(&out, final_set, EndOfSetControlBlockId(facts), {});
 
   // The set map's header has to stand on a physical block: the descriptor is filled up to there.
@@ -308,10 +324,12 @@ TrailerHead ComposeTrailerHead(const MediaHeader& header, const BackupSet& final
   const std::size_t data = out.size() + sizeof(StreamHeader);
   descriptor.resize(RoundUp(data + descriptor.size() + sizeof(StreamSeal), unit) - data -
                     sizeof(StreamSeal));
-  AppendSealedStream(&out, StreamType::kDescriptor, descriptor, block_start);
+  AppendSealedStream(&out, StreamType::kDescriptor, descriptor, 0);
   std::size_t covered_from = out.size();
-  head.set_map_offset = out.size() - block_start;
-  AppendStream(&out, StreamType::kSetMap, SetMapContent(header, final_set, facts));
+  if (facts.set_map) {
+    head.set_map_offset = out.size();
+    AppendStream(&out, StreamType::kSetMap, SetMapContent(header, final_set, facts));
+  }
   AppendSealedStream(&out, StreamType::kFamilies, FamiliesContent(facts.families), covered_from);
   if (!facts.media.empty()) {
     covered_from = out.size();
@@ -325,6 +343,12 @@ TrailerHead ComposeTrailerHead(const MediaHeader& header, const BackupSet& final
                         StreamType::kFrameIndex,
                         sizeof(index) + index.count * sizeof(IndexEntry) + sizeof(StreamSeal))));
   AppendBytes(&out, AsBytes(index));
+
+  if (!facts.form.hard_filemarks) {
+    FilemarkTrail(facts.form, facts.filemarks).Append(&head.bytes, facts.offset);
+    head.index_covered_from += head.bytes.size();
+  }
+  AppendBytes(&head.bytes, out);
   return head;
 }
 
@@ -332,7 +356,7 @@ ByteVector ComposeTrailerTail(const BackupSet& final_set, const TrailerFacts& fa
                               const CatalogPlace& place, std::uint64_t lead) {
   // Composed as if from the start of the physical block that it begins in, then cut.
   const std::uint32_t unit = PhysicalBlock(facts.form);
-  const std::size_t cut = lead % unit;
+  const std::size_t cut = (lead - facts.form.filemark_size()) % unit;
   ByteVector out(cut);
   AppendPad(&out, unit);
   const std::size_t block_start = out.size();
@@ -343,12 +367,10 @@ ByteVector ComposeTrailerTail(const BackupSet& final_set, const TrailerFacts& fa
                      AsBytes(end).first(sizeof(end) - sizeof(StreamSeal)), block_start);
   AppendPad(&out, unit);
   if (!facts.form.hard_filemarks) {
-    const std::array<std::uint32_t, 2> previous = {
-        1, static_cast<std::uint32_t>(facts.offset / kPhysicalBlock)};
-    AppendFilemark(
-        &out, 3,
-        static_cast<std::uint32_t>((facts.offset + lead - cut + out.size()) / kPhysicalBlock),
-        previous);
+    FilemarkTrail marks(facts.form, facts.filemarks);
+    ByteVector first;
+    marks.Append(&first, facts.offset);
+    marks.Append(&out, facts.offset + lead - cut + out.size());
   }
   out.erase(out.begin(), out.begin() + static_cast<std::ptrdiff_t>(cut));
   return out;

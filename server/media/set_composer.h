@@ -5,11 +5,13 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "server/media/backup_set.h"
 #include "server/media/block_composer.h"
 #include "server/media/family_writer.h"
+#include "server/media/filemark_trail.h"
 
 namespace capstan::media {
 
@@ -40,11 +42,13 @@ Result<ByteVector> ComposeSetHead(const BackupSet& set, const MediumForm& form,
 struct TrailerFacts {
   MediumForm form;
   std::uint64_t offset = 0;       // of the trailer on its medium; with soft filemarks
+  Filemarks filemarks;            // in front of it; likewise
   std::uint64_t frame_count = 0;  // of the family
   std::uint64_t frames_on_medium = 0;
   std::uint64_t set_pba = 0;  // on the family's first medium
   std::vector<FamilySummary> families;
   std::vector<MediaMapEntry> media;  // empty unless the family lies on several
+  std::optional<SetMap> set_map;     // of the sets before; nothing: the medium has no set map
 };
 
 // First ESET up to and with the header of the frame index stream; the index itself and its seal
@@ -52,7 +56,7 @@ struct TrailerFacts {
 struct TrailerHead {
   ByteVector bytes;
   std::size_t index_covered_from = 0;  // in `bytes`; where the coverage of the index's seal begins
-  std::uint64_t set_map_offset = 0;    // of TSMP, from the first ESET on
+  std::uint64_t set_map_offset = 0;    // of TSMP, from the first ESET on; 0 without one
 };
 TrailerHead ComposeTrailerHead(const MediaHeader& header, const BackupSet& final_set,
                                const TrailerFacts& facts);
