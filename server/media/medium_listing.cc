@@ -498,6 +498,7 @@ Status Lister::ReadSetAt(std::uint64_t set_offset, std::uint64_t end_offset) {
     return Damaged(end_offset, "end of the backup set");
   }
   listing.complete = true;
+  listing.frames_end = end_offset - form_.filemark_size();
   in_set_ = false;
   return OkStatus();
 }
