@@ -210,16 +210,24 @@ Status BackupJob::OpenDevices() {
   }
   set_ = std::move(opened).value();
   CAPSTAN_CRASH_POINT("engine.after_open");
-  if (media_plan_.action != media::MediumAction::kAppend) {
+  return CheckMedia();
+}
+
+// From here on nobody else can write to media that are appended to.
+Status BackupJob::CheckMedia() {
+  if (!media_plan_.families.front().mirrors.front().append) {
     return OkStatus();
   }
-  // From here on nobody else can write to them.
   std::vector<media::AppendPoint> expected;
+  TransferRequest old = request_.transfer;
+  old.targets.clear();
   for (std::size_t i = 0; i < journal_.devices.size(); ++i) {
     const media::MediaPlan::Family& family = media_plan_.families[i % media_plan_.families.size()];
     expected.push_back(*family.mirrors.front().append);
+    old.targets.push_back(journal_.devices[i].target);
   }
-  return CheckUnchanged(*set_, expected, parts_, job_);
+  return media_plan_.copies_sets ? CopySets(*set_, old, expected, parts_, job_)
+                                 : CheckUnchanged(*set_, expected, parts_, job_);
 }
 
 media::BackupSet BackupJob::DescribeSet(const writers::DatabaseDescription& description,

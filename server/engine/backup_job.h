@@ -31,6 +31,7 @@ class BackupJob {
   Status PlanForm();   // how frames are coded, and the key
   Status BeginJournal();
   Status OpenDevices();
+  Status CheckMedia();
   Status Transfer();          // until prepared in the catalog
   Status TransferData();      // view, pipeline
   Status TransferSnapshot();  // freeze, description, snapshot, thaw

@@ -62,7 +62,10 @@ struct MediaPlan {
     std::vector<Medium> mirrors;  // at least one, in the order of the rows; all alike
   };
   MediumAction action = MediumAction::kCreate;  // of all media
-  std::uint16_t position = 1;                   // of the set
+  // The media to append to end in a set that was not written to its end, and no device takes back
+  // what it has committed: the new media begin with what stands in front of the append points.
+  bool copies_sets = false;
+  std::uint16_t position = 1;  // of the set
   bool compressed = false;
   std::vector<Family> families;  // in the order of their numbers
 };
