@@ -1,8 +1,13 @@
 #include "server/coordinator/listings.h"
 
+#include <optional>
+#include <type_traits>
+#include <vector>
+
 #include <fmt/format.h>
 
 #include "server/catalog/timestamps.h"
+#include "server/coordinator/set_facts.h"
 
 namespace capstan::coordinator {
 namespace {
@@ -32,173 +37,179 @@ catalog::Table MakeTable(const ColumnSpec<Row> (&columns)[N], const std::vector<
   return table;
 }
 
-template <typename Number>
-Cell Num(Number number) {
-  return fmt::format("{}", number);
+template <typename Value>
+Cell Show(const Value& value) {
+  if constexpr (std::is_same_v<Value, std::string>) {
+    return value;
+  } else if constexpr (std::is_same_v<Value, Guid>) {
+    return value.ToString();
+  } else if constexpr (std::is_same_v<Value, bool>) {
+    return value ? "1" : "0";
+  } else {
+    return fmt::format("{}", value);
+  }
 }
-Cell Bit(bool bit) {
-  return bit ? "1" : "0";
+template <typename Value>
+Cell Show(const std::optional<Value>& value) {
+  return value ? Show(*value) : std::nullopt;
 }
 Cell OrNull(const std::string& text) {
   return text.empty() ? Cell() : Cell(text);
 }
-Cell GuidOrNull(const Guid& guid) {
-  return guid.is_zero() ? Cell() : Cell(guid.ToString());
-}
-Cell Null() {
-  return std::nullopt;
-}
-
-// LABELONLY prints the u32 of the medium as the first group of a GUID whose rest is zero.
-std::string FamilyGuidText(std::uint32_t media_family_id) {
-  return fmt::format("{:08X}-0000-0000-0000-000000000000", media_family_id);
-}
 
 using Header = media::MediaHeader;
+
+// Another program's medium need not say to which set of families it belongs.
+bool SetIsKnown(const Header& header) {
+  return !header.by_other_program || !header.media_set_id.is_zero();
+}
+template <typename Value>
+Cell OfSet(const Header& header, const Value& value) {
+  return SetIsKnown(header) ? Show(value) : std::nullopt;
+}
+Cell MediaDate(const Header& header) {
+  return header.by_other_program ? OrNull(header.local_date)
+                                 : catalog::LocalDateTime(header.date_unix_s);
+}
+// LABELONLY prints the u32 of the medium as the first group of a GUID whose rest is zero.
+Cell FamilyGuid(const Header& header) {
+  return fmt::format("{:08X}-0000-0000-0000-000000000000", header.media_family_id);
+}
+
 constexpr ColumnSpec<Header> kLabelColumns[] = {
     {"MediaName", "nvarchar(128)", [](const Header& h) { return OrNull(h.name); }},
-    {"MediaSetId", "uniqueidentifier", [](const Header& h) { return GuidOrNull(h.media_set_id); }},
-    {"FamilyCount", "int", [](const Header& h) { return Num(h.family_count); }},
-    {"FamilySequenceNumber", "int", [](const Header& h) { return Num(h.family_number); }},
-    {"MediaFamilyId", "uniqueidentifier",
-     [](const Header& h) { return Cell(FamilyGuidText(h.media_family_id)); }},
-    {"MediaSequenceNumber", "int", [](const Header& h) { return Num(h.media_sequence_number); }},
-    {"MediaLabelPresent", "tinyint", [](const Header& h) { return Bit(h.description_is_label); }},
+    {"MediaSetId", "uniqueidentifier", [](const Header& h) { return OfSet(h, h.media_set_id); }},
+    {"FamilyCount", "int", [](const Header& h) { return OfSet(h, h.family_count); }},
+    {"FamilySequenceNumber", "int", [](const Header& h) { return OfSet(h, h.family_number); }},
+    {"MediaFamilyId", "uniqueidentifier", FamilyGuid},
+    {"MediaSequenceNumber", "int", [](const Header& h) { return Show(h.media_sequence_number); }},
+    {"MediaLabelPresent", "tinyint", [](const Header& h) { return Show(h.description_is_label); }},
     {"MediaDescription", "nvarchar(255)", [](const Header& h) { return OrNull(h.description); }},
     {"SoftwareName", "nvarchar(128)", [](const Header& h) { return OrNull(h.software_name); }},
-    {"SoftwareVendorId", "int", [](const Header& h) { return Num(h.software_vendor_id); }},
-    {"MediaDate", "datetime",
-     [](const Header& h) { return catalog::LocalDateTime(h.date_unix_s); }},
-    {"Mirror_Count", "int", [](const Header& h) { return Num(h.mirror_count); }},
-    {"IsCompressed", "bit", [](const Header& h) { return Bit(h.compressed); }},
+    {"SoftwareVendorId", "int", [](const Header& h) { return Show(h.software_vendor_id); }},
+    {"MediaDate", "datetime", MediaDate},
+    {"Mirror_Count", "int", [](const Header& h) { return OfSet(h, h.mirror_count); }},
+    {"IsCompressed", "bit", [](const Header& h) { return OfSet(h, h.compressed); }},
 };
 
 struct SetRow {
-  const media::SetListing& listing;
+  media::SetFacts facts;
+  std::optional<int> position;
   int device_type;
-  const media::BackupSet& set() const { return listing.set; }
 };
 
-// The bits of HEADERONLY's Flags that Capstan's sets can have.
-int FlagsOf(const media::SetListing& listing) {
-  return (listing.set.has_checksums ? 16 : 0) | (listing.complete || listing.continues ? 0 : 32) |
-         (listing.set.copy_only ? 1024 : 0) | (listing.set.is_snapshot ? 2 : 0) | 512;
-}
-
-std::string_view TypeDescription(media::SetKind kind) {
-  switch (kind) {
-    case media::SetKind::kDatabase:
-      return "Database";
-    case media::SetKind::kLog:
-      return "Transaction Log";
-    case media::SetKind::kDifferential:
-      return "Database Differential";
+// A column that shows one of the facts.
+#define CAPSTAN_FACT(column, type, member)                                 \
+  {                                                                        \
+    column, type, [](const SetRow& row) { return Show(row.facts.member); } \
   }
-  return "Database";
-}
 
 constexpr ColumnSpec<SetRow> kHeaderColumns[] = {
-    {"BackupName", "nvarchar(128)", [](const SetRow& r) { return OrNull(r.set().name); }},
-    {"BackupDescription", "nvarchar(255)",
-     [](const SetRow& r) { return OrNull(r.set().description); }},
-    {"BackupType", "smallint", [](const SetRow& r) { return Num(static_cast<int>(r.set().kind)); }},
-    {"ExpirationDate", "datetime",
-     [](const SetRow& r) { return catalog::LocalDateTime(r.set().expiration_unix_s); }},
-    {"Compressed", "bit", [](const SetRow& r) { return Bit(r.set().compressed()); }},
-    {"Position", "smallint", [](const SetRow& r) { return Num(r.set().position); }},
-    {"DeviceType", "tinyint", [](const SetRow& r) { return Num(r.device_type); }},
-    {"UserName", "nvarchar(128)", [](const SetRow& r) { return OrNull(r.set().user_name); }},
-    {"ServerName", "nvarchar(128)", [](const SetRow& r) { return OrNull(r.set().server_name); }},
-    {"DatabaseName", "nvarchar(128)",
-     [](const SetRow& r) { return OrNull(r.set().database_name); }},
-    {"DatabaseVersion", "int", [](const SetRow&) { return Cell("0"); }},
-    {"DatabaseCreationDate", "datetime",
-     [](const SetRow& r) { return catalog::LocalDateTime(r.set().database_created_unix_s); }},
-    {"BackupSize", "numeric(20,0)", [](const SetRow& r) { return Num(r.set().backup_size_bytes); }},
-    {"FirstLSN", "numeric(25,0)", [](const SetRow& r) { return Num(r.set().first_lsn); }},
-    {"LastLSN", "numeric(25,0)", [](const SetRow& r) { return Num(r.set().last_lsn); }},
-    {"CheckpointLSN", "numeric(25,0)", [](const SetRow& r) { return Num(r.set().checkpoint_lsn); }},
-    {"DatabaseBackupLSN", "numeric(25,0)",
-     [](const SetRow& r) { return Num(r.set().database_backup_lsn); }},
-    {"BackupStartDate", "datetime",
-     [](const SetRow& r) { return catalog::LocalDateTime(r.set().start_unix_s); }},
-    {"BackupFinishDate", "datetime",
-     [](const SetRow& r) { return catalog::LocalDateTime(r.set().finish_unix_s); }},
-    {"SortOrder", "smallint", [](const SetRow&) { return Cell("0"); }},
-    {"CodePage", "smallint", [](const SetRow&) { return Cell("0"); }},
-    {"UnicodeLocaleId", "int", [](const SetRow&) { return Cell("0"); }},
-    {"UnicodeComparisonStyle", "int", [](const SetRow&) { return Cell("0"); }},
-    {"CompatibilityLevel", "tinyint", [](const SetRow&) { return Cell("0"); }},
-    {"SoftwareVendorId", "int", [](const SetRow&) { return Num(media::kSoftwareVendorId); }},
-    {"SoftwareVersionMajor", "int", [](const SetRow& r) { return Num(r.set().software_major); }},
-    {"SoftwareVersionMinor", "int", [](const SetRow& r) { return Num(r.set().software_minor); }},
-    {"SoftwareVersionBuild", "int", [](const SetRow& r) { return Num(r.set().software_build); }},
-    {"MachineName", "nvarchar(128)", [](const SetRow& r) { return OrNull(r.set().machine_name); }},
-    {"Flags", "int", [](const SetRow& r) { return Num(FlagsOf(r.listing)); }},
-    {"BindingID", "uniqueidentifier", [](const SetRow&) { return Null(); }},
-    {"RecoveryForkID", "uniqueidentifier", [](const SetRow&) { return Null(); }},
-    {"Collation", "nvarchar(128)", [](const SetRow&) { return Null(); }},
-    {"FamilyGUID", "uniqueidentifier", [](const SetRow&) { return Null(); }},
-    {"HasBulkLoggedData", "bit", [](const SetRow&) { return Bit(false); }},
-    {"IsSnapshot", "bit", [](const SetRow& r) { return Bit(r.set().is_snapshot); }},
-    {"IsReadOnly", "bit", [](const SetRow&) { return Bit(false); }},
-    {"IsSingleUser", "bit", [](const SetRow&) { return Bit(false); }},
-    {"HasBackupChecksums", "bit", [](const SetRow& r) { return Bit(r.set().has_checksums); }},
-    {"IsDamaged", "bit",
-     [](const SetRow& r) { return Bit(!r.listing.complete && !r.listing.continues); }},
-    {"BeginsLogChain", "bit", [](const SetRow&) { return Bit(false); }},
-    {"HasIncompleteMetaData", "bit", [](const SetRow&) { return Bit(false); }},
-    {"IsForceOffline", "bit", [](const SetRow&) { return Bit(false); }},
-    {"IsCopyOnly", "bit", [](const SetRow& r) { return Bit(r.set().copy_only); }},
-    {"FirstRecoveryForkID", "uniqueidentifier", [](const SetRow&) { return Null(); }},
-    {"ForkPointLSN", "numeric(25,0)", [](const SetRow&) { return Null(); }},
-    {"RecoveryModel", "nvarchar(60)",
-     [](const SetRow& r) { return OrNull(r.set().recovery_model); }},
-    {"DifferentialBaseLSN", "numeric(25,0)", [](const SetRow&) { return Null(); }},
-    {"DifferentialBaseGUID", "uniqueidentifier", [](const SetRow&) { return Null(); }},
-    {"BackupTypeDescription", "nvarchar(60)",
-     [](const SetRow& r) { return Cell(std::string(TypeDescription(r.set().kind))); }},
-    {"BackupSetGUID", "uniqueidentifier",
-     [](const SetRow& r) { return GuidOrNull(r.set().backup_set_guid); }},
-    {"CompressedBackupSize", "bigint",
-     [](const SetRow& r) { return Num(r.set().backup_size_bytes); }},
-    {"Containment", "tinyint", [](const SetRow&) { return Cell("0"); }},
-    {"KeyAlgorithm", "nvarchar(32)", [](const SetRow&) { return Null(); }},
-    {"EncryptorThumbprint", "varbinary(20)", [](const SetRow&) { return Null(); }},
-    {"EncryptorType", "nvarchar(32)", [](const SetRow&) { return Null(); }},
-    {"LastValidRestoreTime", "datetime",
-     [](const SetRow& r) { return catalog::LocalDateTime(r.set().finish_unix_s); }},
-    {"TimeZone", "smallint",
-     [](const SetRow& r) { return Num(static_cast<int>(r.set().time_zone_quarter_hours)); }},
-    {"CompressionAlgorithm", "nvarchar(32)", [](const SetRow&) { return Null(); }},
+    CAPSTAN_FACT("BackupName", "nvarchar(128)", name),
+    CAPSTAN_FACT("BackupDescription", "nvarchar(255)", description),
+    CAPSTAN_FACT("BackupType", "smallint", backup_type),
+    CAPSTAN_FACT("ExpirationDate", "datetime", expiration_date),
+    CAPSTAN_FACT("Compressed", "bit", compressed),
+    {"Position", "smallint", [](const SetRow& row) { return Show(row.position); }},
+    {"DeviceType", "tinyint", [](const SetRow& row) { return Show(row.device_type); }},
+    CAPSTAN_FACT("UserName", "nvarchar(128)", user_name),
+    CAPSTAN_FACT("ServerName", "nvarchar(128)", server_name),
+    CAPSTAN_FACT("DatabaseName", "nvarchar(128)", database_name),
+    CAPSTAN_FACT("DatabaseVersion", "int", database_version),
+    CAPSTAN_FACT("DatabaseCreationDate", "datetime", database_creation_date),
+    CAPSTAN_FACT("BackupSize", "numeric(20,0)", backup_size),
+    CAPSTAN_FACT("FirstLSN", "numeric(25,0)", first_lsn),
+    CAPSTAN_FACT("LastLSN", "numeric(25,0)", last_lsn),
+    CAPSTAN_FACT("CheckpointLSN", "numeric(25,0)", checkpoint_lsn),
+    CAPSTAN_FACT("DatabaseBackupLSN", "numeric(25,0)", database_backup_lsn),
+    CAPSTAN_FACT("BackupStartDate", "datetime", start_date),
+    CAPSTAN_FACT("BackupFinishDate", "datetime", finish_date),
+    CAPSTAN_FACT("SortOrder", "smallint", sort_order),
+    CAPSTAN_FACT("CodePage", "smallint", code_page),
+    CAPSTAN_FACT("UnicodeLocaleId", "int", unicode_locale_id),
+    CAPSTAN_FACT("UnicodeComparisonStyle", "int", unicode_comparison_style),
+    CAPSTAN_FACT("CompatibilityLevel", "tinyint", compatibility_level),
+    CAPSTAN_FACT("SoftwareVendorId", "int", software_vendor_id),
+    CAPSTAN_FACT("SoftwareVersionMajor", "int", software_major),
+    CAPSTAN_FACT("SoftwareVersionMinor", "int", software_minor),
+    CAPSTAN_FACT("SoftwareVersionBuild", "int", software_build),
+    CAPSTAN_FACT("MachineName", "nvarchar(128)", machine_name),
+    CAPSTAN_FACT("Flags", "int", flags),
+    CAPSTAN_FACT("BindingID", "uniqueidentifier", binding_id),
+    CAPSTAN_FACT("RecoveryForkID", "uniqueidentifier", recovery_fork_id),
+    CAPSTAN_FACT("Collation", "nvarchar(128)", collation),
+    CAPSTAN_FACT("FamilyGUID", "uniqueidentifier", family_guid),
+    CAPSTAN_FACT("HasBulkLoggedData", "bit", has_bulk_logged_data),
+    CAPSTAN_FACT("IsSnapshot", "bit", is_snapshot),
+    CAPSTAN_FACT("IsReadOnly", "bit", is_read_only),
+    CAPSTAN_FACT("IsSingleUser", "bit", is_single_user),
+    CAPSTAN_FACT("HasBackupChecksums", "bit", has_backup_checksums),
+    CAPSTAN_FACT("IsDamaged", "bit", is_damaged),
+    CAPSTAN_FACT("BeginsLogChain", "bit", begins_log_chain),
+    CAPSTAN_FACT("HasIncompleteMetaData", "bit", has_incomplete_metadata),
+    CAPSTAN_FACT("IsForceOffline", "bit", is_force_offline),
+    CAPSTAN_FACT("IsCopyOnly", "bit", is_copy_only),
+    CAPSTAN_FACT("FirstRecoveryForkID", "uniqueidentifier", first_recovery_fork_id),
+    CAPSTAN_FACT("ForkPointLSN", "numeric(25,0)", fork_point_lsn),
+    CAPSTAN_FACT("RecoveryModel", "nvarchar(60)", recovery_model),
+    CAPSTAN_FACT("DifferentialBaseLSN", "numeric(25,0)", differential_base_lsn),
+    CAPSTAN_FACT("DifferentialBaseGUID", "uniqueidentifier", differential_base_guid),
+    CAPSTAN_FACT("BackupTypeDescription", "nvarchar(60)", type_description),
+    CAPSTAN_FACT("BackupSetGUID", "uniqueidentifier", backup_set_guid),
+    CAPSTAN_FACT("CompressedBackupSize", "bigint", compressed_backup_size),
+    CAPSTAN_FACT("Containment", "tinyint", containment),
+    CAPSTAN_FACT("KeyAlgorithm", "nvarchar(32)", key_algorithm),
+    CAPSTAN_FACT("EncryptorThumbprint", "varbinary(20)", encryptor_thumbprint),
+    CAPSTAN_FACT("EncryptorType", "nvarchar(32)", encryptor_type),
+    CAPSTAN_FACT("LastValidRestoreTime", "datetime", last_valid_restore_time),
+    CAPSTAN_FACT("TimeZone", "smallint", time_zone),
+    CAPSTAN_FACT("CompressionAlgorithm", "nvarchar(32)", compression_algorithm),
 };
+#undef CAPSTAN_FACT
 
-using File = media::BackupFile;
+using File = media::FileFacts;
+#define CAPSTAN_FACT(column, type, member)                           \
+  {                                                                  \
+    column, type, [](const File& file) { return Show(file.member); } \
+  }
+
 constexpr ColumnSpec<File> kFileColumns[] = {
-    {"LogicalName", "nvarchar(128)", [](const File& f) { return OrNull(f.logical_name); }},
-    {"PhysicalName", "nvarchar(260)", [](const File& f) { return OrNull(f.physical_name); }},
-    {"Type", "char(1)", [](const File& f) { return Cell(std::string(1, f.type)); }},
-    {"FileGroupName", "nvarchar(128)",
-     [](const File& f) { return f.type == 'L' ? Null() : Cell("PRIMARY"); }},
-    {"Size", "numeric(20,0)", [](const File& f) { return Num(f.size_bytes); }},
-    {"MaxSize", "numeric(20,0)", [](const File&) { return Cell("35184372080640"); }},
-    {"FileId", "bigint", [](const File& f) { return Num(f.file_id); }},
-    {"CreateLSN", "numeric(25,0)", [](const File&) { return Cell("0"); }},
-    {"DropLSN", "numeric(25,0)", [](const File&) { return Cell("0"); }},
-    {"UniqueId", "uniqueidentifier", [](const File& f) { return GuidOrNull(f.unique_id); }},
-    {"ReadOnlyLSN", "numeric(25,0)", [](const File&) { return Cell("0"); }},
-    {"ReadWriteLSN", "numeric(25,0)", [](const File&) { return Cell("0"); }},
-    {"BackupSizeInBytes", "bigint", [](const File& f) { return Num(f.backup_size_bytes); }},
-    {"SourceBlockSize", "int", [](const File&) { return Cell("4096"); }},
-    {"FileGroupId", "int", [](const File& f) { return Cell(f.type == 'L' ? "0" : "1"); }},
-    {"LogGroupGUID", "uniqueidentifier", [](const File&) { return Null(); }},
-    {"DifferentialBaseLSN", "numeric(25,0)", [](const File&) { return Cell("0"); }},
-    {"DifferentialBaseGUID", "uniqueidentifier", [](const File&) { return Null(); }},
-    {"IsReadOnly", "bit", [](const File&) { return Bit(false); }},
-    {"IsPresent", "bit", [](const File&) { return Bit(true); }},
-    {"TDEThumbprint", "varbinary(32)", [](const File&) { return Null(); }},
-    {"SnapshotUrl", "nvarchar(360)", [](const File&) { return Null(); }},
+    CAPSTAN_FACT("LogicalName", "nvarchar(128)", logical_name),
+    CAPSTAN_FACT("PhysicalName", "nvarchar(260)", physical_name),
+    CAPSTAN_FACT("Type", "char(1)", type),
+    CAPSTAN_FACT("FileGroupName", "nvarchar(128)", filegroup_name),
+    CAPSTAN_FACT("Size", "numeric(20,0)", size),
+    CAPSTAN_FACT("MaxSize", "numeric(20,0)", max_size),
+    CAPSTAN_FACT("FileId", "bigint", file_id),
+    CAPSTAN_FACT("CreateLSN", "numeric(25,0)", create_lsn),
+    CAPSTAN_FACT("DropLSN", "numeric(25,0)", drop_lsn),
+    CAPSTAN_FACT("UniqueId", "uniqueidentifier", unique_id),
+    CAPSTAN_FACT("ReadOnlyLSN", "numeric(25,0)", read_only_lsn),
+    CAPSTAN_FACT("ReadWriteLSN", "numeric(25,0)", read_write_lsn),
+    CAPSTAN_FACT("BackupSizeInBytes", "bigint", backup_size),
+    CAPSTAN_FACT("SourceBlockSize", "int", source_block_size),
+    CAPSTAN_FACT("FileGroupId", "int", filegroup_id),
+    CAPSTAN_FACT("LogGroupGUID", "uniqueidentifier", log_group_guid),
+    CAPSTAN_FACT("DifferentialBaseLSN", "numeric(25,0)", differential_base_lsn),
+    CAPSTAN_FACT("DifferentialBaseGUID", "uniqueidentifier", differential_base_guid),
+    CAPSTAN_FACT("IsReadOnly", "bit", is_read_only),
+    CAPSTAN_FACT("IsPresent", "bit", is_present),
+    CAPSTAN_FACT("TDEThumbprint", "varbinary(32)", tde_thumbprint),
+    CAPSTAN_FACT("SnapshotUrl", "nvarchar(360)", snapshot_url),
 };
+#undef CAPSTAN_FACT
+
+SetRow RowOf(const media::SetListing& listing, const ListingContext& context) {
+  SetRow row{.facts = FactsOf(listing),
+             .position = listing.set.position,
+             .device_type = context.device_type};
+  if (listing.foreign_set && listing.foreign_set->password_protected) {
+    row.facts = {.name = "***Password Protected***"};
+  } else if (!listing.complete && !listing.continues) {
+    row.facts.is_damaged = true;
+  }
+  return row;
+}
 
 }  // namespace
 
@@ -209,13 +220,13 @@ catalog::Table LabelOnlyTable(const media::MediaHeader& header) {
 catalog::Table HeaderOnlyTable(const media::MediumListing& listing, const ListingContext& context) {
   std::vector<SetRow> rows;
   for (const media::SetListing& set : listing.sets) {
-    rows.push_back({set, context.device_type});
+    rows.push_back(RowOf(set, context));
   }
   return MakeTable(kHeaderColumns, rows);
 }
 
-catalog::Table FileListTable(const media::BackupSet& set) {
-  return MakeTable(kFileColumns, set.files);
+catalog::Table FileListTable(const media::SetListing& set) {
+  return MakeTable(kFileColumns, FilesOf(set));
 }
 
 int DeviceTypeNumber(const std::string& device_class) {

@@ -77,8 +77,9 @@ Status OpenError(const OrderResult& result, const AgentInfo& agent,
   const int os_error = failure.os_error();
   const bool exists = os_error == EEXIST || failure.code() == Code::kAlreadyExists;
   if (exists && request.mode == engine::OpenMode::kCreate) {
-    return SqlError(65003, target)
-        .WithHint("add FORMAT or INIT to overwrite it, or back up to another file");
+    return SqlError(3201, target, OsErrorText(EEXIST))
+        .WithOsError(EEXIST)
+        .WithHint("somebody else has just put a medium there; run the statement again");
   }
   if (os_error == 0) {
     // No system call failed: the agent refused, was lost or did not answer. 995 is what SQL Server

@@ -29,7 +29,7 @@ class MediaDevices final : public engine::DeviceProvider {
   // Directory and rendezvous must outlive this and every set that it opened.
   MediaDevices(AgentDirectory& agents, vdi::Rendezvous& rendezvous, Options options);
 
-  // 65001 no agent, 65003 the medium exists, 3201 it cannot be opened (state 7, after 18210: no
+  // 65001 no agent, 3201 it cannot be opened (state 7, after 18210: no
   // such virtual device; os_error EOPNOTSUPP: the plugin cannot do it), 3204 cancelled.
   Result<engine::ProvidedSet> Open(const engine::DeviceSetRequest& request,
                                    Deadline deadline) override;

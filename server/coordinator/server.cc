@@ -96,7 +96,8 @@ class WiredServer final : public Server {
                               .devices = *devices_,
                               .error_log = *error_log_,
                               .writers = {{std::string(sqlite_.scheme()), &sqlite_}},
-                              .settings = SettingsOf(config_)});
+                              .settings = SettingsOf(config_),
+                              .certificates = certificates_.get()});
     live_tables_ = std::make_unique<LiveTables>(LiveTables::Sources{jobs_,
                                                                     *catalog_,
                                                                     *agents_,

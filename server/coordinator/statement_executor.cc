@@ -143,9 +143,9 @@ class StatementExecutor::Run final : private engine::JobObserver {
     CAPSTAN_RETURN_IF_ERROR(parts_.engine.Verify(request, observer));
     if (!query.moves.empty()) {
       CAPSTAN_ASSIGN_OR_RETURN(const auto listing, parts_.engine.List(request.transfer));
-      CAPSTAN_ASSIGN_OR_RETURN(const media::BackupSet* set,
+      CAPSTAN_ASSIGN_OR_RETURN(const media::SetListing* set,
                                FindSet(listing, query.file_number, request.transfer));
-      CAPSTAN_RETURN_IF_ERROR(CheckRoom(parts_.drives, *set, query.moves));
+      CAPSTAN_RETURN_IF_ERROR(CheckRoom(parts_.drives, set->set, query.moves));
     }
     if (query.load_history) {
       return HistoryLoader(parts_.engine, parts_.drives, request.transfer)
@@ -154,17 +154,17 @@ class StatementExecutor::Run final : private engine::JobObserver {
     return OkStatus();
   }
 
-  static Result<const media::BackupSet*> FindSet(const media::MediumListing& listing,
+  static Result<const media::SetListing*> FindSet(const media::MediumListing& listing,
                                                  std::uint16_t file_number,
                                                  const engine::TransferRequest& transfer) {
     if (file_number == 0 || file_number > listing.sets.size()) {
       return SqlError(3287, file_number, transfer.targets.front());
     }
     const media::SetListing& set = listing.sets[file_number - 1U];
-    if (set.foreign) {
+    if (set.foreign && !set.foreign_set->by_sql_server) {
       return SqlError(3143, transfer.targets.front());
     }
-    return &set.set;
+    return &set;
   }
 
   bool Body(const tsql::RestoreQueryStatement& query) {
@@ -200,6 +200,9 @@ class StatementExecutor::Run final : private engine::JobObserver {
     const auto set = FindSet(*listing, query.file_number, transfer);
     if (!set.ok()) {
       return Report(set.status(), name);
+    }
+    if ((*set)->foreign && (*set)->foreign_set->password_protected) {
+      return Report(SqlError(3279), name);
     }
     sink_.OnResultSet(FileListTable(**set));
     return true;

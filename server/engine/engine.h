@@ -20,6 +20,7 @@
 #include "server/engine/job.h"
 #include "server/media/family_reader.h"
 #include "server/media/media_plan.h"
+#include "server/transform/certificate_store.h"
 #include "server/transform/settings.h"
 #include "server/writers/database_writer.h"
 #include "vdi/base/mutex.h"
@@ -104,6 +105,8 @@ class Engine {
     ErrorLog& error_log;
     std::map<std::string, writers::DatabaseWriter*> writers;  // by scheme
     Settings settings;
+    // Null: sets are encrypted with passphrases only.
+    transform::CertificateStore* certificates = nullptr;
   };
   // All parts must outlive the engine.
   explicit Engine(Parts parts) : parts_(std::move(parts)) {}

@@ -31,6 +31,11 @@ struct MediaHeader {
   std::string software_name = "Capstan";
   std::uint16_t software_vendor_id = kSoftwareVendorId;
   std::int64_t date_unix_s = 0;
+  // Of other programs' media: the same in the local time of their server, as the medium has it.
+  std::string local_date;
+  bool by_other_program = false;  // then what media_set_id tells of may be unknown
+  std::uint16_t password_algorithm = 0;
+  std::string password_digest;  // empty: no media password
 };
 
 enum class SetKind : std::uint8_t {

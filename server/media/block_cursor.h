@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <string>
 
 #include "server/media/block_composer.h"
 #include "server/media/family_reader.h"
@@ -56,6 +57,7 @@ class BlockCursor {
   void Pin(std::uint64_t offset) { pinned_ = offset; }
   void Unpin() { pinned_.reset(); }
 
+  const std::string& device_name() const { return source_->device_name(); }
   bool truncated() const { return truncated_; }
   std::uint64_t offset() const { return offset_; }
 

@@ -9,6 +9,14 @@ SetKind KindOf(std::uint32_t attributes) {
   return (attributes & kSetDifferential) != 0 ? SetKind::kDifferential : SetKind::kDatabase;
 }
 
+std::string BlockOctets(Bytes block, TapeAddress address) {
+  if (std::size_t{address.offset} + address.size > block.size()) {
+    return {};
+  }
+  const Bytes bytes = block.subspan(address.offset, address.size);
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
 }  // namespace
 
 MediaHeader ParseTape(Bytes block) {
@@ -22,7 +30,11 @@ MediaHeader ParseTape(Bytes block) {
           .description_is_label = (tape.attributes & kTapeDescriptionIsLabel) != 0,
           .software_name = BlockString(block, tape.software_name, strings),
           .software_vendor_id = tape.software_vendor_id,
-          .date_unix_s = UnpackDate(tape.date, 0)};
+          .date_unix_s = UnpackDate(tape.date, 0),
+          .local_date = LocalDateText(tape.date).value_or(""),
+          .by_other_program = tape.software_vendor_id != kSoftwareVendorId,
+          .password_algorithm = tape.password_algorithm,
+          .password_digest = BlockOctets(block, tape.password)};
 }
 
 BackupSet ParseSet(Bytes block) {
@@ -58,9 +70,9 @@ std::optional<MediaHeader> ParseMediaSetStream(Bytes content, const MediaHeader&
     return std::nullopt;
   }
   const auto stream = LoadStruct<MediaSetStream>(content);
-  if (stream.version != kStreamVersion || stream.compressed > 1 || stream.family_count == 0 ||
-      stream.family_count > kFamilyCountMax || stream.family_number == 0 ||
-      stream.family_number > stream.family_count) {
+  if (stream.version != kStreamVersion || stream.compressed > 1 || stream.encrypted > 1 ||
+      stream.family_count == 0 || stream.family_count > kFamilyCountMax ||
+      stream.family_number == 0 || stream.family_number > stream.family_count) {
     return std::nullopt;
   }
   MediaHeader header = tape;
@@ -69,6 +81,7 @@ std::optional<MediaHeader> ParseMediaSetStream(Bytes content, const MediaHeader&
   header.family_number = stream.family_number;
   header.mirror_count = stream.mirror_count;
   header.compressed = stream.compressed == 1;
+  header.encrypted = stream.encrypted == 1;
   header.date_unix_s = stream.date_unix_s;
   return header;
 }

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "server/media/family_writer.h"
+#include "server/media/frame.h"
 #include "server/media/medium_error.h"
 
 namespace capstan::media {
@@ -147,16 +147,7 @@ Status BlockWalker::StepBlockHeader(Bytes available) {
     covered_size_ = 0;
   }
   if (frame_size_ != 0 && block_.type == BlockType::kFile) {
-    if (available.size() < frame_size_) {
-      need_ = frame_size_;
-      return OkStatus();
-    }
-    CAPSTAN_RETURN_IF_ERROR(sink_->OnFrame(available.first(frame_size_)));
-    origin_ = offset_;
-    taken_ = frame_size_;
-    offset_ += frame_size_;
-    need_ = sizeof(BlockHeader);
-    return OkStatus();
+    return StepFrame(available);
   }
   const std::size_t size = block_.first_event_offset;
   const bool filemark = block_.type == BlockType::kSoftFilemark;
@@ -165,6 +156,30 @@ Status BlockWalker::StepBlockHeader(Bytes available) {
   }
   need_ = size;
   state_ = State::kBlockBody;
+  return OkStatus();
+}
+
+Status BlockWalker::StepFrame(Bytes available) {
+  std::uint32_t size = frame_size_;
+  if (packing_ != 0) {
+    if (available.size() < kFormatLogicalBlock) {
+      need_ = kFormatLogicalBlock;
+      return OkStatus();
+    }
+    size = PackedFrameSize(available.first(kFormatLogicalBlock), packing_, frame_size_);
+    if (size == 0) {
+      return Damaged(offset_, "file block or frame header");
+    }
+  }
+  if (available.size() < size) {
+    need_ = size;
+    return OkStatus();
+  }
+  CAPSTAN_RETURN_IF_ERROR(sink_->OnFrame(available.first(size)));
+  origin_ = offset_;
+  taken_ = size;
+  offset_ += size;
+  need_ = sizeof(BlockHeader);
   return OkStatus();
 }
 

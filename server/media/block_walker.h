@@ -59,9 +59,12 @@ class BlockWalker {
 
   Status Consume(Bytes chunk);
 
-  // From now on a FILE block is the first of `transfer_size` bytes that OnFrame gets together;
-  // 0 ends that.
-  void ExpectFrames(std::uint32_t transfer_size) { frame_size_ = transfer_size; }
+  // From now on a FILE block is the first of `transfer_size` bytes that OnFrame gets together, or
+  // of fewer in a packed set (`packing` as in FrameGeometry); 0 ends that.
+  void ExpectFrames(std::uint32_t transfer_size, std::uint32_t packing = 0) {
+    frame_size_ = transfer_size;
+    packing_ = packing;
+  }
 
   // From the TAPE block. Before that, blocks of 1024.
   void UseBlockSize(std::uint32_t format_logical_block) {
@@ -108,6 +111,7 @@ class BlockWalker {
   // or raises need_.
   Status Step(Bytes available);
   Status StepBlockHeader(Bytes available);
+  Status StepFrame(Bytes available);
   Status StepBlockBody(Bytes available);
   Status StepStreamHeader(Bytes available);
   Status StepStreamData(Bytes available);
@@ -135,6 +139,7 @@ class BlockWalker {
   std::uint32_t format_logical_block_ = kFormatLogicalBlock;
   ByteVector pending_;  // from offset_ on, as long as a unit lies in several chunks
   std::uint32_t frame_size_ = 0;
+  std::uint32_t packing_ = 0;
   std::size_t scan_skip_ = 0;  // bytes up to the next physical block of a scan
 
   BlockHeader block_;

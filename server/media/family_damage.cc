@@ -106,6 +106,7 @@ Result<bool> FamilyGrammar::OnScan(Bytes block) {
     losses_.SkipRest();
     if (header.type != BlockType::kSoftFilemark) {  // that is what was damaged
       walker_.ExpectFrames(0);
+      index_ = FrameIndexCheck(set_.form());
       phase_ = Phase::kFirstEnd;
     }
   }

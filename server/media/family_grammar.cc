@@ -3,6 +3,8 @@
 #include <optional>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include "server/media/block_fields.h"
 #include "server/media/set_composer.h"
 #include "server/messages/messages.h"
@@ -162,7 +164,6 @@ Status FamilyGrammar::OnSet(Bytes block) {
   }
   next_control_block_id_ = 0;
   end_begun_ = false;
-  index_ = FrameIndexCheck();
   phase_ = Phase::kSetHead;
   if (damage_seen_ && fixed.set_number > set_.position() + 1) {
     // Whole sets were passed over.
@@ -208,6 +209,7 @@ Status FamilyGrammar::PassFilemark() {
       return OkStatus();
     case Phase::kFrames:
       walker_.ExpectFrames(0);
+      index_ = FrameIndexCheck(set_.form());
       phase_ = Phase::kFirstEnd;
       return OkStatus();
     case Phase::kFirstEnd:
@@ -251,6 +253,7 @@ Result<StreamUse> FamilyGrammar::OnStream(const StreamHeader& header) {
     case StreamType::kMediumEnd:
     case StreamType::kSetBegin:
     case StreamType::kFamilies:
+    case StreamType::kAuthentication:
     case StreamType::kSetEnd:
       break;
     default:
@@ -286,6 +289,10 @@ Status FamilyGrammar::OnStreamData(const StreamHeader& header, Bytes data) {
                            "transfer size");
     case StreamType::kFamilies:
       return OnFamilies(data);
+    case StreamType::kAuthentication:
+      return DamagedUnless((phase_ == Phase::kSetHead || phase_ == Phase::kSecondEnd) &&
+                               set_.TakeProof(data, phase_ == Phase::kSecondEnd),
+                           "proof of the backup set");
     default:
       if (phase_ != Phase::kSecondEnd || data.size() != sizeof(SetEndStream)) {
         return Damaged("stream order");
@@ -299,6 +306,7 @@ Status FamilyGrammar::OnFamilies(Bytes content) {
   if (phase_ != Phase::kFirstEnd || !set_.TakeFamilies(content, chain_.header().family_count)) {
     return Damaged("description of the families");
   }
+  set_.KeepFamilies(content);
   const std::optional<FamilySummary> own = set_.listed();
   return DamagedUnless(!losses_.any() || (own && AdoptCount(*own)), "description of the families");
 }
@@ -327,6 +335,12 @@ Status FamilyGrammar::OnDescriptor(Bytes content) {
   if (!set || (phase_ != Phase::kSetHead && !is_final) || !set_.IsOfThisSet(*set)) {
     return Damaged("description of the backup set");
   }
+  if (!PayloadFormOf(*set)) {
+    return SqlError(3239, walker_.device_name());  // a codec or cipher of a later version
+  }
+  if (set->encrypted()) {
+    set_.KeepDescriptor(content, is_final);
+  }
   return DamagedUnless(
       is_final ? set_.TakeFinalDescription(*std::move(set)) : set_.TakeDescription(*std::move(set)),
       "later description of the backup set");
@@ -347,10 +361,12 @@ Status FamilyGrammar::OnFrame(Bytes frame) {
   if (!wanted()) {
     return OkStatus();
   }
-  return Told(
-      visitor_->OnFrame({.extent = parsed.extent,
-                         .payload = frame.subspan(parsed.payload_offset, parsed.extent.length),
-                         .medium_offset = walker_.offset()}));
+  if (authenticator_ != nullptr) {
+    authenticator_->AddToEnd(chain_.header().family_number, set_.RecordOf(frame, parsed).bytes());
+  }
+  const Bytes payload = frame.subspan(parsed.payload_offset, parsed.extent.stored_size());
+  return Told(visitor_->OnFrame(
+      {.extent = parsed.extent, .payload = payload, .medium_offset = walker_.offset()}));
 }
 
 Status FamilyGrammar::OnBlockEnd() {
@@ -385,9 +401,17 @@ Status FamilyGrammar::EndSetHead() {
   }
   phase_ = Phase::kFrames;
   frames_offset_ = walker_.offset();
-  walker_.ExpectFrames(set_.description().transfer_size);
-  return wanted() && !chain_.continued() ? Told(visitor_->OnSetBegin(set_.description()))
-                                         : OkStatus();
+  walker_.ExpectFrames(set_.description().transfer_size, set_.packing());
+  if (!wanted()) {
+    return OkStatus();
+  }
+  if (!chain_.continued()) {
+    CAPSTAN_RETURN_IF_ERROR(Told(visitor_->OnSetBegin(set_.description())));
+    authenticator_ = set_.form().encrypted() ? visitor_->authenticator() : nullptr;
+  }
+  return authenticator_ == nullptr || set_.HeadIsProved(*authenticator_, chain_.header())
+             ? OkStatus()
+             : Forged("the description of the backup set");
 }
 
 Status FamilyGrammar::OnFirstEnd() {
@@ -398,11 +422,20 @@ Status FamilyGrammar::OnFirstEnd() {
   return OkStatus();
 }
 
+Status FamilyGrammar::Forged(std::string_view what) {
+  return SqlError(65004, walker_.device_name(), walker_.offset(),
+                  fmt::format("{} does not belong here or was changed", what));
+}
+
 Status FamilyGrammar::OnSetEnd() {
   if (!wanted()) {
     phase_ = Phase::kSet;
     chain_.ForgetSpan();
     return OkStatus();
+  }
+  if (authenticator_ != nullptr && !losses_.any() &&
+      !set_.EndIsProved(*authenticator_, chain_.header())) {
+    return Forged("the end of the backup set");
   }
   phase_ = Phase::kDone;
   walker_.Stop();

@@ -98,6 +98,8 @@ class FamilyGrammar final : private BlockSink {
   Status EndSetHead();
   Status OnFirstEnd();
   Status OnSetEnd();
+  // 65004: what the key proves is not so.
+  Status Forged(std::string_view what);
   Status OnDamagedEnd();
   // Behind damage: blocks that the walk can go on with.
   bool IsLaterSet(const BlockHeader& header, Bytes block) const;
@@ -136,6 +138,7 @@ class FamilyGrammar final : private BlockSink {
   FrameIndexCheck index_;
   FrameLosses losses_;
   std::uint64_t frames_offset_ = 0;
+  Authenticator* authenticator_ = nullptr;  // the visitor's, of the wanted set
   std::uint32_t next_control_block_id_ = 0;
   bool end_begun_ = false;
 };

@@ -18,8 +18,10 @@
 #include <string>
 #include <vector>
 
+#include "server/media/authenticator.h"
 #include "server/media/backup_set.h"
 #include "server/media/family_writer.h"
+#include "server/media/set_facts.h"
 #include "vdi/base/status.h"
 
 namespace capstan::media {
@@ -27,7 +29,7 @@ namespace capstan::media {
 // One frame, still in the buffer that it arrived in.
 struct FrameView {
   FrameExtent extent;                  // as the frame header says; checked against the file list
-  std::span<const std::byte> payload;  // valid until Consume returns
+  std::span<const std::byte> payload;  // as it is stored; valid until Consume returns
   std::uint64_t medium_offset = 0;     // of the frame's first byte
 };
 
@@ -57,6 +59,9 @@ class FamilyVisitor {
   virtual ~FamilyVisitor() = default;
   virtual Status OnMediaHeader(const MediaHeader& header) = 0;
   virtual Status OnSetBegin(const BackupSet& set) = 0;
+  // Behind OnSetBegin, of an encrypted set: proves what the family says, which is 65004 where it
+  // fails. It must live until OnSetEnd. Null: checksums are all that is looked at.
+  virtual Authenticator* authenticator() { return nullptr; }
   virtual Status OnFrame(const FrameView& frame) = 0;
   // `seen` is what this family really held; the reader has already checked it against the index.
   // Where frames were lost it is what the family says that it held.
@@ -154,6 +159,7 @@ struct SetListing {
   bool foreign = false;                 // not written by Capstan: only the SSET's fields are there
   std::uint64_t set_offset = 0;         // of its SSET
   std::vector<FamilySummary> families;  // empty if incomplete
+  std::optional<ForeignSet> foreign_set;  // of a foreign one: all that is known of it
 };
 
 // What follows the last complete set of a medium.

@@ -11,6 +11,7 @@
 #include "server/media/frame_index.h"
 #include "server/media/medium_part.h"
 #include "server/media/set_composer.h"
+#include "server/media/set_proof.h"
 #include "server/messages/messages.h"
 
 namespace capstan::media {
@@ -144,7 +145,9 @@ class MtfFamilyWriter final : public FamilyWriter {
         set_(std::move(options.set)),
         form_(options.append ? options.append->form : options.form),
         composer_(std::move(composer)),
-        append_(std::move(options.append)) {}
+        index_(set_.compressed()),
+        append_(std::move(options.append)),
+        authenticator_(options.authenticator) {}
 
   // Composes what the current medium begins with.
   Status BeginMedium(bool only_end_follows);
@@ -162,7 +165,13 @@ class MtfFamilyWriter final : public FamilyWriter {
          .control_block_id =
              static_cast<std::uint32_t>(kFirstFrameControlBlockId + frames_on_medium()),
          .file_id = static_cast<std::uint32_t>(number + 1)});
-    index_.Add(extent);
+    const auto size = static_cast<std::uint32_t>(buffer.size());
+    const IndexRecord record(extent, set_.compressed() ? size : 0);
+    index_.Add(record, extent.stored_size());
+    frame_bytes_ += size;
+    if (authenticator_ != nullptr) {
+      authenticator_->AddToEnd(header_.family_number, record.bytes());
+    }
     return offset;
   }
 
@@ -177,7 +186,7 @@ class MtfFamilyWriter final : public FamilyWriter {
   }
   const MediaHeader& header() const override { return header_; }
   std::uint64_t trailer_offset() const override {
-    return set_offset_ + set_head_.size() + frames_on_medium() * set_.transfer_size;
+    return set_offset_ + set_head_.size() + frame_bytes_ - frame_bytes_before_;
   }
 
   Result<std::unique_ptr<MediumPart>> Trailer(const BackupSet& final_set,
@@ -187,6 +196,7 @@ class MtfFamilyWriter final : public FamilyWriter {
 
  private:
   Status CheckFamilies(std::span<const FamilySummary> families) const;
+  Status ProveTrailer(const BackupSet& final_set, TrailerFacts* facts);
   MediaMapEntry MapEntry() const;
 
   // Constant but for the sequence number.
@@ -195,10 +205,18 @@ class MtfFamilyWriter final : public FamilyWriter {
   const MediumForm form_;
   FrameComposer composer_;
   FrameIndex index_;
+  std::uint64_t frame_bytes_ = 0;      // of the family
   std::optional<AppendPoint> append_;  // of this medium
+
+  // Of an encrypted set. What was proved is kept: a key must never prove two different ends.
+  Authenticator* const authenticator_;
+  std::optional<Authenticator::Tag> head_proof_;
+  ByteVector proved_end_;
+  Authenticator::Tag end_proof_{};
 
   // Of the media before this one.
   FamilySummary before_;
+  std::uint64_t frame_bytes_before_ = 0;
   std::vector<MediaMapEntry> full_media_;
   std::uint64_t first_set_pba_ = 0;
 
@@ -213,6 +231,9 @@ class MtfFamilyWriter final : public FamilyWriter {
 
 Status MtfFamilyWriter::BeginMedium(bool only_end_follows) {
   const bool continued = header_.media_sequence_number > 1;
+  if (authenticator_ != nullptr && !head_proof_) {
+    head_proof_ = ProveHead(*authenticator_, header_, DescriptorContent(set_, false));
+  }
   const SpanStream span = MakeSpan(set_, header_.media_sequence_number, before_);
   if (append_) {
     set_offset_ = append_->offset;
@@ -228,9 +249,10 @@ Status MtfFamilyWriter::BeginMedium(bool only_end_follows) {
   }
   set_head_facts_ = {.pba = form_.hard_filemarks ? set_offset_ / form_.block_size + 1
                                                  : set_offset_ / form_.address_unit,
-                     .fla = before_.frame_count * (set_.transfer_size / form_.format_logical_block),
+                     .fla = frame_bytes_before_ / form_.format_logical_block,
                      .continued = continued,
-                     .only_end_follows = only_end_follows};
+                     .only_end_follows = only_end_follows,
+                     .proof = head_proof_};
   CAPSTAN_ASSIGN_OR_RETURN(set_head_, ComposeSetHead(set_, form_, set_head_facts_));
   if (!continued) {
     first_set_pba_ = set_head_facts_.pba;
@@ -296,6 +318,7 @@ Status MtfFamilyWriter::NextMedium(bool only_end_follows) {
   }
   full_media_.push_back(MapEntry());
   before_ = index_.summary();
+  frame_bytes_before_ = frame_bytes_;
   ++header_.media_sequence_number;
   append_.reset();
   return BeginMedium(only_end_follows);
@@ -314,6 +337,28 @@ Status MtfFamilyWriter::CheckFamilies(std::span<const FamilySummary> families) c
   return OkStatus();
 }
 
+// The end may be composed again, on the next medium, and is the same then.
+Status MtfFamilyWriter::ProveTrailer(const BackupSet& final_set, TrailerFacts* facts) {
+  if (authenticator_ == nullptr) {
+    return OkStatus();
+  }
+  const ByteVector families_text = FamiliesContent(facts->families);
+  const ByteVector descriptor = DescriptorContent(final_set, true);
+  ByteVector text = families_text;
+  AppendBytes(&text, descriptor);
+  if (proved_end_.empty()) {
+    end_proof_ = ProveEnd(*authenticator_, header_,
+                          {.families = families_text,
+                           .descriptor = descriptor,
+                           .frame_count = index_.summary().frame_count});
+    proved_end_ = std::move(text);
+  } else if (text != proved_end_) {
+    return Error(Code::kInternal, "an encrypted backup set cannot have two ends");
+  }
+  facts->proof = end_proof_;
+  return OkStatus();
+}
+
 Result<std::unique_ptr<MediumPart>> MtfFamilyWriter::Trailer(
     const BackupSet& final_set, std::span<const FamilySummary> families) {
   CAPSTAN_RETURN_IF_ERROR(CheckFamilies(families));
@@ -326,6 +371,7 @@ Result<std::unique_ptr<MediumPart>> MtfFamilyWriter::Trailer(
                      .families = {families.begin(), families.end()},
                      .media = {},
                      .set_map = append_ ? append_->set_map : SetMap()};
+  CAPSTAN_RETURN_IF_ERROR(ProveTrailer(final_set, &facts));
   if (!full_media_.empty()) {
     facts.media = full_media_;
     facts.media.push_back(MapEntry());
@@ -381,7 +427,12 @@ Result<std::unique_ptr<FamilyWriter>> FamilyWriter::Create(FamilyOptions options
     return Error(Code::kInvalidArgument, "unable to compose set {} of family {} of {}",
                  set.position, header.family_number, header.family_count);
   }
-  CAPSTAN_ASSIGN_OR_RETURN(FrameComposer composer, FrameComposer::Create(set));
+  if (set.encrypted() != (options.authenticator != nullptr)) {
+    return Error(Code::kInvalidArgument, "an authenticator belongs to an encrypted set");
+  }
+  const MediumForm& form = options.append ? options.append->form : options.form;
+  CAPSTAN_ASSIGN_OR_RETURN(FrameComposer composer,
+                           FrameComposer::Create(set, PackingOf(set, form)));
   if (options.append) {
     CAPSTAN_RETURN_IF_ERROR(CheckAppend(options, composer.geometry()));
   }

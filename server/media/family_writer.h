@@ -26,6 +26,7 @@
 #include <string>
 #include <vector>
 
+#include "server/media/authenticator.h"
 #include "server/media/backup_set.h"
 #include "vdi/base/status.h"
 
@@ -37,12 +38,24 @@ struct FrameExtent {
   std::uint64_t file_offset = 0;  // bytes
   std::uint32_t length = 0;       // payload bytes, 1..payload_capacity
   std::uint64_t sequence = 0;     // unique in the set over all families, from 0
-  std::uint32_t crc32c = 0;       // of the payload, see Crc32c()
+  std::uint32_t crc32c = 0;       // of the payload as it is stored, see Crc32c()
+  // Bytes of the payload as it is stored, with all that PayloadForm puts around it; 0: as it is in
+  // the database.
+  std::uint32_t stored_length = 0;
+
+  std::uint32_t stored_size() const { return stored_length != 0 ? stored_length : length; }
 };
 
 struct FrameGeometry {
-  std::uint32_t payload_offset = 0;    // in the transfer buffer
-  std::uint32_t payload_capacity = 0;  // the largest multiple of 4096 that fits
+  std::uint32_t payload_offset = 0;  // in the transfer buffer; of what is stored
+  // The largest multiple of 4096 that fits with all that PayloadForm may put around it.
+  std::uint32_t payload_capacity = 0;
+  std::uint32_t transfer_size = 0;
+  // Of a packed set: what frames' sizes are multiples of, bytes. 0: they have the transfer size.
+  std::uint32_t packing = 0;
+
+  // Of a frame that stores so many bytes.
+  std::uint32_t FrameSize(std::uint32_t stored_size) const;
 };
 
 // What a family knows when its last frame is sealed; every family's goes into every trailer, so
@@ -107,6 +120,8 @@ struct FamilyOptions {
   MediumForm form;  // of a new medium
   // The set goes there, and its position must be the one that this says; nothing: a new medium.
   std::optional<AppendPoint> append;
+  // Of an encrypted set, and of this family alone. Must outlive the FamilyWriter.
+  Authenticator* authenticator = nullptr;
 };
 
 // Hands out a part of a medium piece by piece, as large as the caller likes:
@@ -130,7 +145,8 @@ class MediumPart {
 class FamilyWriter {
  public:
   // Error 3244 if the names do not fit a descriptor block, 3250 for a transfer size that is not a
-  // multiple of 4096 from 65536 to 16773120.
+  // multiple of 4096 from 65536 to 16773120, kInvalidArgument for a set whose codec or cipher is
+  // not known or whose authenticator is missing.
   static Result<std::unique_ptr<FamilyWriter>> Create(FamilyOptions options);
   // The first set of a new medium.
   static Result<std::unique_ptr<FamilyWriter>> Create(const MediaHeader& header,
@@ -144,11 +160,12 @@ class FamilyWriter {
   virtual std::uint64_t preamble_offset() const = 0;
   virtual FrameGeometry geometry() const = 0;
 
-  // Puts header and padding around the payload at buffer[payload_offset, +extent.length), gives the
-  // frame the next place of this family, and returns that place (byte offset in the medium). The
-  // whole buffer, transfer_size bytes, is then ready to be written there. REQUIRES: 1 <=
-  // extent.length <= payload_capacity; extent.file_index names a file of the set. Allocates once
-  // in some thousand frames, for the index (24 bytes per frame).
+  // Puts header and padding around the payload at buffer[payload_offset, +extent.stored_size()),
+  // gives the frame the next place of this family, and returns that place (byte offset in the
+  // medium). The whole buffer is then ready to be written there. REQUIRES: buffer.size() is
+  // geometry().FrameSize(extent.stored_size()); 1 <= extent.length <= payload_capacity;
+  // extent.file_index names a file of the set. Allocates once in some thousand frames, for the
+  // index (24 or 32 bytes per frame).
   virtual std::uint64_t SealFrame(std::span<std::byte> buffer, const FrameExtent& extent) = 0;
 
   // Of the family, over all its media.

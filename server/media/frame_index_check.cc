@@ -1,7 +1,6 @@
 #include "server/media/frame_index_check.h"
 
 #include "server/media/capstan_layout.h"
-#include "server/media/frame.h"
 
 namespace capstan::media {
 
@@ -10,7 +9,7 @@ RecordRun FrameIndexCheck::next_records() const {
     case Part::kHead:
       return {.record_size = sizeof(FrameIndexStream), .size_bytes = sizeof(FrameIndexStream)};
     case Part::kEntries:
-      return {.record_size = sizeof(IndexEntry), .size_bytes = remaining_};
+      return {.record_size = record_size(), .size_bytes = remaining_};
     case Part::kSeal:
     case Part::kComplete:
       break;
@@ -19,9 +18,9 @@ RecordRun FrameIndexCheck::next_records() const {
 }
 
 void FrameIndexCheck::KeepLost(Bytes entries, const FrameLosses& losses) {
-  for (; !entries.empty(); entries = entries.subspan(sizeof(IndexEntry)), ++frame_) {
+  for (; !entries.empty(); entries = entries.subspan(record_size()), ++frame_) {
     if (losses.Contains(frame_)) {
-      lost_.push_back(ExtentOf(LoadStruct<IndexEntry>(entries)));
+      lost_.push_back(ExtentOf(entries.first(record_size()), form_.lead() + form_.tail()));
     }
   }
 }
@@ -31,11 +30,11 @@ Status FrameIndexCheck::Take(Bytes records, const FamilySummary& seen, const Fra
   switch (part_) {
     case Part::kHead: {
       const auto head = LoadStruct<FrameIndexStream>(records);
-      if (head.version != kStreamVersion || head.entry_size != sizeof(IndexEntry) ||
+      if (head.version != kStreamVersion || head.entry_size != record_size() ||
           head.count != seen.frame_count) {
         return walker->Damaged(walker->offset(), "frame index");
       }
-      remaining_ = head.count * sizeof(IndexEntry);
+      remaining_ = head.count * record_size();
       break;
     }
     case Part::kEntries:

@@ -10,6 +10,7 @@
 
 #include "server/media/block_walker.h"
 #include "server/media/family_writer.h"
+#include "server/media/frame.h"
 #include "server/media/frame_losses.h"
 #include "vdi/base/status.h"
 
@@ -17,6 +18,8 @@ namespace capstan::media {
 
 class FrameIndexCheck {
  public:
+  explicit FrameIndexCheck(const PayloadForm& form = {}) : form_(form) {}
+
   // What comes next of the index stream, a kRecords stream.
   RecordRun next_records() const;
   // Records as next_records() says, which `walker` is handing out. 3241 if the index is not the one
@@ -36,6 +39,9 @@ class FrameIndexCheck {
 
   void KeepLost(Bytes entries, const FrameLosses& losses);
 
+  std::size_t record_size() const { return IndexRecord::SizeOf(form_.compressed()); }
+
+  PayloadForm form_;
   Part part_ = Part::kHead;
   std::uint64_t remaining_ = 0;  // bytes of entries
   std::uint64_t frame_ = 0;      // that the next entry belongs to

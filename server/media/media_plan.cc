@@ -77,6 +77,9 @@ Result<MediaPlan> Planner::Plan() {
   for (const auto& row : rows_) {
     for (const MediumState& medium : row) {
       any_exists = any_exists || medium.exists;
+      if (!medium.failure.ok() && wishes_.use != MediaUse::kFormat) {
+        return medium.failure;
+      }
       if (first_ == nullptr && medium.listing) {
         first_ = &medium;
       }
@@ -280,10 +283,11 @@ Status Planner::CheckTransforms() const {
   const MediaHeader& header = first_->listing->header;
   const bool any_encrypted = std::any_of(first_->listing->sets.begin(), first_->listing->sets.end(),
                                          [](const SetListing& set) { return set.set.encrypted(); });
+  const char* const use = wishes_.use == MediaUse::kAppend ? "NOINIT" : "INIT";
   if (wishes_.encryption || header.encrypted || any_encrypted) {
     return wishes_.encryption
                ? SqlError(3095, "ENCRYPTION", "ENCRYPTION")
-               : SqlError(3095, "NO_ENCRYPTION", "NO_ENCRYPTION")
+               : SqlError(3095, use, use)
                      .WithHint(fmt::format("the media set of '{}' is encrypted: every backup to it "
                                            "begins a new one",
                                            first_->target));

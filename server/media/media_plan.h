@@ -28,6 +28,7 @@ enum class MediaUse {
 struct MediumState {
   std::string target;
   bool exists = false;
+  Status failure;  // why it cannot be understood: it is no MTF (3242), damaged (3241), ...
   // Its header and sets. Nothing if there is no medium or it is empty; with FORMAT nobody looks.
   std::optional<MediumListing> listing;
 };
@@ -72,7 +73,7 @@ inline constexpr std::size_t kMirrorsMax = 3;  // beside the first row
 // length and too many devices.
 Status CheckMediaRows(const std::vector<std::vector<std::string>>& rows);
 
-// REQUIRES: CheckMediaRows of the targets was OK. Errors: 3132, 3231 the wrong number of families;
+// REQUIRES: CheckMediaRows of the targets was OK. Errors: a medium's own failure; 3132, 3231 the wrong number of families;
 // 3227 one twice, 3258 one of another media set, 3247 not its first medium, 3232 families that hold
 // different sets; 3215, 3240, 3210 mirrors that do not fit; 3098 and 3095 compression and
 // encryption that the media set does not have; 4037 its name, 4030 its expiry; 3266 and 3246 media

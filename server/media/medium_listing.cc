@@ -1,7 +1,9 @@
 #include <algorithm>
+#include <cstring>
 #include <functional>
 #include <limits>
 #include <optional>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -10,9 +12,13 @@
 #include "server/media/block_fields.h"
 #include "server/media/family_reader.h"
 #include "server/media/filemark_trail.h"
+#include "server/media/foreign_set.h"
 #include "server/media/medium_error.h"
 #include "server/media/medium_index.h"
+#include "server/media/peeked_source.h"
 #include "server/media/set_map.h"
+#include "server/media/sqlserver/container.h"
+#include "server/media/sqlserver/listing.h"
 #include "server/messages/messages.h"
 
 namespace capstan::media {
@@ -135,6 +141,11 @@ Result<Label> Lister::ReadLabel() {
   if (start.empty()) {
     return SqlError(3254, source_->device_name());
   }
+  constexpr std::string_view kTapeType = "TAPE";
+  const std::size_t known = std::min(start.size(), kTapeType.size());
+  if (std::memcmp(start.data(), kTapeType.data(), known) != 0) {
+    return NotTapeFormat(source_->device_name(), start);
+  }
   if (start.size() < sizeof(TapeBlock)) {
     return CutOffInHead(source_->device_name(), source_->size_bytes());
   }
@@ -176,6 +187,8 @@ Result<Label> Lister::ReadLabel() {
       }
       label_.header = *std::move(header);
       label_.foreign = false;
+    } else {
+      CAPSTAN_RETURN_IF_ERROR(sqlserver::AddTapeStream(&cursor_, *stream, &label_.header));
     }
   }
   cursor_.Unpin();
@@ -295,6 +308,7 @@ Status Lister::WalkBlock(const BlockPosition& block) {
       if (in_set_ && sets_.back().foreign) {
         CAPSTAN_ASSIGN_OR_RETURN(const Bytes bytes, BlockBytes(block, sizeof(VolumeBlock)));
         if (bytes.size() >= sizeof(VolumeBlock)) {
+          ParseForeignVolume(bytes, &*sets_.back().foreign_set);
           ParseVolume(bytes, &sets_.back().set);
         }
       }
@@ -340,6 +354,9 @@ Status Lister::BeginSet(const BlockPosition& block) {
   listing.complete = false;
   listing.continued = (fixed.header.attributes & kContinuation) != 0;
   listing.set_offset = block.offset;
+  if (listing.foreign) {
+    listing.foreign_set = ParseForeignSet(bytes);
+  }
   in_set_ = true;
   frame_size_ = 0;
   final_known_ = false;
@@ -362,7 +379,9 @@ Status Lister::WalkStreams(const BlockPosition& block) {
     if (!stream) {
       break;
     }
-    if (ours() && stream->header.type == StreamType::kDescriptor) {
+    if (in_set_ && sets_.back().foreign) {
+      CAPSTAN_RETURN_IF_ERROR(sqlserver::AddStream(&cursor_, block.header, *stream, &sets_.back()));
+    } else if (ours() && stream->header.type == StreamType::kDescriptor) {
       CAPSTAN_RETURN_IF_ERROR(OnDescriptor(*stream, block.header.type == BlockType::kEndOfSet));
     } else if (ours() && stream->header.type == StreamType::kFamilies) {
       CAPSTAN_RETURN_IF_ERROR(OnFamilies(*stream));
@@ -418,7 +437,8 @@ Status Lister::EndFilemark(const BlockPosition& block) {
   }
   if (in_set_ && end_blocks_ > 0) {
     SetListing& listing = sets_.back();
-    listing.complete = listing.foreign || (final_known_ && end_blocks_ == 2);
+    listing.complete =
+        listing.foreign ? sqlserver::IsComplete(listing) : final_known_ && end_blocks_ == 2;
     in_set_ = false;
   }
   const bool all_complete = sets_.empty() || sets_.back().complete;
@@ -490,12 +510,9 @@ std::vector<std::byte> SoftFilemark() {
   return mark;
 }
 
-Result<MediaHeader> ReadLabel(MediumSource& source) {
-  CAPSTAN_ASSIGN_OR_RETURN(Label label, Lister(&source).ReadLabel());
-  return std::move(label.header);
-}
+namespace {
 
-Result<MediumListing> ReadListing(MediumSource& source) {
+Result<MediumListing> ListMedium(MediumSource& source) {
   Lister lister(&source);
   CAPSTAN_ASSIGN_OR_RETURN(const Label label, lister.ReadLabel());
   bool ends_in_order = false;
@@ -516,6 +533,31 @@ Result<MediumListing> ReadListing(MediumSource& source) {
   }
   CAPSTAN_RETURN_IF_ERROR(lister.Walk(ends_in_order));
   return lister.TakeListing();
+}
+
+}  // namespace
+
+Result<MediaHeader> ReadLabel(MediumSource& source) {
+  PeekedSource peeked(&source);
+  CAPSTAN_ASSIGN_OR_RETURN(const Bytes start, peeked.Peek());
+  if (sqlserver::IsContainer(start)) {
+    sqlserver::UnpackedSource unpacked(&peeked);
+    CAPSTAN_ASSIGN_OR_RETURN(Label label, Lister(&unpacked).ReadLabel());
+    label.header.compressed = true;
+    return std::move(label.header);
+  }
+  CAPSTAN_ASSIGN_OR_RETURN(Label label, Lister(&peeked).ReadLabel());
+  return std::move(label.header);
+}
+
+Result<MediumListing> ReadListing(MediumSource& source) {
+  PeekedSource peeked(&source);
+  CAPSTAN_ASSIGN_OR_RETURN(const Bytes start, peeked.Peek());
+  if (sqlserver::BySqlServer(start)) {
+    return sqlserver::ListMedium(peeked, start,
+                                 [](MediumSource& medium) { return ListMedium(medium); });
+  }
+  return ListMedium(peeked);
 }
 
 }  // namespace capstan::media

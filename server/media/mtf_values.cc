@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 
+#include <fmt/format.h>
+
 namespace capstan::media {
 namespace {
 
@@ -130,23 +132,47 @@ MtfDate PackDate(std::int64_t unix_s, std::int8_t zone) {
   return packed;
 }
 
-std::int64_t UnpackDate(const MtfDate& date, std::int8_t zone) {
+namespace {
+
+struct CivilTime {
+  CivilDate date;
+  std::int64_t hour, minute, second;
+};
+
+std::optional<CivilTime> UnpackCivil(const MtfDate& date) {
   std::uint64_t bits = 0;
   for (const std::uint8_t byte : date.bytes) {
     bits = bits << 8 | byte;
   }
-  const CivilDate civil{.year = static_cast<std::int64_t>(bits >> 26),
-                        .month = static_cast<unsigned>(bits >> 22 & 15),
-                        .day = static_cast<unsigned>(bits >> 17 & 31)};
-  const auto hour = static_cast<std::int64_t>(bits >> 12 & 31);
-  const auto minute = static_cast<std::int64_t>(bits >> 6 & 63);
-  const auto second = static_cast<std::int64_t>(bits & 63);
-  if (civil.year < 1 || civil.year > 9999 || civil.month < 1 || civil.month > 12 || civil.day < 1 ||
-      hour > 23 || minute > 59 || second > 59) {
-    return 0;
+  const CivilTime time{.date = {.year = static_cast<std::int64_t>(bits >> 26),
+                                .month = static_cast<unsigned>(bits >> 22 & 15),
+                                .day = static_cast<unsigned>(bits >> 17 & 31)},
+                       .hour = static_cast<std::int64_t>(bits >> 12 & 31),
+                       .minute = static_cast<std::int64_t>(bits >> 6 & 63),
+                       .second = static_cast<std::int64_t>(bits & 63)};
+  if (time.date.year < 1 || time.date.year > 9999 || time.date.month < 1 || time.date.month > 12 ||
+      time.date.day < 1 || time.hour > 23 || time.minute > 59 || time.second > 59) {
+    return std::nullopt;
   }
-  return DaysFromCivil(civil) * kSecondsPerDay + hour * 3600 + minute * 60 + second -
-         ZoneSeconds(zone);
+  return time;
+}
+
+}  // namespace
+
+std::int64_t UnpackDate(const MtfDate& date, std::int8_t zone) {
+  const std::optional<CivilTime> time = UnpackCivil(date);
+  return time ? DaysFromCivil(time->date) * kSecondsPerDay + time->hour * 3600 + time->minute * 60 +
+                    time->second - ZoneSeconds(zone)
+              : 0;
+}
+
+std::optional<std::string> LocalDateText(const MtfDate& date) {
+  const std::optional<CivilTime> time = UnpackCivil(date);
+  if (!time) {
+    return std::nullopt;
+  }
+  return fmt::format("{:04}-{:02}-{:02} {:02}:{:02}:{:02}.000", time->date.year, time->date.month,
+                     time->date.day, time->hour, time->minute, time->second);
 }
 
 std::u16string ToUtf16(std::string_view utf8) {

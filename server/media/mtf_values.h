@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -53,6 +54,8 @@ bool HeaderIsSound(const Header& header) {
 // 0 stands for "unknown" in both directions, as does a date that cannot be.
 MtfDate PackDate(std::int64_t unix_s, std::int8_t zone);
 std::int64_t UnpackDate(const MtfDate& date, std::int8_t zone);
+// "2011-09-17 13:29:56.000", as it stands there; nothing if it is unknown or cannot be.
+std::optional<std::string> LocalDateText(const MtfDate& date);
 
 // UTF-8 to UTF-16; what is not UTF-8 becomes U+FFFD.
 std::u16string ToUtf16(std::string_view utf8);

@@ -49,6 +49,22 @@ std::optional<PayloadForm> PayloadFormOf(const BackupSet& set) {
   return form;
 }
 
+std::uint16_t PayloadForm::codec_algorithm() const {
+  switch (codec) {
+    case CodecId::kZstd:
+      return kZstdAlgorithm;
+    case CodecId::kLz4:
+      return kLz4Algorithm;
+    case CodecId::kNone:
+      break;
+  }
+  return 0;
+}
+
+std::uint16_t PayloadForm::cipher_algorithm() const {
+  return encrypted() ? kAes256GcmAlgorithm : std::uint16_t{0};
+}
+
 void PutPayloadHeaders(const PayloadForm& form, std::uint32_t original_size,
                        std::span<std::byte> stored) {
   const auto stored_size = static_cast<std::uint32_t>(stored.size());

@@ -16,8 +16,8 @@
 
 namespace capstan::media {
 
-enum class CodecId : std::uint8_t { kNone = 0, kZstd = 1, kLz4 = 2 };     // in CPFR
-enum class CipherId : std::uint8_t { kNone = 0, kAes256Gcm = 1 };         // likewise
+enum class CodecId : std::uint8_t { kNone = 0, kZstd = 1, kLz4 = 2 };  // in CPFR
+enum class CipherId : std::uint8_t { kNone = 0, kAes256Gcm = 1 };      // likewise
 
 // What HEADERONLY's KeyAlgorithm says of the one cipher there is.
 inline constexpr char kAes256Name[] = "aes_256";
@@ -34,6 +34,10 @@ struct PayloadForm {
   std::uint32_t lead() const { return (encrypted() ? 24U : 0U) + (compressed() ? 24U : 0U); }
   // Bytes behind the data: the cipher's tag.
   std::uint32_t tail() const { return encrypted() ? 16U : 0U; }
+
+  // Algorithm ids for MTF's own fields; 0: none.
+  std::uint16_t codec_algorithm() const;
+  std::uint16_t cipher_algorithm() const;
 
   friend bool operator==(const PayloadForm&, const PayloadForm&) = default;
 };

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "server/media/descriptor_codec.h"
+#include "server/media/frame.h"
 #include "server/media/set_map.h"
 #include "server/messages/messages.h"
 #include "vdi/base/check.h"
@@ -35,23 +36,37 @@ Status AppendChecked(ByteVector* out, const Block& block, const VariablePart& va
   return OkStatus();
 }
 
-std::uint32_t HeadAttributes(const SetHeadFacts& facts) {
-  return facts.continued ? kContinuation : 0;
+// Of every block of the set.
+std::uint32_t CommonAttributes(const BackupSet& set) {
+  return set.compressed() ? kSetIsCompressed : 0;
+}
+
+std::uint32_t HeadAttributes(const BackupSet& set, const SetHeadFacts& facts) {
+  return CommonAttributes(set) | (facts.continued ? kContinuation : 0);
+}
+
+// Of its SSET, wherever it stands.
+std::uint32_t SetBlockAttributes(const BackupSet& set) {
+  return CommonAttributes(set) | (set.encrypted() ? kSetIsEncrypted : 0);
 }
 
 Status AppendSet(ByteVector* out, const BackupSet& set, const MediumForm& form,
                  const SetHeadFacts& facts) {
-  SetBlock block{.attributes = SetAttributes(set),
-                 .software_vendor_id = kSoftwareVendorId,
-                 .set_number = set.position,
-                 .pba = facts.pba,
-                 .date = LocalDate(set, set.start_unix_s),
-                 .software_major = static_cast<std::uint8_t>(set.software_major),
-                 .software_minor = static_cast<std::uint8_t>(set.software_minor),
-                 .time_zone = set.time_zone_quarter_hours,
-                 .mtf_minor = kMtfMinor,
-                 .catalog_version = kCatalogType1Version};
-  block.header.attributes = HeadAttributes(facts) | (facts.only_end_follows ? kEndOfSetAtEom : 0);
+  // FamilyWriter::Create has refused what has no form.
+  SetBlock block{
+      .attributes = SetAttributes(set),
+      .compression_algorithm = PayloadFormOf(set).value_or(PayloadForm()).codec_algorithm(),
+      .software_vendor_id = kSoftwareVendorId,
+      .set_number = set.position,
+      .pba = facts.pba,
+      .date = LocalDate(set, set.start_unix_s),
+      .software_major = static_cast<std::uint8_t>(set.software_major),
+      .software_minor = static_cast<std::uint8_t>(set.software_minor),
+      .time_zone = set.time_zone_quarter_hours,
+      .mtf_minor = kMtfMinor,
+      .catalog_version = kCatalogType1Version};
+  block.header.attributes = HeadAttributes(set, facts) | SetBlockAttributes(set) |
+                            (facts.only_end_follows ? kEndOfSetAtEom : 0);
   block.header.fla = facts.fla;
   block.header.string_type = kStringUtf16;
   VariablePart variable(sizeof(block));
@@ -66,21 +81,19 @@ Status AppendSet(ByteVector* out, const BackupSet& set, const MediumForm& form,
   return OkStatus();
 }
 
-ByteVector DescriptorContent(const BackupSet& set, bool is_final) {
-  const std::string encoded = EncodeDescriptor(set);
-  const DescriptorStream head{.is_final = is_final ? std::uint16_t{1} : std::uint16_t{0},
-                              .length = static_cast<std::uint32_t>(encoded.size())};
-  ByteVector content;
-  AppendBytes(&content, AsBytes(head));
-  AppendBytes(&content, std::as_bytes(std::span(encoded)));
-  return content;
+void AppendProof(ByteVector* out, AuthenticatedPart what, const Authenticator::Tag& tag,
+                 std::size_t covered_from) {
+  const AuthenticationStream stream{.what = static_cast<std::uint16_t>(what), .tag = tag};
+  AppendSealedStream(out, StreamType::kAuthentication,
+                     AsBytes(stream).first(sizeof(stream) - sizeof(StreamSeal)), covered_from);
 }
 
-// The descriptor's seal covers from the SSET on, with which `out` begins.
-Status AppendVolume(ByteVector* out, const BackupSet& set, const MediumForm& form,
-                    const SetHeadFacts& facts) {
+// The descriptor's seal covers from the SSET on, with which `out` begins. Returns where the next
+// seal's coverage begins.
+Result<std::size_t> AppendVolume(ByteVector* out, const BackupSet& set, const MediumForm& form,
+                                 const SetHeadFacts& facts) {
   VolumeBlock block{.attributes = kVolumeIsDriveLetter, .date = LocalDate(set, set.start_unix_s)};
-  block.header.attributes = HeadAttributes(facts);
+  block.header.attributes = HeadAttributes(set, facts);
   block.header.fla = facts.fla + out->size() / form.format_logical_block;
   block.header.control_block_id = 1;
   block.header.string_type = kStringUtf16;
@@ -98,8 +111,13 @@ Status AppendVolume(ByteVector* out, const BackupSet& set, const MediumForm& for
                  set.database_name);
   }
   AppendSealedStream(out, StreamType::kDescriptor, content, 0);
+  std::size_t covered_from = out->size();
+  if (facts.proof) {
+    AppendProof(out, AuthenticatedPart::kHead, *facts.proof, covered_from);
+    covered_from = out->size();
+  }
   AppendPad(out, form.format_logical_block);
-  return OkStatus();
+  return covered_from;
 }
 
 // A directory's name: components end in a null character each, and the root has none.
@@ -129,7 +147,7 @@ Status AppendDirectory(ByteVector* out, const BackupSet& set, const DirectoryEnt
                        .backed_up = date,
                        .accessed = date,
                        .directory_id = entry.directory_id};
-  block.header.attributes = HeadAttributes(facts.set);
+  block.header.attributes = HeadAttributes(set, facts.set);
   block.header.fla = facts.set.fla + out->size() / facts.form.format_logical_block;
   block.header.control_block_id = entry.directory_id + 1;
   block.header.string_type = kStringUtf16;
@@ -144,6 +162,7 @@ Status AppendDirectory(ByteVector* out, const BackupSet& set, const DirectoryEnt
 
 void AppendEndOfSet(ByteVector* out, const BackupSet& set, std::uint32_t control_block_id,
                     EndOfSetBlock block) {
+  block.header.attributes = CommonAttributes(set);
   block.header.control_block_id = control_block_id;
   block.attributes = SetAttributes(set);
   block.set_number = set.position;
@@ -160,6 +179,7 @@ std::uint32_t EndOfSetControlBlockId(const TrailerFacts& facts) {
 ByteVector SetMapContent(const MediaHeader& header, const BackupSet& set,
                          const TrailerFacts& facts) {
   SetMapEntry entry{.media_sequence_number = 1,
+                    .block_attributes = SetBlockAttributes(set),
                     .set_attributes = SetAttributes(set),
                     .set_pba = facts.set_pba,
                     .set_number = set.position,
@@ -206,19 +226,6 @@ ByteVector SetMapContent(const MediaHeader& header, const BackupSet& set,
   return content;
 }
 
-ByteVector FamiliesContent(const std::vector<FamilySummary>& families) {
-  ByteVector content;
-  AppendBytes(&content,
-              AsBytes(FamiliesStream{.count = static_cast<std::uint16_t>(families.size())}));
-  for (const FamilySummary& family : families) {
-    AppendBytes(&content, AsBytes(FamilyEntry{.family_number = family.family_number,
-                                              .digest = family.digest,
-                                              .frame_count = family.frame_count,
-                                              .payload_bytes = family.payload_bytes}));
-  }
-  return content;
-}
-
 ByteVector MediaMapContent(const std::vector<MediaMapEntry>& media) {
   ByteVector content;
   AppendBytes(&content, AsBytes(MediaMapStream{.count = static_cast<std::uint16_t>(media.size())}));
@@ -235,6 +242,29 @@ void AppendSpan(ByteVector* out, StreamType type, const SpanStream& span,
 }
 
 }  // namespace
+
+ByteVector DescriptorContent(const BackupSet& set, bool is_final) {
+  const std::string encoded = EncodeDescriptor(set);
+  const DescriptorStream head{.is_final = is_final ? std::uint16_t{1} : std::uint16_t{0},
+                              .length = static_cast<std::uint32_t>(encoded.size())};
+  ByteVector content;
+  AppendBytes(&content, AsBytes(head));
+  AppendBytes(&content, std::as_bytes(std::span(encoded)));
+  return content;
+}
+
+ByteVector FamiliesContent(const std::vector<FamilySummary>& families) {
+  ByteVector content;
+  AppendBytes(&content,
+              AsBytes(FamiliesStream{.count = static_cast<std::uint16_t>(families.size())}));
+  for (const FamilySummary& family : families) {
+    AppendBytes(&content, AsBytes(FamilyEntry{.family_number = family.family_number,
+                                              .digest = family.digest,
+                                              .frame_count = family.frame_count,
+                                              .payload_bytes = family.payload_bytes}));
+  }
+  return content;
+}
 
 std::uint32_t PhysicalBlock(const MediumForm& form) {
   return form.hard_filemarks ? std::max(form.block_size, kPhysicalBlock) : kPhysicalBlock;
@@ -276,6 +306,7 @@ Result<ByteVector> ComposeTape(const MediaHeader& header, const BackupSet& set,
                               .family_count = header.family_count,
                               .family_number = header.family_number,
                               .mirror_count = header.mirror_count,
+                              .encrypted = header.encrypted ? std::uint16_t{1} : std::uint16_t{0},
                               .date_unix_s = header.date_unix_s};
   AppendSealedStream(&out, StreamType::kMediaSet,
                      AsBytes(stream).first(sizeof(stream) - sizeof(StreamSeal)), 0);
@@ -290,22 +321,16 @@ Result<ByteVector> ComposeSetHead(const BackupSet& set, const MediumForm& form,
                                   const SetHeadFacts& facts) {
   ByteVector out;
   CAPSTAN_RETURN_IF_ERROR(AppendSet(&out, set, form, facts));
-
-  const std::size_t volume_start = out.size();
-  CAPSTAN_RETURN_IF_ERROR(AppendVolume(&out, set, form, facts));
-  // The next seal covers from behind this one, which ends where the volume's padding begins.
-  const auto volume = LoadStruct<BlockHeader>(Bytes(out).subspan(volume_start));
-  const auto stream =
-      LoadStruct<StreamHeader>(Bytes(out).subspan(volume_start + volume.first_event_offset));
-  const std::size_t covered_from =
-      volume_start + volume.first_event_offset + sizeof(StreamHeader) + stream.length;
+  CAPSTAN_ASSIGN_OR_RETURN(const std::size_t covered_from, AppendVolume(&out, set, form, facts));
 
   const DirectoryFacts place{.form = form, .set = facts};
   CAPSTAN_RETURN_IF_ERROR(AppendDirectory(&out, set, {.directory_id = 1, .name = ""}, place));
   AppendPad(&out, form.format_logical_block);
   CAPSTAN_RETURN_IF_ERROR(AppendDirectory(
       &out, set, {.directory_id = 2, .name = DirectoryComponent(set.database_name)}, place));
-  const SetBeginStream begin{.transfer_size = set.transfer_size};
+  const SetBeginStream begin{
+      .packing = static_cast<std::uint16_t>(PackingOf(set, form) / kPackingUnit),
+      .transfer_size = set.transfer_size};
   AppendSealedStream(&out, StreamType::kSetBegin,
                      AsBytes(begin).first(sizeof(begin) - sizeof(StreamSeal)), covered_from);
   AppendPad(&out, PhysicalBlock(form));
@@ -338,10 +363,12 @@ TrailerHead ComposeTrailerHead(const MediaHeader& header, const BackupSet& final
 
   head.index_covered_from = out.size();
   out.resize(RoundUp(out.size(), 4));
-  const FrameIndexStream index{.count = facts.frame_count};
+  const std::size_t record_size = IndexRecord::SizeOf(final_set.compressed());
+  const FrameIndexStream index{.entry_size = static_cast<std::uint16_t>(record_size),
+                               .count = facts.frame_count};
   AppendBytes(&out, AsBytes(MakeStreamHeader(
                         StreamType::kFrameIndex,
-                        sizeof(index) + index.count * sizeof(IndexEntry) + sizeof(StreamSeal))));
+                        sizeof(index) + index.count * record_size + sizeof(StreamSeal))));
   AppendBytes(&out, AsBytes(index));
 
   if (!facts.form.hard_filemarks) {
@@ -362,9 +389,14 @@ ByteVector ComposeTrailerTail(const BackupSet& final_set, const TrailerFacts& fa
   const std::size_t block_start = out.size();
   AppendEndOfSet(&out, final_set, EndOfSetControlBlockId(facts) + 1,
                  {.first_pba = place.end_of_set_pba, .set_map_pba = place.set_map_pba});
+  std::size_t covered_from = block_start;
+  if (facts.proof) {
+    AppendProof(&out, AuthenticatedPart::kEnd, *facts.proof, covered_from);
+    covered_from = out.size();
+  }
   const SetEndStream end;
   AppendSealedStream(&out, StreamType::kSetEnd,
-                     AsBytes(end).first(sizeof(end) - sizeof(StreamSeal)), block_start);
+                     AsBytes(end).first(sizeof(end) - sizeof(StreamSeal)), covered_from);
   AppendPad(&out, unit);
   if (!facts.form.hard_filemarks) {
     FilemarkTrail marks(facts.form, facts.filemarks);

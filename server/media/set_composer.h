@@ -21,6 +21,11 @@ inline constexpr std::uint32_t kFirstFrameControlBlockId = 4;  // after SSET, VO
 // filemarks, where it is the device's block.
 std::uint32_t PhysicalBlock(const MediumForm& form);
 
+// What the sizes of a set's frames are multiples of, as FrameGeometry has it.
+inline std::uint32_t PackingOf(const BackupSet& set, const MediumForm& form) {
+  return set.compressed() ? PhysicalBlock(form) : 0;
+}
+
 // What a span says: at which medium, behind how much of the family.
 SpanStream MakeSpan(const BackupSet& set, std::uint16_t media_sequence_number,
                     const FamilySummary& before);
@@ -31,10 +36,11 @@ Result<ByteVector> ComposeTape(const MediaHeader& header, const BackupSet& set,
 
 // SSET, VOLB, DIRB, DIRB. Error 3244 as above. Of one size for all media of a family.
 struct SetHeadFacts {
-  std::uint64_t pba = 0;          // of SSET
-  std::uint64_t fla = 0;          // of SSET: 0, or where the media before have got to
-  bool continued = false;         // on another medium than the set's first
-  bool only_end_follows = false;  // no frame comes any more
+  std::uint64_t pba = 0;                    // of SSET
+  std::uint64_t fla = 0;                    // of SSET: 0, or where the media before have got to
+  bool continued = false;                   // on another medium than the set's first
+  bool only_end_follows = false;            // no frame comes any more
+  std::optional<Authenticator::Tag> proof;  // of the family's beginning; of an encrypted set
 };
 Result<ByteVector> ComposeSetHead(const BackupSet& set, const MediumForm& form,
                                   const SetHeadFacts& facts);
@@ -49,7 +55,12 @@ struct TrailerFacts {
   std::vector<FamilySummary> families;
   std::vector<MediaMapEntry> media;  // empty unless the family lies on several
   std::optional<SetMap> set_map;     // of the sets before; nothing: the medium has no set map
+  std::optional<Authenticator::Tag> proof;  // of the family's end; of an encrypted set
 };
+
+// The content of CPBD and of CPFS without their seals.
+ByteVector DescriptorContent(const BackupSet& set, bool is_final);
+ByteVector FamiliesContent(const std::vector<FamilySummary>& families);
 
 // First ESET up to and with the header of the frame index stream; the index itself and its seal
 // follow. With soft filemarks there is one in front.

@@ -139,7 +139,6 @@ constexpr std::array kMessages = {
     MessageInfo{33111, 16, 3, Code::kFailedPrecondition, "Cannot find server {} with thumbprint '{}'."},
     MessageInfo{65001, 16, 1, Code::kUnavailable, "No agent for {} devices is attached."},
     MessageInfo{65002, 16, 1, Code::kInvalidArgument, "'{}' cannot be registered as a database: {}."},
-    MessageInfo{65003, 16, 1, Code::kAlreadyExists, "The backup device '{}' already holds data, and neither FORMAT nor INIT was specified."},
     MessageInfo{65004, 16, 1, Code::kDataLoss, "Damage on device '{}' at byte {}: {}."},
     MessageInfo{65005, 16, 1, Code::kUnavailable, "The database '{}' cannot be read: {}."},
     MessageInfo{65006, 16, 1, Code::kUnavailable, "The database '{}' cannot be written: {}."},

@@ -204,7 +204,7 @@ class MemoryDevices final : public engine::DeviceProvider {
       return found->second;
     }
     if (mode == engine::OpenMode::kCreate && found != media_.end()) {
-      return SqlError(65003, target.name);
+      return SqlError(3201, target.name, OsErrorText(EEXIST)).WithOsError(EEXIST);
     }
     Partial partial{.target = target.name, .bytes = std::make_shared<Bytes>(), .before = nullptr};
     if (mode == engine::OpenMode::kAppend) {

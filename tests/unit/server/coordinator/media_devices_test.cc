@@ -175,9 +175,9 @@ INSTANTIATE_TEST_SUITE_P(
         Failure{EACCES, engine::OpenMode::kCreate, 3201,
                 "Cannot open backup device '/backup/a.bak'. Operating system error 5(Access is "
                 "denied.)."},
-        Failure{EEXIST, engine::OpenMode::kCreate, 65003,
-                "The backup device '/backup/a.bak' already holds data, and neither FORMAT nor INIT "
-                "was specified."},
+        Failure{EEXIST, engine::OpenMode::kCreate, 3201,
+                "Cannot open backup device '/backup/a.bak'. Operating system error 17(File "
+                "exists)."},
         Failure{EEXIST, engine::OpenMode::kReplace, 3201,
                 "Cannot open backup device '/backup/a.bak'. Operating system error 17(File "
                 "exists)."}));
