@@ -87,7 +87,7 @@ Result<media::MediumListing> ListMedium(const Engine::Parts& parts, const Transf
   CAPSTAN_RETURN_IF_ERROR(RunWatched(job, *set, parts.settings.timeouts.device, [&]() -> Status {
     CAPSTAN_ASSIGN_OR_RETURN(const auto source, DeviceSource::Create(*set, set->device(0)));
     CAPSTAN_ASSIGN_OR_RETURN(listing, media::ReadListing(*source));
-    return media::CheckMediaPassword(listing.header, request.media_password);
+    return media::CheckMediaPassword(listing.header, transfer.media_password);
   }));
   CAPSTAN_RETURN_IF_ERROR(set->Close());
   return listing;

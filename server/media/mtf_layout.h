@@ -60,7 +60,6 @@ inline constexpr std::uint8_t kMtfMinor = 0;
 inline constexpr std::uint8_t kCatalogType1Version = 2;  // in SSET
 inline constexpr std::uint16_t kCatalogType1 = 1;        // in TAPE
 inline constexpr std::int8_t kTimeZoneUnset = 127;
-inline constexpr std::uint16_t kSqlServerVendorId = 0x1200;
 
 // Block attributes. MTF 1.00a numbers bits anew for every type of block.
 inline constexpr std::uint32_t kContinuation = 1;           // TAPE, SSET, VOLB, DIRB
