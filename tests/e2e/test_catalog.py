@@ -123,7 +123,7 @@ class JobHistory(ServerTestCase):
         self.assertEqual((failed["code"], failed["severity"], failed["source"]),
                          (3201, 16, "backup device"))
         self.assertIn(str(missing), str(failed["description"]))
-        self.assertIn("folder must exist", str(failed["possible_reasons"]))
+        self.assertIn(str(missing.parent), str(failed["possible_reasons"]))
         self.assertIn("BACKUP DATABASE [source]", str(failed["query"]))
         for column in ("executed_as", "started", "progress_time", "ended", "source_guid"):
             self.assertIsNotNone(failed[column], column)
@@ -135,7 +135,7 @@ class JobHistory(ServerTestCase):
         self.server.next_database()
         self.assert_done(self.server.backup("source", self.server.media / "a.bak"))
         rows = self.server.query("""
-SELECT CONVERT(char(100), SERVERPROPERTY('Servername')) AS Server,
+SELECT CONVERT(char(100), msdb.dbo.backupset.server_name) AS Server,
   msdb.dbo.backupset.database_name, msdb.dbo.backupset.backup_start_date,
   msdb.dbo.backupset.backup_finish_date, msdb.dbo.backupset.expiration_date,
   CASE msdb..backupset.type WHEN 'D' THEN 'Database' WHEN 'L' THEN 'Log' END AS backup_type,
