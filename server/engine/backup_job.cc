@@ -72,6 +72,25 @@ bool IsRefusal(const Status& open) {
   return refused || open.reason() == 65001;
 }
 
+// The largest block in which a set can be written. One that is appended begins and ends where the
+// blocks of the medium do, and those of other programs may be small.
+std::uint32_t BlockSizeMax(const media::MediaPlan& plan) {
+  constexpr std::uint32_t kSmallest = 512;
+  std::uint32_t block_size = 65'536;
+  for (const media::MediaPlan::Family& family : plan.families) {
+    const auto& append = family.mirrors.front().append;
+    if (!append || append->form.hard_filemarks) {
+      continue;
+    }
+    const std::uint32_t physical = append->form.filemark_size();
+    while (block_size > kSmallest &&
+           (append->offset % block_size != 0 || physical % block_size != 0)) {
+      block_size /= 2;
+    }
+  }
+  return block_size;
+}
+
 }  // namespace
 
 Status BackupJob::Run() {
@@ -198,7 +217,12 @@ Status BackupJob::OpenDevices() {
     request.targets.push_back({.name = device.target, .token = device.token});
   }
   OpenSetOptions options;
-  options.block_size = request_.transfer.block_size.value_or(kBlockSizeDefault);
+  const std::uint32_t block_size_max = BlockSizeMax(media_plan_);
+  options.block_size =
+      request_.transfer.block_size.value_or(std::min(block_size_max, kBlockSizeDefault));
+  if (options.block_size > block_size_max) {
+    return SqlError(3272, request.targets.front().name, block_size_max, options.block_size);
+  }
   options.plan = plan_;
   options.timeouts = parts_.settings.timeouts;
   options.error_log = &parts_.error_log;

@@ -158,6 +158,13 @@ def quoted(text: object) -> str:
     return "N'" + str(text).replace("'", "''") + "'"
 
 
+def toml(value: object) -> str:
+    """A value of the configuration; a dict becomes an inline table."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{json.dumps(k)} = {json.dumps(v)}" for k, v in value.items()) + " }"
+    return json.dumps(value)
+
+
 def bracketed(name: str) -> str:
     return "[" + name.replace("]", "]]") + "]"
 
@@ -199,7 +206,7 @@ class CapstanServer:
 
     def start(self, wait_for_agent: bool = True) -> None:
         """Returns once the server has said that it is ready, and its agent is attached."""
-        lines = [f"{key} = {json.dumps(value)}" for key, value in self.settings.items()]
+        lines = [f"{key} = {toml(value)}" for key, value in self.settings.items()]
         self.config.write_text("\n".join(lines) + "\n", encoding="utf-8")
         with open(self.console, "ab") as console:
             self.process = subprocess.Popen(

@@ -149,6 +149,18 @@ TEST_F(Capstan, UsageErrorsAreExitStatusTwoAndReachNoServer) {
       {"backup", "s", "--to", "/b", "--max-transfer-size", "1X"},
       {"backup", "s", "--to", "/b", "--checksum", "--no-checksum"},
       {"backup", "s", "--to", "/a", "/b"},
+      {"backup", "s", "--to", "/b", "--compression=gzip"},
+      {"backup", "s", "--to", "/b", "--compression=zstd", "--no-compression"},
+      {"backup", "s", "--to", "/b/{day}.bak"},
+      {"backup", "s", "--to", "/a", "--to", "/b", "--mirror", "/c"},
+      {"backup", "s", "--to", "/b", "--passphrase-file", "/k", "--passphrase-env", "K"},
+      {"backup", "s", "--to", "/b", "--encrypt-certificate", "c", "--passphrase-env", "K"},
+      {"restore", "s"},
+      {"restore", "s", "--from", "/b", "--latest"},
+      {"verify", "--from", "/b", "--sample", "101"},
+      {"certificate", "add", "c", "--key", "/k"},
+      {"certificate", "export", "c"},
+      {"catalog", "rebuild"},
       {"restore", "s", "--from", "/b", "--move", "x"},
       {"restore", "s", "--from", "/b", "--move", "x=/y", "--to", "/z"},
       {"restore", "s", "--from", "/b", "--file", "0"},
@@ -171,7 +183,7 @@ TEST_F(Capstan, UsageErrorsAreExitStatusTwoAndReachNoServer) {
 TEST_F(Capstan, HelpAndVersionNeedNoServer) {
   EXPECT_EQ(RunCapstan({"--version"}).out, "capstan " CAPSTAN_VERSION "\n");
   for (const char* const command : {"exec", "database", "backup", "restore", "verify", "history",
-                                    "list", "top", "cancel", "status"}) {
+                                    "list", "top", "cancel", "status", "certificate", "catalog"}) {
     const ProcessResult help = RunCapstan({command, "--help"});
     EXPECT_EQ(help.exit_status, 0);
     EXPECT_THAT(help.out, HasSubstr("Usage: capstan " + std::string(command)));

@@ -186,5 +186,21 @@ TEST_F(ConfigTest, CompleteRefusesWhatMakesNoSense) {
   EXPECT_THAT(Complete(&config_), MessageHas("two agents are named 'a'"));
 }
 
+TEST_F(ConfigTest, ReadsWhereDrivesLie) {
+  ASSERT_THAT(Apply("[drive_map]\n\"e:\" = \"/srv/e\"\n\"\\\\\\\\server\\\\share\" = \"/mnt/s\"\n"),
+              IsOk());
+
+  EXPECT_EQ(config_.drive_map.Map(R"(E:\x.bak)").value(), "/srv/e/x.bak");
+  EXPECT_EQ(config_.drive_map.Map(R"(\\server\share\x.bak)").value(), "/mnt/s/x.bak");
+}
+
+TEST_F(ConfigTest, RefusesDrivesThatMakeNoSense) {
+  EXPECT_THAT(Apply("\n[drive_map]\nbackup = \"/srv/e\"\n"),
+              AllOf(HasCode(Code::kInvalidArgument), MessageHas("line 2"),
+                    MessageHas("neither a drive nor a share")));
+  EXPECT_THAT(Apply("[drive_map]\n\"e:\" = 5\n"), HasCode(Code::kInvalidArgument));
+  EXPECT_THAT(Apply("drive_map = \"e:\"\n"), MessageHas("[drive_map]"));
+}
+
 }  // namespace
 }  // namespace capstan::coordinator

@@ -34,7 +34,8 @@ class MediaDevicesTest : public ::testing::Test {
         agents_, *rendezvous_,
         MediaDevices::Options{.virtual_device_wait = 300ms,
                               .agent_wait = 200ms,
-                              .server_address = "unix:/run/capstand.sock"});
+                              .server_address = "unix:/run/capstand.sock",
+                              .drive_map = DriveMap::Create({{"e:", "/srv/e"}}).value()});
   }
 
   void Attach(const AgentHello& hello = DiskHello()) {
@@ -414,6 +415,38 @@ TEST_F(MediaDevicesTest, ErrorDetailIsWhatTheAgentReported) {
                               .errors = 1,
                               .last_error = "28(No space left on device)"}});
   EXPECT_EQ(devices_->ErrorDetail(name, name), "28(No space left on device)");
+}
+
+TEST_F(MediaDevicesTest, OpensAWindowsPathWhereItsDriveLies) {
+  Attach();
+  engine::DeviceSetRequest request = Request();
+  request.targets[0].name = R"(E:\a.bak)";
+  std::string opened;
+  link_->OnOrder([&](std::uint64_t id, const Order& order) {
+    if (const auto* open = std::get_if<OpenSetOrder>(&order)) {
+      opened = open->devices[0].target;
+      answer_ = {.status = OsError(EACCES, "unable to open medium"), .target = opened};
+    }
+    CarryOut(id, order);
+  });
+
+  const auto set = devices_->Open(request, Deadline::After(5s));
+
+  EXPECT_EQ(opened, "/srv/e/a.bak");
+  EXPECT_THAT(set, HasReason(3201));
+  EXPECT_THAT(set, MessageHas(R"(Cannot open backup device 'E:\a.bak'.)"));
+}
+
+TEST_F(MediaDevicesTest, KnowsNoDriveThatIsNotMapped) {
+  Attach();
+  engine::DeviceSetRequest request = Request();
+  request.targets[0].name = R"(F:\a.bak)";
+
+  const auto set = devices_->Open(request, Deadline::After(5s));
+
+  EXPECT_THAT(set, HasReason(3201));
+  EXPECT_THAT(set, MessageHas("3(The system cannot find the path specified.)"));
+  EXPECT_THAT(std::string(set.status().hint()), HasSubstr("[drive_map]"));
 }
 
 }  // namespace
