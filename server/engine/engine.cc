@@ -7,6 +7,7 @@
 #include "server/engine/device_source.h"
 #include "server/engine/restore_job.h"
 #include "server/engine/restore_pipeline.h"
+#include "server/engine/sqlserver_verify.h"
 #include "server/engine/worker_group.h"
 #include "server/media/media_password.h"
 #include "server/messages/messages.h"
@@ -77,6 +78,29 @@ void LogOutcome(ErrorLog& log, int session_id, const std::string& command, const
   }
 }
 
+Status VerifyOwnMedia(const Engine::Parts& parts, const VerifyRequest& request, Job& job,
+                      JobObserver& observer) {
+  CAPSTAN_ASSIGN_OR_RETURN(const auto set, OpenForReading(parts, request.transfer));
+  VerifySink sink;
+  RestorePipeline pipeline({job, observer, *set, sink, parts.settings.timeouts.device,
+                            request.transfer.stats_percent, request.file_number});
+  Status status = pipeline.Run();
+  if (!set->abort_reason().ok()) {
+    return status;
+  }
+  Status closed = set->Close();
+  CAPSTAN_RETURN_IF_ERROR(std::move(status));
+  CAPSTAN_RETURN_IF_ERROR(std::move(closed));
+  if (request.transfer.checksum.value_or(false) && !pipeline.set().has_checksums) {
+    return SqlError(3187);
+  }
+  observer.OnMessage(3262, MessageText(3262, request.file_number));
+  if (pipeline.set().is_snapshot) {
+    observer.OnMessage(65008, MessageText(65008, request.file_number));
+  }
+  return OkStatus();
+}
+
 }  // namespace
 
 std::string CompletionMessage(const std::string& command, std::uint64_t pages,
@@ -124,25 +148,12 @@ Status Engine::Verify(const VerifyRequest& request, JobObserver& observer) {
   CAPSTAN_ASSIGN_OR_RETURN(
       auto started, parts_.jobs.Start(IdentityOf(request.transfer, "RESTORE VERIFYONLY", "")));
   RunningJob job(parts_.jobs, std::move(started));
-  CAPSTAN_ASSIGN_OR_RETURN(const auto set, OpenForReading(parts_, request.transfer));
-  VerifySink sink;
-  RestorePipeline pipeline({*job, observer, *set, sink, parts_.settings.timeouts.device,
-                            request.transfer.stats_percent, request.file_number});
-  Status status = pipeline.Run();
-  if (!set->abort_reason().ok()) {
-    return status;
+  Status status = VerifyOwnMedia(parts_, request, *job, observer);
+  // A virtual device is not there a second time.
+  if (MayBeSqlServers(status) && request.transfer.device_class != "VIRTUAL_DEVICE") {
+    return VerifySqlServerMedia(parts_, request, *job, observer);
   }
-  Status closed = set->Close();
-  CAPSTAN_RETURN_IF_ERROR(std::move(status));
-  CAPSTAN_RETURN_IF_ERROR(std::move(closed));
-  if (request.transfer.checksum.value_or(false) && !pipeline.set().has_checksums) {
-    return SqlError(3187);
-  }
-  observer.OnMessage(3262, MessageText(3262, request.file_number));
-  if (pipeline.set().is_snapshot) {
-    observer.OnMessage(65008, MessageText(65008, request.file_number));
-  }
-  return OkStatus();
+  return status;
 }
 
 Result<media::MediumListing> Engine::List(const TransferRequest& request) {

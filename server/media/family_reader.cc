@@ -267,7 +267,8 @@ Status MtfFamilyReader::OnTape(Bytes block) {
     return SqlError(3243, walker_.device_name(), tape.mtf_major, 0, kMtfMajor, kMtfMinor);
   }
   tape_ = ParseTape(block);
-  return OkStatus();
+  return tape_.software_vendor_id == kSqlServerVendorId ? SqlError(65013, walker_.device_name())
+                                                        : OkStatus();
 }
 
 Status MtfFamilyReader::OnSet(Bytes block) {
