@@ -1,40 +1,25 @@
 #include "plugins/disk/construction.h"
 
 #include <cerrno>
-#include <chrono>
 #include <cstdio>
-#include <thread>
 #include <utility>
+#include <vector>
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "plugins/disk/append_note.h"
+#include "plugins/disk/append_record.h"
+#include "plugins/disk/medium_directory.h"
+
 namespace capstan::disk {
 namespace {
 
 constexpr char kTokenAttribute[] = "user.capstan.token";
 constexpr mode_t kMediumMode = 0640;
-
-bool SameFile(const struct stat& a, const struct stat& b) {
-  return a.st_dev == b.st_dev && a.st_ino == b.st_ino;
-}
-
-Failure HeldBy(int fd, const std::string& path) {
-  return Failure::Of(EBUSY, "medium '" + path + "' is held by " + LockHolder(fd));
-}
-
-// Whether someone else has locked the file. A file system without locks counts as not locked.
-bool IsLocked(int fd) {
-  if (::flock(fd, LOCK_SH | LOCK_NB) == 0) {
-    ::flock(fd, LOCK_UN);
-    return false;
-  }
-  return errno == EWOULDBLOCK;
-}
 
 enum class Owner { kUs, kSomeoneElse, kUnknown };
 
@@ -46,6 +31,13 @@ Owner OwnerOf(int fd, const std::string& token) {
   }
   return std::string_view(value, static_cast<std::size_t>(size)) == token ? Owner::kUs
                                                                           : Owner::kSomeoneElse;
+}
+
+// Whether somebody appends to the medium, or has done so.
+bool WasAppendedTo(int directory, const MediumPath& path, int medium) {
+  std::vector<FoundNote> notes;
+  return FindNotes(directory, path, &notes).failed() || !notes.empty() ||
+         !ReadAppendRecords(medium).empty();
 }
 
 // Gives the file behind `partial` the name `leaf`, which must be free.
@@ -86,7 +78,9 @@ Failure Construction::Begin(const MediumPath& path, const std::string& token, Na
       return failure;
     }
   }
-  if (Failure failure = construction->CheckNoOtherWriter(); failure.failed()) {
+  if (Failure failure =
+          CheckNoOtherWriter(construction->directory_.get(), path, construction->partial_);
+      failure.failed()) {
     ::unlinkat(construction->directory_.get(), construction->partial_.c_str(), 0);
     return failure;
   }
@@ -95,12 +89,8 @@ Failure Construction::Begin(const MediumPath& path, const std::string& token, Na
 }
 
 Failure Construction::OpenDirectory() {
-  directory_ = Descriptor(::open(path_.directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!directory_.valid()) {
-    return Failure::Of(errno, "unable to open directory '" + path_.directory + "' for medium '" +
-                                  path_.path + "'");
-  }
-  return CheckTarget();
+  Failure failure = OpenDirectoryOf(path_, &directory_);
+  return failure.failed() ? failure : CheckTarget();
 }
 
 Failure Construction::CheckTarget() const {
@@ -122,67 +112,28 @@ Failure Construction::CreatePartial() {
                               O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, kMediumMode));
   if (!file_.valid() && errno == EEXIST) {
     return Failure::Of(EEXIST, "medium '" + path_.path + "' is already under construction as '" +
-                                   partial_path() + "'");
+                                   file_path() + "'");
   }
   if (!file_.valid()) {
     return Failure::Unable(errno, "create", path_.path);
   }
   // Not every file system has user attributes; recovery then goes by name alone.
   ::fsetxattr(file_.get(), kTokenAttribute, token_.data(), token_.size(), 0);
-  Failure failure = LockPartial();
+  Failure failure = LockFile(file_.get(), path_.path);
   if (failure.failed()) {
     ::unlinkat(directory_.get(), partial_.c_str(), 0);
   }
   return failure;
 }
 
-Failure Construction::LockPartial() {
-  // Another writer of this target may be probing our lock at this very moment; that takes it
-  // microseconds. A file system without locks leaves us without this protection, not without
-  // backup.
-  for (int tries = 0; tries < 50; ++tries) {
-    if (::flock(file_.get(), LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) {
-      return Failure::None();
-    }
-    std::this_thread::sleep_for(std::chrono::milliseconds(2));
-  }
-  return HeldBy(file_.get(), path_.path);
-}
-
-Failure Construction::CheckNoOtherWriter() const {
-  const int list_fd = ::openat(directory_.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  const std::unique_ptr<DIR, int (*)(DIR*)> list(list_fd < 0 ? nullptr : ::fdopendir(list_fd),
-                                                 &::closedir);
-  if (!list) {
-    return Failure::Of(
-        errno, "unable to list directory '" + path_.directory + "' of medium '" + path_.path + "'");
-  }
-  while (const dirent* entry = ::readdir(list.get())) {
-    if (entry->d_name == partial_ || !IsPartialOf(entry->d_name, path_.leaf)) {
-      continue;
-    }
-    const Descriptor other(
-        ::openat(directory_.get(), entry->d_name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
-    if (other.valid() && IsLocked(other.get())) {
-      return HeldBy(other.get(), path_.path);
-    }
-  }
-  return Failure::None();
-}
-
 Failure Construction::CheckPresence() const {
+  if (Failure failure = CheckSameDirectory(directory_.get(), path_); failure.failed()) {
+    return failure;
+  }
   struct stat held {};
   struct stat named {};
-  if (::fstat(directory_.get(), &held) != 0 || ::stat(path_.directory.c_str(), &named) != 0) {
-    return Failure::Of(
-        errno, "directory '" + path_.directory + "' of medium '" + path_.path + "' is gone");
-  }
-  if (!SameFile(held, named)) {
-    return Failure::Of(ESTALE, "directory '" + path_.directory + "' of medium '" + path_.path +
-                                   "' is no longer the one that was opened");
-  }
   if (::fstat(file_.get(), &held) != 0) {
-    return Failure::Unable(errno, "look at", partial_path());
+    return Failure::Unable(errno, "look at", file_path());
   }
   const std::string& name = published_ ? path_.leaf : partial_;
   if (::fstatat(directory_.get(), name.c_str(), &named, AT_SYMLINK_NOFOLLOW) != 0 ||
@@ -205,8 +156,13 @@ Failure Construction::Publish() {
     return failure;
   }
   published_ = true;
+  // What was begun on the old medium and never settled went with it. Should a crash come before the
+  // notes go: they do not fit the new medium, and are ignored.
+  if (Failure failure = RemoveNotes(directory_.get(), path_); failure.failed()) {
+    return failure;
+  }
   ::flock(file_.get(), LOCK_UN);  // nobody writes it any more: readers are welcome
-  return SyncDirectory();
+  return SyncDirectory(directory_.get(), path_);
 }
 
 Failure Construction::Rename() {
@@ -221,12 +177,6 @@ Failure Construction::Rename() {
                        : Failure::Unable(os_error, "give its name to", path_.path);
 }
 
-Failure Construction::SyncDirectory() const {
-  return ::fsync(directory_.get()) == 0
-             ? Failure::None()
-             : Failure::Of(errno, "unable to make the name of medium '" + path_.path + "' durable");
-}
-
 bool Construction::FinalIsOurs() const {
   struct stat held {};
   struct stat named {};
@@ -239,22 +189,23 @@ Failure Construction::Discard() {
   if (published_ && !FinalIsOurs()) {
     return Failure::None();  // replaced by a later backup already
   }
+  if (published_ && WasAppendedTo(directory_.get(), path_, file_.get())) {
+    return Failure::None();  // continued by a later backup already
+  }
   const std::string& name = published_ ? path_.leaf : partial_;
   if (::unlinkat(directory_.get(), name.c_str(), 0) != 0 && errno != ENOENT) {
     return Failure::Unable(errno, "remove what was written of", path_.path);
   }
-  return SyncDirectory();
+  return SyncDirectory(directory_.get(), path_);
 }
 
 Failure Construction::OpenLeftOver() {
-  directory_ = Descriptor(::open(path_.directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!directory_.valid()) {
-    return Failure::Of(errno, "unable to open directory '" + path_.directory + "' for medium '" +
-                                  path_.path + "'");
+  if (Failure failure = OpenDirectoryOf(path_, &directory_); failure.failed()) {
+    return failure;
   }
   file_ = Descriptor(::openat(directory_.get(), partial_.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC));
   if (file_.valid()) {
-    return LockPartial();
+    return LockFile(file_.get(), path_.path);
   }
   if (errno != ENOENT) {
     return Failure::Unable(errno, "recover", path_.path);
@@ -280,7 +231,7 @@ Failure Construction::RecoverCommit(const MediumPath& path, const std::string& t
     return OwnerOf(left_over.fd(), token) == Owner::kSomeoneElse
                ? Failure::Of(ESTALE,
                              "medium '" + path.path + "' is not the one of token '" + token + "'")
-               : left_over.SyncDirectory();
+               : SyncDirectory(left_over.directory_.get(), path);
   }
   struct stat status {};
   // Truncating to the same size releases what was allocated ahead.
@@ -292,7 +243,7 @@ Failure Construction::RecoverCommit(const MediumPath& path, const std::string& t
     // The crash came between the link and the unlink of RenameToFreeName. Two names of one file:
     // rename(2) would do nothing.
     ::unlinkat(left_over.directory_.get(), left_over.partial_.c_str(), 0);
-    return left_over.SyncDirectory();
+    return SyncDirectory(left_over.directory_.get(), path);
   }
   return left_over.Publish();
 }

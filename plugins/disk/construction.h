@@ -14,32 +14,28 @@
 #include "plugins/disk/descriptor.h"
 #include "plugins/disk/failure.h"
 #include "plugins/disk/medium_path.h"
+#include "plugins/disk/writing.h"
 
 namespace capstan::disk {
 
-class Construction {
+class Construction final : public Writing {
  public:
   enum class NameTaken : std::uint8_t { kReplace, kRefuse };
 
   static Failure Begin(const MediumPath& path, const std::string& token, NameTaken name_taken,
                        std::unique_ptr<Construction>* result);
 
-  // Leaves the partial where it is, unlocked.
-  ~Construction() = default;
-
-  int fd() const { return file_.get(); }
-  std::string partial_path() const { return path_.directory + "/" + partial_; }
-  bool published() const { return published_; }
-
-  // Fails when the partial or its directory is no longer reachable by name: removed by someone, or
-  // another file system was mounted there, or ours went away.
-  Failure CheckPresence() const;
-
-  // Durably gives the medium its name. The data must be durable before. Idempotent.
-  Failure Publish();
-
-  // Removes what was begun, also when it was published already. Idempotent.
-  Failure Discard();
+  int fd() const override { return file_.get(); }
+  std::string file_path() const override {
+    return path_.directory + "/" + (published_ ? path_.leaf : partial_);
+  }
+  std::int64_t committed() const override { return 0; }
+  bool published() const override { return published_; }
+  Failure CheckPresence() const override;
+  // Gives the medium its name.
+  Failure Publish() override;
+  // A published medium stays if it was replaced or continued since.
+  Failure Discard() override;
 
   // What a crash left behind is finished or removed. Idempotent, see plugin.h.
   static Failure RecoverCommit(const MediumPath& path, const std::string& token);
@@ -56,11 +52,8 @@ class Construction {
   Failure CheckTarget() const;
   Failure CreatePartial();
   Failure OpenLeftOver();
-  Failure LockPartial();
-  Failure CheckNoOtherWriter() const;
   Failure Rename();
   bool FinalIsOurs() const;
-  Failure SyncDirectory() const;
 
   const MediumPath path_;
   const std::string token_;

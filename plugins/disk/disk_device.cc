@@ -7,11 +7,14 @@
 #include <limits>
 
 #include <fcntl.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "plugins/disk/append_note.h"
+#include "plugins/disk/appending.h"
+#include "plugins/disk/construction.h"
+#include "plugins/disk/medium_directory.h"
 #include "plugins/disk/thread_queue.h"
 #include "plugins/disk/uring_queue.h"
 
@@ -19,6 +22,7 @@ namespace capstan::disk {
 namespace {
 
 constexpr std::uint32_t kRetriesMax = 1000;  // in a row, of interrupted attempts
+constexpr int kReplacementsMax = 10;         // in a row, while a reader opens
 constexpr auto kPresenceInterval = std::chrono::seconds(1);
 constexpr unsigned kMemoryMajor = 1;  // /dev/null, /dev/zero, /dev/full
 constexpr unsigned kNullMinor = 3;
@@ -94,23 +98,54 @@ Failure DiskDevice::OpenForRead(const MediumPath& path) {
   if (Failure failure = file_.Open(path.path, O_RDONLY); failure.failed()) {
     return failure;
   }
-  if (::flock(file_.fd(), LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
-    return Failure::Of(EBUSY, "medium '" + target_ + "' is held by " + LockHolder(file_.fd()));
+  // A reader keeps nobody out: neither replacing nor appending disturbs it.
+  return IsLocked(file_.fd()) ? HeldBy(file_.fd(), target_) : FindReadEnd(path);
+}
+
+// The notes tell of the medium that has the name now, so look at that one.
+Failure DiskDevice::FindReadEnd(const MediumPath& path) {
+  for (int tries = 0; tries < kReplacementsMax; ++tries) {
+    struct stat held {};
+    struct stat named {};
+    if (Failure failure = FindCommittedSize(path, file_.fd(), &read_end_); failure.failed()) {
+      return failure;
+    }
+    if (::fstat(file_.fd(), &held) != 0 || ::stat(path.path.c_str(), &named) != 0) {
+      return Failure::Unable(errno, "look at", target_);
+    }
+    if (SameFile(held, named)) {
+      return Failure::None();
+    }
+    if (Failure failure = file_.Open(path.path, O_RDONLY); failure.failed()) {
+      return failure;
+    }
   }
-  ::flock(file_.fd(), LOCK_UN);  // a reader keeps nobody out: replacing does not disturb it
-  return Failure::None();
+  return Failure::Of(EBUSY, "medium '" + target_ + "' is being replaced over and over");
 }
 
 Failure DiskDevice::OpenForWrite(const MediumPath& path, const capstan_open_params& params) {
-  const auto name_taken = mode_ == CAPSTAN_OPEN_CREATE ? Construction::NameTaken::kRefuse
-                                                       : Construction::NameTaken::kReplace;
-  if (Failure failure = Construction::Begin(path, params.token, name_taken, &construction_);
-      failure.failed()) {
+  if (Failure failure = BeginWriting(path, params.token); failure.failed()) {
     return failure;
   }
-  file_.Attach(construction_->fd(), construction_->partial_path());
-  file_.AllocateAhead(params.size_estimate);
+  file_.Attach(writing_->fd(), writing_->file_path());
+  data_end_ = writing_->committed();
+  file_.AllocateAhead(data_end_, params.size_estimate);
   return Failure::None();
+}
+
+Failure DiskDevice::BeginWriting(const MediumPath& path, const std::string& token) {
+  if (mode_ == CAPSTAN_OPEN_APPEND) {
+    std::unique_ptr<Appending> appending;
+    Failure failure = Appending::Begin(path, token, &appending);
+    writing_ = std::move(appending);
+    return failure;
+  }
+  const auto name_taken = mode_ == CAPSTAN_OPEN_CREATE ? Construction::NameTaken::kRefuse
+                                                       : Construction::NameTaken::kReplace;
+  std::unique_ptr<Construction> construction;
+  Failure failure = Construction::Begin(path, token, name_taken, &construction);
+  writing_ = std::move(construction);
+  return failure;
 }
 
 Failure DiskDevice::OpenCharacterDevice(const MediumPath& path, std::uint64_t device_number) {
@@ -155,6 +190,10 @@ Failure DiskDevice::CheckTransfer(const capstan_request& request) const {
     return Failure::Of(EINVAL, "a transfer of " + std::to_string(request.size) + " bytes at " +
                                    std::to_string(request.position) + " on medium '" + target_ +
                                    "' is out of range");
+  }
+  if (request.op == CAPSTAN_OP_WRITE && writing_ && request.position < writing_->committed()) {
+    return Failure::Of(EINVAL, "a write at " + std::to_string(request.position) +
+                                   " would change what medium '" + target_ + "' held before");
   }
   if (request.position > std::numeric_limits<std::int64_t>::max() - request.size) {
     return Failure::Of(EFBIG, "a transfer at " + std::to_string(request.position) +
@@ -214,7 +253,8 @@ bool DiskDevice::Advance(Transfer& transfer, int result) {
     return true;
   }
   transfer.done += static_cast<std::uint32_t>(result);
-  if (result > 0 && transfer.done < request.size) {
+  const bool at_end = reading && CutToReadEnd(transfer);
+  if (result > 0 && !at_end && transfer.done < request.size) {
     return false;
   }
   if (Failure failure = reading ? Failure::None() : CheckStillThere(); failure.failed()) {
@@ -227,15 +267,27 @@ bool DiskDevice::Advance(Transfer& transfer, int result) {
   return true;
 }
 
+// What an append has put behind the end that the reader knows is in its buffer, but not shown. True
+// if the transfer got to that end.
+bool DiskDevice::CutToReadEnd(Transfer& transfer) const {
+  const std::int64_t position = transfer.request->position;
+  const std::int64_t left = read_end_ > position ? read_end_ - position : 0;
+  if (transfer.done < left) {
+    return false;
+  }
+  transfer.done = static_cast<std::uint32_t>(left);
+  return true;
+}
+
 // Writes to a file that somebody removed, or whose mount was taken away, go well until the end. A
 // look once a second makes that an error while it is news.
 Failure DiskDevice::CheckStillThere() {
   const auto now = std::chrono::steady_clock::now();
-  if (!construction_ || now - checked_ < kPresenceInterval) {
+  if (!writing_ || now - checked_ < kPresenceInterval) {
     return Failure::None();
   }
   checked_ = now;
-  return construction_->CheckPresence();
+  return writing_->CheckPresence();
 }
 
 void DiskDevice::FinishTransfer(Transfer& transfer, std::uint32_t code, const Failure& failure) {
@@ -297,7 +349,7 @@ Failure DiskDevice::SetPosition(capstan_request* request) {
     if (::fstat(file_.fd(), &status) != 0) {
       return Failure::Unable(errno, "find the end of", target_);
     }
-    base = status.st_size;
+    base = std::min<std::int64_t>(status.st_size, read_end_);
   } else if (request->size != kBegin) {
     return Failure::Of(EINVAL, "unknown whence " + std::to_string(request->size));
   }
@@ -311,7 +363,7 @@ Failure DiskDevice::SetPosition(capstan_request* request) {
 }
 
 Failure DiskDevice::Flush() {
-  if (!construction_) {
+  if (!writing_) {
     return Failure::None();
   }
   if (!flush_failure_.failed() && ::fdatasync(file_.fd()) != 0) {
@@ -322,11 +374,11 @@ Failure DiskDevice::Flush() {
       return earlier;
     }
   }
-  return construction_->CheckPresence();
+  return writing_->CheckPresence();
 }
 
 Failure DiskDevice::Complete() {
-  if (!construction_ || construction_->published()) {
+  if (!writing_ || writing_->published()) {
     return Failure::None();
   }
   // To the end of data: gives back what was allocated ahead.
@@ -341,7 +393,7 @@ Failure DiskDevice::Complete() {
       return earlier;
     }
   }
-  return construction_->Publish();
+  return writing_->Publish();
 }
 
 Failure DiskDevice::Close(std::uint32_t outcome) {
@@ -349,16 +401,16 @@ Failure DiskDevice::Close(std::uint32_t outcome) {
     queue_->Drain();
     queue_.reset();
   }
-  if (!construction_ || outcome == CAPSTAN_OUTCOME_KEEP) {
+  if (!writing_ || outcome == CAPSTAN_OUTCOME_KEEP) {
     return Failure::None();
   }
   if (outcome == CAPSTAN_OUTCOME_DISCARD) {
-    return construction_->Discard();
+    return writing_->Discard();
   }
-  if (construction_->published()) {
+  if (writing_->published()) {
     return Failure::None();
   }
-  Failure failure = construction_->Discard();
+  Failure failure = writing_->Discard();
   return failure.failed()
              ? failure
              : Failure::Of(EINVAL, "medium '" + target_ + "' was closed before it was complete");

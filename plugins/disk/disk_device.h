@@ -1,4 +1,5 @@
-// DiskDevice: one medium that is open, with its file, its construction and its queue of requests.
+// DiskDevice: one medium that is open, with its file, what is written of it and its queue of
+// requests.
 //
 // Invariants
 //  1. The medium gets its name only in COMPLETE, and only if no write and no flush failed since the
@@ -6,20 +7,25 @@
 //     write.
 //  2. Everything below "queue thread" is touched by the queue's one thread (or, without a queue, by
 //     the thread that submits) and needs no lock.
-//  3. A medium that is read, and a device such as /dev/null, never has a construction.
+//  3. A medium that is read, and a device such as /dev/null, never has a writing.
+//  4. A reader sees as much of a medium as counted when it was opened, and no byte that was
+//  appended
+//     later. An appender sees and may write everything behind that, and changes nothing below.
 // Threads: Submit and Close from one thread at a time; mode from any.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <string>
 
 #include "capstan/plugin.h"
-#include "plugins/disk/construction.h"
 #include "plugins/disk/failure.h"
 #include "plugins/disk/io_queue.h"
 #include "plugins/disk/medium_file.h"
+#include "plugins/disk/medium_path.h"
+#include "plugins/disk/writing.h"
 
 namespace capstan::disk {
 
@@ -33,10 +39,14 @@ class DiskDevice final : private RequestHandler {
   const char* mode() const;
 
  private:
+  static constexpr std::int64_t kNoEnd = std::numeric_limits<std::int64_t>::max();
+
   explicit DiskDevice(const capstan_open_params& params);
 
   Failure OpenMedium(const capstan_open_params& params);
   Failure OpenForRead(const MediumPath& path);
+  Failure FindReadEnd(const MediumPath& path);
+  Failure BeginWriting(const MediumPath& path, const std::string& token);
   Failure OpenForWrite(const MediumPath& path, const capstan_open_params& params);
   Failure OpenCharacterDevice(const MediumPath& path, std::uint64_t device_number);
   void StartQueue(std::uint32_t depth);
@@ -46,6 +56,7 @@ class DiskDevice final : private RequestHandler {
   bool Advance(Transfer& transfer, int result) override;
   void RunControl(capstan_request* request) override;
 
+  bool CutToReadEnd(Transfer& transfer) const;
   Failure CheckStillThere();
   void FinishTransfer(Transfer& transfer, std::uint32_t code, const Failure& failure);
   Failure Flush();
@@ -58,7 +69,8 @@ class DiskDevice final : private RequestHandler {
   const std::uint32_t transfer_size_max_;
   bool null_ = false;  // /dev/null: there is no queue
   MediumFile file_;
-  std::unique_ptr<Construction> construction_;
+  std::unique_ptr<Writing> writing_;
+  std::int64_t read_end_ = kNoEnd;  // of a reader: nothing behind it is shown
 
   // Queue thread.
   std::int64_t cursor_ = 0;

@@ -59,6 +59,7 @@ void MediumFile::Attach(int fd, const std::string& path) {
 void MediumFile::OpenDirect(const std::string& path, int flags) {
   struct stat ours {};
   struct stat opened {};
+  direct_allowed_.store(false, std::memory_order_relaxed);
   if (!DirectIsWanted() || ::fstat(fd_, &ours) != 0 || !S_ISREG(ours.st_mode)) {
     return;
   }
@@ -83,15 +84,15 @@ void MediumFile::OpenDirect(const std::string& path, int flags) {
   direct_allowed_.store(true, std::memory_order_relaxed);
 }
 
-void MediumFile::AllocateAhead(std::uint64_t size) const {
+void MediumFile::AllocateAhead(std::int64_t end, std::uint64_t size) const {
   struct statvfs space {};
   if (size == 0 || ::fstatvfs(fd_, &space) != 0 ||
       size > static_cast<std::uint64_t>(space.f_bavail) * space.f_frsize) {
     return;
   }
-  if (::fallocate(fd_, FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(size)) != 0) {
+  if (::fallocate(fd_, FALLOC_FL_KEEP_SIZE, end, static_cast<off_t>(size)) != 0) {
     // What was allocated before it failed goes back.
-    [[maybe_unused]] const int ignored = ::ftruncate(fd_, 0);
+    [[maybe_unused]] const int ignored = ::ftruncate(fd_, end);
   }
 }
 

@@ -26,9 +26,10 @@ class MediumFile {
   // A file that is open already; `fd` is borrowed and outlives this object. `path` leads to it.
   void Attach(int fd, const std::string& path);
 
-  // Allocates `size` bytes ahead, without changing the size, where that is cheap and there is room.
-  // An estimate may be far too high (compression), so want of room is no failure here.
-  void AllocateAhead(std::uint64_t size) const;
+  // Allocates `size` bytes behind `end`, which is and stays the size of the file, where that is
+  // cheap and there is room. An estimate may be far too high (compression), so want of room is no
+  // failure here.
+  void AllocateAhead(std::int64_t end, std::uint64_t size) const;
 
   int fd() const { return fd_; }  // through the page cache
   int DescriptorFor(const void* buffer, std::uint32_t size, std::int64_t position) const;

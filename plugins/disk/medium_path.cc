@@ -17,6 +17,7 @@ namespace capstan::disk {
 namespace {
 
 constexpr std::string_view kPartialSuffix = ".capstan-partial";
+constexpr std::string_view kNoteSuffix = ".capstan-append";
 constexpr std::size_t kTokenSizeMax = 64;
 constexpr int kLinksMax = 40;  // as the kernel's own limit
 
@@ -28,25 +29,35 @@ std::string Join(const std::string& directory, const std::string& leaf) {
   return directory == "/" ? "/" + leaf : directory + "/" + leaf;
 }
 
-std::string Hash(std::string_view text) {
-  std::uint64_t hash = 0xCBF29CE484222325ULL;  // FNV-1a
-  for (const char c : text) {
-    hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001B3ULL;
-  }
+std::string HashText(std::string_view text) {
   char hex[17];
-  std::snprintf(hex, sizeof(hex), "%016llx", static_cast<unsigned long long>(hash));
+  std::snprintf(hex, sizeof(hex), "%016llx", static_cast<unsigned long long>(Hash(text)));
   return hex;
 }
 
 // The part of a partial's name that stands for the leaf. Tokens differ in length, so the room left
 // for the leaf is computed for the longest: the stem of a leaf is the same for every token.
 std::string Stem(const std::string& leaf) {
+  static_assert(kNoteSuffix.size() <= kPartialSuffix.size());
   constexpr std::size_t kRoom = NAME_MAX - kTokenSizeMax - kPartialSuffix.size() - 2;
   if (leaf.size() <= kRoom) {
     return leaf;
   }
-  const std::string hash = Hash(leaf);
+  const std::string hash = HashText(leaf);
   return leaf.substr(0, kRoom - hash.size() - 1) + "~" + hash;
+}
+
+// The token of ".<leaf>.<token><suffix>"; empty if `name` is not of that form. A leaf may hold
+// dots, a token may not: ".a.b.T.capstan-partial" belongs to "a.b", never to "a".
+std::string_view TokenOf(std::string_view name, const std::string& leaf, std::string_view suffix) {
+  const std::string prefix = "." + Stem(leaf) + ".";
+  if (name.size() <= prefix.size() + suffix.size() || !name.starts_with(prefix) ||
+      !name.ends_with(suffix)) {
+    return {};
+  }
+  const std::string_view token =
+      name.substr(prefix.size(), name.size() - prefix.size() - suffix.size());
+  return IsToken(token) ? token : std::string_view{};
 }
 
 Failure ReadLink(const std::string& path, const std::string& target, std::string* result) {
@@ -97,6 +108,14 @@ Failure MediumPath::Resolve(const std::string& target, MediumPath* result) {
   return Failure::Unable(ELOOP, "follow the links at", target);
 }
 
+std::uint64_t Hash(std::string_view text) {
+  std::uint64_t hash = 0xCBF29CE484222325ULL;
+  for (const char c : text) {
+    hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001B3ULL;
+  }
+  return hash;
+}
+
 bool IsToken(std::string_view token) {
   return !token.empty() && token.size() <= kTokenSizeMax &&
          std::all_of(token.begin(), token.end(), IsTokenCharacter);
@@ -107,14 +126,15 @@ std::string PartialName(const std::string& leaf, std::string_view token) {
 }
 
 bool IsPartialOf(std::string_view name, const std::string& leaf) {
-  const std::string prefix = "." + Stem(leaf) + ".";
-  if (name.size() <= prefix.size() + kPartialSuffix.size() ||
-      name.substr(0, prefix.size()) != prefix ||
-      name.substr(name.size() - kPartialSuffix.size()) != kPartialSuffix) {
-    return false;
-  }
-  // A leaf may hold dots, a token may not: ".a.b.T.capstan-partial" belongs to "a.b", never to "a".
-  return IsToken(name.substr(prefix.size(), name.size() - prefix.size() - kPartialSuffix.size()));
+  return !TokenOf(name, leaf, kPartialSuffix).empty();
+}
+
+std::string NoteName(const std::string& leaf, std::string_view token) {
+  return "." + Stem(leaf) + "." + std::string(token) + std::string(kNoteSuffix);
+}
+
+std::string_view TokenOfNote(std::string_view name, const std::string& leaf) {
+  return TokenOf(name, leaf, kNoteSuffix);
 }
 
 std::string LockHolder(int fd) {

@@ -9,14 +9,17 @@
 #include <exception>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#include "plugins/disk/construction.h"
+#include "plugins/disk/append_note.h"
 #include "plugins/disk/disk_device.h"
+#include "plugins/disk/medium_directory.h"
+#include "plugins/disk/recovery.h"
 
 // The opaque type of plugin.h.
 struct capstan_device {
@@ -48,7 +51,7 @@ int Open(const capstan_open_params* params, capstan_device** device, capstan_err
     if (params->struct_size < sizeof(capstan_open_params)) {
       return Failure::Of(EINVAL, "the agent is older than the disk plugin");
     }
-    if (params->mode < CAPSTAN_OPEN_READ || params->mode > CAPSTAN_OPEN_CREATE) {
+    if (params->mode < CAPSTAN_OPEN_READ || params->mode > CAPSTAN_OPEN_APPEND) {
       return Failure::Of(EINVAL, "unknown open mode " + std::to_string(params->mode));
     }
     auto opened = std::make_unique<capstan_device>();
@@ -69,6 +72,16 @@ int Close(capstan_device* device, uint32_t outcome, capstan_error* error) {
   return Edge(error, [&] { return owned->device->Close(outcome); });
 }
 
+Failure StatSize(const MediumPath& path, const struct stat& status, uint64_t* result) {
+  std::int64_t committed = status.st_size;
+  const Descriptor medium(::open(path.path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  // What we may not read we may still look up.
+  Failure failure =
+      medium.valid() ? FindCommittedSize(path, medium.get(), &committed) : Failure::None();
+  *result = static_cast<uint64_t>(committed);
+  return failure;
+}
+
 Failure StatMedium(const char* target, capstan_stat_result* result) {
   result->exists = 0;
   result->size = 0;
@@ -87,9 +100,8 @@ Failure StatMedium(const char* target, capstan_stat_result* result) {
     return errno == ENOENT ? Failure::None() : Failure::Unable(errno, "look up", target);
   }
   result->exists = 1;
-  result->size = S_ISREG(status.st_mode) ? static_cast<uint64_t>(status.st_size) : 0;
   result->modified_unix_s = status.st_mtime;
-  return Failure::None();
+  return S_ISREG(status.st_mode) ? StatSize(path, status, &result->size) : Failure::None();
 }
 
 int Stat(const char* target, capstan_stat_result* result, capstan_error* error) {
@@ -109,8 +121,22 @@ Failure RemoveMedium(const char* target) {
     return Failure::Of(S_ISDIR(status.st_mode) ? EISDIR : ENOTSUP,
                        "'" + std::string(target) + "' is not a regular file and stays");
   }
-  return ::unlink(path.path.c_str()) == 0 ? Failure::None()
-                                          : Failure::Unable(errno, "remove", target);
+  Descriptor directory;
+  std::vector<FoundNote> notes;
+  Failure failure = OpenDirectoryOf(path, &directory);
+  if (!failure.failed()) {
+    failure = FindNotes(directory.get(), path, &notes);
+  }
+  if (failure.failed()) {
+    return failure;
+  }
+  if (std::any_of(notes.begin(), notes.end(), [](const auto& note) { return note.held; })) {
+    return Failure::Of(EBUSY, "medium '" + path.path + "' is being appended to and stays");
+  }
+  if (::unlink(path.path.c_str()) != 0) {
+    return Failure::Unable(errno, "remove", target);
+  }
+  return notes.empty() ? Failure::None() : RemoveNotes(directory.get(), path);
 }
 
 int Remove(const char* target, capstan_error* error) {
@@ -119,23 +145,11 @@ int Remove(const char* target, capstan_error* error) {
 
 Failure RecoverMedium(const char* target, const char* token, uint32_t action) {
   MediumPath path;
-  if (!IsToken(token)) {
-    return Failure::Of(EINVAL, "token '" + std::string(token) + "' cannot be one of ours");
-  }
-  if (Failure failure = MediumPath::Resolve(target, &path); failure.failed()) {
-    return failure;
-  }
-  switch (action) {
-    case CAPSTAN_RECOVER_COMMIT:
-      return Construction::RecoverCommit(path, token);
-    case CAPSTAN_RECOVER_DISCARD:
-      return Construction::RecoverDiscard(path, token);
-    default:
-      return Failure::Of(EINVAL, "unknown recover action " + std::to_string(action));
-  }
+  Failure failure = MediumPath::Resolve(target, &path);
+  return failure.failed() ? failure : disk::Recover(path, token, action);
 }
 
-int Recover(const char* target, const char* token, uint32_t action, capstan_error* error) {
+int RecoverEdge(const char* target, const char* token, uint32_t action, capstan_error* error) {
   return Edge(error, [&] { return RecoverMedium(target, token, action); });
 }
 
@@ -153,7 +167,8 @@ constexpr capstan_plugin kPlugin = {
     .vendor = "Capstan",
     .device_class = "DISK",
     .schemes = "",
-    .capabilities = CAPSTAN_CAN_READ | CAPSTAN_CAN_WRITE | CAPSTAN_CAN_RECOVER | CAPSTAN_CAN_REMOVE,
+    .capabilities = CAPSTAN_CAN_READ | CAPSTAN_CAN_WRITE | CAPSTAN_CAN_RECOVER |
+                    CAPSTAN_CAN_REMOVE | CAPSTAN_CAN_APPEND,
     .device_features = kRandomAccess,
     .alignment = kAlignment,
     .open = Open,
@@ -161,7 +176,7 @@ constexpr capstan_plugin kPlugin = {
     .close = Close,
     .stat = Stat,
     .remove = Remove,
-    .recover = Recover,
+    .recover = RecoverEdge,
     .device_mode = DeviceMode,
 };
 

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -63,6 +64,42 @@ struct RestoreRecord {
   std::vector<std::string> destination_files;
 };
 
+// One medium as it was found, for LOADHISTORY and for building a lost catalog again.
+struct MediumRecord {
+  std::string device_class;  // "DISK", ...
+  std::string target;        // where it is, as a statement would name it
+  media::MediaHeader header;
+  std::vector<media::BackupSet> sets;  // the complete ones
+};
+
+struct ImportCount {
+  int added = 0;  // sets that the catalog did not know
+  int known = 0;
+};
+
+enum class JobOutcome { kFailed = 0, kSucceeded = 1, kCancelled = 3, kRunning = 4 };
+
+// What is kept of a BACKUP, RESTORE or VERIFYONLY when it is over, and how far a running one is.
+struct JobHistory {
+  Guid job_guid;
+  std::string command;  // "BACKUP DATABASE"
+  std::string database_name;
+  std::string user_name;
+  std::string server_name;
+  std::string statement;
+  std::int64_t start_unix_s = 0;
+  JobOutcome outcome = JobOutcome::kRunning;
+  int percent_complete = 0;
+  std::int64_t progress_unix_s = 0;  // when it was that far
+  std::int64_t end_unix_s = 0;       // 0 while it runs
+  int message_number = 0;            // of the error, or of the last message
+  int severity = 0;
+  int state = 0;
+  std::string source;       // which part of the server the error is from
+  std::string description;  // the error, or the last message
+  std::string possible_reasons;
+};
+
 // The result of a query: text as T-SQL prints it, nullopt = NULL.
 struct Column {
   std::string name;
@@ -101,6 +138,22 @@ class Catalog {
   virtual Status CommitRestore(const Guid& job_guid, const RestoreRecord& restore) = 0;
   virtual Status ForgetJob(const Guid& job_guid) = 0;
   virtual Result<std::vector<JobRecord>> UnfinishedJobs() = 0;
+
+  // Adds what the media say as if it had been backed up here, in the order in which it was. Media
+  // sets, families and sets that are known stay, but for the place of a medium that was found
+  // elsewhere. One count per medium.
+  virtual Result<std::vector<ImportCount>> ImportHistory(
+      const std::vector<MediumRecord>& media) = 0;
+
+  // The history of jobs, the newest 10,000. Begin returns the number for Update. An update to a job
+  // that is over is durable; one to a running job may be lost in a power cut. A job that runs when
+  // the server dies counts as failed from the next start on.
+  virtual Result<std::int64_t> BeginJobHistory(const JobHistory& job) = 0;
+  virtual Status UpdateJobHistory(std::int64_t instance_id, const JobHistory& job) = 0;
+
+  // The server's options that were ever set, by name.
+  virtual Result<std::map<std::string, std::int64_t>> Options() = 0;
+  virtual Status SetOption(std::string_view name, std::int64_t value) = 0;
 
   // Runs one SELECT, already translated to SQLite's dialect by tsql, read-only, over the msdb
   // tables (named msdb_dbo_backupset, ...) and the live ones (dots in names become underscores).

@@ -22,6 +22,7 @@ using media::SetKind;
 // Bits of backupset.flags, as RESTORE HEADERONLY shows them.
 constexpr int kFlagSnapshot = 0x2;
 constexpr int kFlagChecksums = 0x10;
+constexpr int kFlagDamaged = 0x20;
 constexpr int kFlagAlwaysSet = 0x200;
 constexpr int kFlagCopyOnly = 0x400;
 constexpr int kFlagDifferential = 0x800;
@@ -39,6 +40,18 @@ std::int64_t Bytes(std::uint64_t size) {
   return static_cast<std::int64_t>(std::min(size, kMax));
 }
 
+// As T-SQL prints varbinary; nullopt = NULL for nothing.
+std::optional<std::string> Hexadecimal(std::string_view bytes) {
+  if (bytes.empty()) {
+    return std::nullopt;
+  }
+  std::string text = "0x";
+  for (const char byte : bytes) {
+    text += fmt::format("{:02X}", static_cast<unsigned char>(byte));
+  }
+  return text;
+}
+
 char TypeLetter(SetKind kind) {
   switch (kind) {
     case SetKind::kLog:
@@ -53,32 +66,9 @@ char TypeLetter(SetKind kind) {
 
 int Flags(const BackupSet& set) {
   return kFlagAlwaysSet | (set.has_checksums ? kFlagChecksums : 0) |
-         (set.copy_only ? kFlagCopyOnly : 0) | (set.is_snapshot ? kFlagSnapshot : 0) |
+         (set.copy_only ? kFlagCopyOnly : 0) | (set.is_damaged ? kFlagDamaged : 0) |
+         (set.is_snapshot ? kFlagSnapshot : 0) |
          (set.kind == SetKind::kDifferential ? kFlagDifferential : 0);
-}
-
-// A family's 32-bit id as RESTORE LABELONLY shows it: the first group of a GUID.
-std::string FamilyGuid(std::uint32_t media_family_id) {
-  return fmt::format("{:08X}-0000-0000-0000-000000000000", media_family_id);
-}
-
-Result<std::int64_t> FindOrInsertMediaSet(Connection& connection, const MediaHeader& header) {
-  CAPSTAN_ASSIGN_OR_RETURN(
-      Statement select,
-      connection.Prepare("SELECT media_set_id FROM catalog_media_set WHERE media_uuid = ?"));
-  select.Bind(header.media_set_id.ToString());
-  CAPSTAN_ASSIGN_OR_RETURN(const bool known, select.Step());
-  if (known) {
-    return select.Integer(0);
-  }
-  CAPSTAN_RETURN_IF_ERROR(connection.Run(
-      "INSERT INTO catalog_media_set (media_uuid, media_family_count, name, description, "
-      "software_name, software_vendor_id, MTF_major_version, mirror_count, is_password_protected, "
-      "is_compressed, is_encrypted, visible) VALUES (?, ?, ?, ?, ?, ?, 1, ?, 0, ?, 0, 0)",
-      header.media_set_id.ToString(), header.family_count, NullIfEmpty(header.name),
-      NullIfEmpty(header.description), NullIfEmpty(header.software_name), header.software_vendor_id,
-      header.mirror_count, header.compressed));
-  return connection.last_insert_id();
 }
 
 // One row a device. Devices of the same family are its mirrors, in the order of the job. A row that
@@ -117,12 +107,13 @@ Status InsertBackupSet(Connection& connection, const MediaHeader& header, const 
       "backup_size, database_name, server_name, machine_name, flags, is_password_protected, "
       "recovery_model, has_bulk_logged_data, is_snapshot, is_readonly, is_single_user, "
       "has_backup_checksums, is_damaged, begins_log_chain, has_incomplete_metadata, "
-      "is_force_offline, is_copy_only, compressed_backup_size, visible) "
+      "is_force_offline, is_copy_only, compressed_backup_size, key_algorithm, "
+      "encryptor_thumbprint, encryptor_type, compression_algorithm, visible) "
       "VALUES (?1, ?2, 1, ?3, ?4, ?3, 1, ?3, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, 0, ?15, "
       "?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, 0, ?29, 0, ?33, 0, 0, ?30, "
-      "0, 0, 0, 0, ?31, ?32, 0)";
+      "?34, 0, 0, 0, ?31, ?32, ?35, ?36, ?37, ?38, 0)";
   const std::string type(1, TypeLetter(set.kind));
-  // What the payload shrank to is not known here; without compression it did not.
+  // Without compression the payload did not shrink, whatever the set says of it.
   const auto compressed_size =
       Bytes(set.compressed() ? set.compressed_size_bytes : set.backup_size_bytes);
   return connection.Run(
@@ -136,7 +127,9 @@ Status InsertBackupSet(Connection& connection, const MediaHeader& header, const 
       LocalDateTime(set.finish_unix_s), type, NullIfEmpty(set.database_version),
       Bytes(set.backup_size_bytes), set.database_name, NullIfEmpty(set.server_name),
       NullIfEmpty(set.machine_name), Flags(set), NullIfEmpty(set.recovery_model), set.has_checksums,
-      set.copy_only, compressed_size, set.is_snapshot);
+      set.copy_only, compressed_size, set.is_snapshot, set.is_damaged,
+      NullIfEmpty(set.encryption.key_algorithm), Hexadecimal(set.encryption.thumbprint),
+      NullIfEmpty(set.encryption.encryptor_type), NullIfEmpty(set.compression_algorithm));
 }
 
 // The columns that say how the set hangs together with earlier ones of the database.
@@ -188,12 +181,31 @@ Status InsertFiles(Connection& connection, const MediaHeader& header, const Back
 
 }  // namespace
 
-Result<std::int64_t> InsertBackup(Connection& connection, const JobRecord& job,
-                                  const MediaHeader& header, const BackupSet& set) {
-  CAPSTAN_ASSIGN_OR_RETURN(const std::int64_t media_set_id,
-                           FindOrInsertMediaSet(connection, header));
-  CAPSTAN_RETURN_IF_ERROR(
-      UpsertFamilies(connection, job, media_set_id, header.media_sequence_number, false));
+std::string FamilyGuid(std::uint32_t media_family_id) {
+  return fmt::format("{:08X}-0000-0000-0000-000000000000", media_family_id);
+}
+
+Result<std::int64_t> FindOrInsertMediaSet(Connection& connection, const MediaHeader& header) {
+  CAPSTAN_ASSIGN_OR_RETURN(
+      Statement select,
+      connection.Prepare("SELECT media_set_id FROM catalog_media_set WHERE media_uuid = ?"));
+  select.Bind(header.media_set_id.ToString());
+  CAPSTAN_ASSIGN_OR_RETURN(const bool known, select.Step());
+  if (known) {
+    return select.Integer(0);
+  }
+  CAPSTAN_RETURN_IF_ERROR(connection.Run(
+      "INSERT INTO catalog_media_set (media_uuid, media_family_count, name, description, "
+      "software_name, software_vendor_id, MTF_major_version, mirror_count, is_password_protected, "
+      "is_compressed, is_encrypted, visible) VALUES (?, ?, ?, ?, ?, ?, 1, ?, 0, ?, ?, 0)",
+      header.media_set_id.ToString(), header.family_count, NullIfEmpty(header.name),
+      NullIfEmpty(header.description), NullIfEmpty(header.software_name), header.software_vendor_id,
+      header.mirror_count, header.compressed, header.encrypted));
+  return connection.last_insert_id();
+}
+
+Result<std::int64_t> InsertSet(Connection& connection, std::int64_t media_set_id,
+                               const MediaHeader& header, const BackupSet& set) {
   Status status = InsertBackupSet(connection, header, set, media_set_id);
   if (status.code() == Code::kAlreadyExists) {
     return Error(Code::kAlreadyExists, "backup set {} is in the catalog already",
@@ -204,6 +216,15 @@ Result<std::int64_t> InsertBackup(Connection& connection, const JobRecord& job,
   CAPSTAN_RETURN_IF_ERROR(RelateBackupSet(connection, set, backup_set_id));
   CAPSTAN_RETURN_IF_ERROR(InsertFiles(connection, header, set, backup_set_id));
   return backup_set_id;
+}
+
+Result<std::int64_t> InsertBackup(Connection& connection, const JobRecord& job,
+                                  const MediaHeader& header, const BackupSet& set) {
+  CAPSTAN_ASSIGN_OR_RETURN(const std::int64_t media_set_id,
+                           FindOrInsertMediaSet(connection, header));
+  CAPSTAN_RETURN_IF_ERROR(
+      UpsertFamilies(connection, job, media_set_id, header.media_sequence_number, false));
+  return InsertSet(connection, media_set_id, header, set);
 }
 
 Status ShowBackup(Connection& connection, const JobRecord& job, std::int64_t backup_set_id) {

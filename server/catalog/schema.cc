@@ -264,7 +264,59 @@ SELECT restore_history_id, file_number, destination_phys_drive, destination_phys
 FROM catalog_restore_file WHERE restore_history_id > 0;
 )sql";
 
-constexpr std::array<const char*, 1> kSteps = {kVersion1};
+// Version 2: options of the server, and the history of jobs under msdb's name for it and with what
+// that has no columns for.
+constexpr const char* kVersion2 = R"sql(
+CREATE TABLE catalog_option (
+  name TEXT NOT NULL PRIMARY KEY,
+  value INTEGER NOT NULL
+);
+
+CREATE TABLE catalog_job_history (
+  instance_id INTEGER PRIMARY KEY AUTOINCREMENT,
+  job_id uniqueidentifier,
+  step_id int,
+  step_name nvarchar(128),
+  sql_message_id int,
+  sql_severity int,
+  message nvarchar(4000),
+  run_status int,
+  run_status_desc nvarchar(60),
+  run_date int,
+  run_time int,
+  run_duration int,
+  operator_id_emailed int,
+  operator_id_netsent int,
+  operator_id_paged int,
+  retries_attempted int,
+  server nvarchar(128),
+  database_name nvarchar(128),
+  executed_as nvarchar(128),
+  started datetime,
+  progress_time datetime,
+  percent_complete int,
+  query nvarchar(4000),
+  ended datetime,
+  state int,
+  source nvarchar(128),
+  possible_reasons nvarchar(4000)
+);
+
+CREATE VIEW msdb_dbo_sysjobhistory AS
+SELECT instance_id, job_id, step_id, step_name, sql_message_id, sql_severity, message, run_status,
+       run_date, run_time, run_duration, operator_id_emailed, operator_id_netsent,
+       operator_id_paged, retries_attempted, server
+FROM catalog_job_history WHERE run_status >= 0;
+
+CREATE VIEW msdb_dbo_backupjobhistory AS
+SELECT instance_id, step_name AS command, database_name, executed_as, started, percent_complete,
+       progress_time, job_id AS source_guid, query, run_status_desc AS status, ended,
+       sql_message_id AS code, sql_severity AS severity, state, source, message AS description,
+       possible_reasons
+FROM catalog_job_history WHERE run_status >= 0;
+)sql";
+
+constexpr std::array<const char*, 2> kSteps = {kVersion1, kVersion2};
 
 Status ForeignError(const Connection& connection) {
   return Error(Code::kFailedPrecondition,

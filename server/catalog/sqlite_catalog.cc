@@ -8,6 +8,8 @@
 #include <unistd.h>
 
 #include "server/catalog/history.h"
+#include "server/catalog/history_import.h"
+#include "server/catalog/job_history.h"
 #include "server/catalog/journal.h"
 #include "server/catalog/schema.h"
 #include "server/messages/messages.h"
@@ -79,6 +81,7 @@ Result<std::unique_ptr<Catalog>> SqliteCatalog::Open(const std::string& path, Qu
   CAPSTAN_RETURN_IF_ERROR(CheckSoundness(connection));
   CAPSTAN_RETURN_IF_ERROR(UseWriteAheadLog(connection));
   CAPSTAN_RETURN_IF_ERROR(UpgradeSchema(connection, SchemaSteps()));
+  CAPSTAN_RETURN_IF_ERROR(EndAbandonedJobs(connection));
   return std::unique_ptr<Catalog>(
       new SqliteCatalog(std::move(lock), std::move(connection), limits));
 }
@@ -205,6 +208,56 @@ Status SqliteCatalog::ForgetJob(const Guid& job_guid) {
 Result<std::vector<JobRecord>> SqliteCatalog::UnfinishedJobs() {
   const MutexLock lock(mutex_);
   return ListJobs(connection_);
+}
+
+Result<std::vector<ImportCount>> SqliteCatalog::ImportHistory(
+    const std::vector<MediumRecord>& media) {
+  const MutexLock lock(mutex_);
+  CAPSTAN_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(connection_));
+  CAPSTAN_ASSIGN_OR_RETURN(auto counts, ImportMedia(connection_, media));
+  CAPSTAN_CRASH_POINT("catalog.before_import");
+  CAPSTAN_RETURN_IF_ERROR(transaction.Commit());
+  return counts;
+}
+
+Result<std::int64_t> SqliteCatalog::BeginJobHistory(const JobHistory& job) {
+  const MutexLock lock(mutex_);
+  const RelaxedSync relaxed(connection_);
+  CAPSTAN_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(connection_));
+  CAPSTAN_ASSIGN_OR_RETURN(const std::int64_t instance_id, InsertJobHistory(connection_, job));
+  CAPSTAN_RETURN_IF_ERROR(transaction.Commit());
+  return instance_id;
+}
+
+Status SqliteCatalog::UpdateJobHistory(std::int64_t instance_id, const JobHistory& job) {
+  const MutexLock lock(mutex_);
+  if (job.outcome != JobOutcome::kRunning) {
+    return ChangeJobHistory(connection_, instance_id, job);
+  }
+  const RelaxedSync relaxed(connection_);
+  return ChangeJobHistory(connection_, instance_id, job);
+}
+
+Result<std::map<std::string, std::int64_t>> SqliteCatalog::Options() {
+  const MutexLock lock(mutex_);
+  CAPSTAN_ASSIGN_OR_RETURN(Statement select,
+                           connection_.Prepare("SELECT name, value FROM catalog_option"));
+  std::map<std::string, std::int64_t> options;
+  for (;;) {
+    CAPSTAN_ASSIGN_OR_RETURN(const bool row, select.Step());
+    if (!row) {
+      return options;
+    }
+    options[select.Text(0)] = select.Integer(1);
+  }
+}
+
+Status SqliteCatalog::SetOption(std::string_view name, std::int64_t value) {
+  const MutexLock lock(mutex_);
+  return connection_.Run(
+      "INSERT INTO catalog_option (name, value) VALUES (?1, ?2) "
+      "ON CONFLICT (name) DO UPDATE SET value = ?2",
+      name, value);
 }
 
 Result<Table> SqliteCatalog::Query(const std::string& select, const std::vector<LiveTable>& live) {

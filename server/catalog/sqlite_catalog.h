@@ -4,6 +4,8 @@
 // own and waits for nobody.
 #pragma once
 
+#include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -35,6 +37,14 @@ class SqliteCatalog final : public Catalog {
   Status CommitRestore(const Guid& job_guid, const RestoreRecord& restore) override;
   Status ForgetJob(const Guid& job_guid) override;
   Result<std::vector<JobRecord>> UnfinishedJobs() override;
+
+  Result<std::vector<ImportCount>> ImportHistory(const std::vector<MediumRecord>& media) override;
+
+  Result<std::int64_t> BeginJobHistory(const JobHistory& job) override;
+  Status UpdateJobHistory(std::int64_t instance_id, const JobHistory& job) override;
+
+  Result<std::map<std::string, std::int64_t>> Options() override;
+  Status SetOption(std::string_view name, std::int64_t value) override;
 
   Result<Table> Query(const std::string& select, const std::vector<LiveTable>& live) override;
 

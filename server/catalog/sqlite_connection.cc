@@ -3,9 +3,12 @@
 #include <algorithm>
 #include <cerrno>
 #include <system_error>
+#include <tuple>
 #include <utility>
 
 #include <sqlite3.h>
+
+#include "vdi/base/check.h"
 
 namespace capstan::catalog {
 namespace {
@@ -122,6 +125,16 @@ Status DamagedError(std::string_view path, std::string_view cause) {
                       "'{0}-shm' away and start with an empty catalog; media are not affected and "
                       "can be restored from, databases have to be attached again",
                       path));
+}
+
+RelaxedSync::RelaxedSync(Connection& connection) : connection_(connection) {
+  // Should this fail, commits are waited for as usual.
+  std::ignore = connection_.Execute("PRAGMA synchronous = NORMAL");
+}
+
+RelaxedSync::~RelaxedSync() {
+  const Status status = connection_.Execute("PRAGMA synchronous = FULL");
+  CAPSTAN_CHECK(status.ok());  // a pragma of the connection alone: without it commits may be lost
 }
 
 Status SqliteError(sqlite3* handle, int result, std::string_view path) {

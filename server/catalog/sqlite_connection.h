@@ -134,6 +134,19 @@ class Transaction {
   Connection* connection_;  // null once it is over or moved from
 };
 
+// While it lives, commits reach the file system but are not waited for: they survive the process,
+// and what follows them takes them along to the disk. REQUIRES: no transaction is open.
+class RelaxedSync {
+ public:
+  explicit RelaxedSync(Connection& connection);
+  RelaxedSync(const RelaxedSync&) = delete;
+  RelaxedSync& operator=(const RelaxedSync&) = delete;
+  ~RelaxedSync();
+
+ private:
+  Connection& connection_;
+};
+
 // The last failure of `handle` as a Status. `result` is what the failed call returned.
 Status SqliteError(sqlite3* handle, int result, std::string_view path);
 

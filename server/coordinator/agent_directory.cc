@@ -23,6 +23,9 @@ std::string WhatOf(const Order& order) {
   if (const auto* close = std::get_if<CloseSetOrder>(&order)) {
     return fmt::format("the order to close device set '{}'", close->set_name);
   }
+  if (const auto* stat = std::get_if<StatOrder>(&order)) {
+    return fmt::format("the order to look up '{}'", stat->target);
+  }
   return fmt::format("the order to recover '{}'", std::get<RecoverOrder>(order).target);
 }
 

@@ -22,6 +22,7 @@ namespace capability {
 inline constexpr std::uint32_t kRead = 0x1;
 inline constexpr std::uint32_t kWrite = 0x2;
 inline constexpr std::uint32_t kRecover = 0x4;  // a medium under construction outlives a crash
+inline constexpr std::uint32_t kAppend = 0x10;
 }  // namespace capability
 
 // Who an agent says it is.
@@ -62,12 +63,18 @@ struct RecoverOrder {
   engine::RecoverAction action = engine::RecoverAction::kDiscard;
 };
 
-using Order = std::variant<OpenSetOrder, CloseSetOrder, RecoverOrder>;
+// Look a medium up.
+struct StatOrder {
+  std::string target;
+};
+
+using Order = std::variant<OpenSetOrder, CloseSetOrder, RecoverOrder, StatOrder>;
 
 // How an order ended.
 struct OrderResult {
-  Status status;            // message and errno are the agent's own
-  std::string target = {};  // the medium that failed, if one did
+  Status status;                 // message and errno are the agent's own
+  std::string target = {};       // the medium that failed, if one did
+  engine::MediumStat stat = {};  // of a StatOrder
 };
 
 // How one device of an agent is doing.

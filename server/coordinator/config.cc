@@ -4,6 +4,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <set>
 #include <string_view>
@@ -106,6 +107,9 @@ class FileReader {
     if (name == "agent") {
       return ReadAgents(value);
     }
+    if (name == "drive_map") {
+      return ReadDriveMap(value);
+    }
     return ErrorAt(key.source(), "unknown key '{}'", name);
   }
 
@@ -146,6 +150,25 @@ class FileReader {
     }
     config_.authentication =
         *text == "password" ? Authentication::kPassword : Authentication::kNone;
+    return OkStatus();
+  }
+
+  Status ReadDriveMap(const toml::node& value) {
+    const toml::table* const table = value.as_table();
+    if (table == nullptr) {
+      return ErrorAt(value.source(),
+                     "drives are written as [drive_map] and lines of \"e:\" = \"/srv/e\"");
+    }
+    std::map<std::string, std::string> entries;
+    for (const auto& [key, entry] : *table) {
+      CAPSTAN_RETURN_IF_ERROR(ReadText(key.str(), entry, &entries[std::string(key.str())]));
+    }
+    auto drive_map = DriveMap::Create(entries);
+    if (!drive_map.ok()) {
+      return ErrorAt(value.source(), "{}", drive_map.status().message())
+          .WithHint(std::string(drive_map.status().hint()));
+    }
+    config_.drive_map = std::move(drive_map).value();
     return OkStatus();
   }
 

@@ -8,6 +8,9 @@
 //   [[agent]]
 //   name = "disk"
 //   plugin = "disk"
+//   [drive_map]
+//   "e:" = "/srv/e"
+//   "\\\\server\\share" = "/mnt/share"
 //
 // Threads: plain data.
 #pragma once
@@ -15,6 +18,7 @@
 #include <string>
 #include <vector>
 
+#include "server/coordinator/drive_map.h"
 #include "vdi/base/log.h"
 #include "vdi/base/status.h"
 
@@ -54,6 +58,8 @@ struct ServerConfig {
   bool start_agents = true;
   std::string agent_program;  // default: capstan-agent beside the running program
   std::vector<AgentConfig> agents{{.name = "disk", .plugin = "disk"}};
+
+  DriveMap drive_map;  // where Windows paths in statements lie; default: nowhere
 };
 
 // The socket that only the owner of the data directory and root can reach, and that asks for no

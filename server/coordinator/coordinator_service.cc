@@ -45,7 +45,11 @@ AgentHello FromProto(const pb::Hello& hello) {
 
 OrderResult FromProto(const pb::OrderResult& result) {
   if (result.code() == 0) {
-    return {};
+    const pb::MediaStat& stat = result.stat();
+    return {.status = OkStatus(),
+            .stat = {.exists = stat.exists(),
+                     .size_bytes = stat.size(),
+                     .free_bytes = result.has_stat() ? stat.free_space() : UINT64_MAX}};
   }
   const bool known = result.code() > 0 && result.code() <= static_cast<int>(Code::kDataLoss);
   return {
@@ -111,6 +115,9 @@ struct OrderToProto {
     recover->set_action(order.action == engine::RecoverAction::kCommit
                             ? pb::RecoverMedia::ACTION_COMMIT
                             : pb::RecoverMedia::ACTION_DISCARD);
+  }
+  void operator()(const StatOrder& order) const {
+    out.mutable_stat_media()->set_target(order.target);
   }
 };
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "server/catalog/timestamps.h"
+#include "server/coordinator/server_procedures.h"
 #include "server/messages/messages.h"
 
 namespace capstan::coordinator {
@@ -27,6 +28,19 @@ Result<catalog::LiveTable> LiveTables::Snapshot(const std::string& name) const {
   if (name == "sys.dm_backup_writers") return catalog::LiveTable{name, Writers()};
   if (name == "sys.dm_backup_device_sets") return catalog::LiveTable{name, DeviceSets()};
   if (name == "sys.sql_logins") return catalog::LiveTable{name, Logins()};
+  if (name == "sys.servers") {
+    return catalog::LiveTable{
+        name,
+        {{{"server_id", "int"}, {"name", "nvarchar(128)"}, {"product", "nvarchar(128)"}},
+         {{"0", sources_.server_name, "Capstan"}}}};
+  }
+  if (name == "sys.configurations") {
+    return catalog::LiveTable{name, sources_.options.Configurations()};
+  }
+  if (name == "sys.certificates") {
+    CAPSTAN_ASSIGN_OR_RETURN(catalog::Table certificates, CertificatesTable(sources_.certificates));
+    return catalog::LiveTable{name, std::move(certificates)};
+  }
   if (name == "sys.databases") {
     CAPSTAN_ASSIGN_OR_RETURN(catalog::Table databases, Databases());
     return catalog::LiveTable{name, std::move(databases)};

@@ -9,8 +9,10 @@
 #include "server/catalog/catalog.h"
 #include "server/coordinator/agent_directory.h"
 #include "server/coordinator/login_store.h"
+#include "server/coordinator/server_options.h"
 #include "server/engine/engine.h"
 #include "server/engine/job.h"
+#include "server/transform/certificate_store.h"
 #include "server/writers/database_writer.h"
 #include "vdi/base/status.h"
 #include "vdi/rendezvous.h"
@@ -26,6 +28,9 @@ class LiveTables {
     const vdi::Rendezvous& rendezvous;
     std::vector<writers::DatabaseWriter*> writers;
     const LoginStore& logins;
+    const ServerOptions& options;
+    const transform::CertificateStore& certificates;
+    std::string server_name;
   };
   // All sources must outlive the tables.
   explicit LiveTables(Sources sources) : sources_(std::move(sources)) {}

@@ -24,6 +24,7 @@ constexpr std::chrono::milliseconds kErrorReportWait{1'200};
 constexpr std::chrono::seconds kCreatedSetWait{5};
 
 constexpr std::string_view kVirtualDeviceClass = "VIRTUAL_DEVICE";
+constexpr std::string_view kDiskClass = "DISK";
 
 std::string_view PluginFor(std::string_view device_class) {
   return device_class == "URL" ? "s3" : device_class == "TAPE" ? "tape" : "disk";
@@ -34,7 +35,9 @@ Deadline Sooner(Deadline deadline, std::chrono::milliseconds wait) {
   return other.when() < deadline.when() ? other : deadline;
 }
 
-OpenSetOrder OrderOf(const engine::DeviceSetRequest& request) {
+// `places` are where the request's targets lie on this machine.
+OpenSetOrder OrderOf(const engine::DeviceSetRequest& request,
+                     const std::vector<std::string>& places) {
   OpenSetOrder order;
   order.set_name = Guid::Random().ToString();
   order.job_id = request.job_id;
@@ -42,7 +45,7 @@ OpenSetOrder OrderOf(const engine::DeviceSetRequest& request) {
   for (std::size_t i = 0; i < request.targets.size(); ++i) {
     order.devices.push_back(
         {.device_name = i == 0 ? order.set_name : fmt::format("{}-{}", order.set_name, i + 1),
-         .target = request.targets[i].name,
+         .target = places[i],
          .token = request.targets[i].token,
          .size_estimate = request.size_estimate});
   }
@@ -56,7 +59,8 @@ std::string HintFor(const Status& failure, const AgentInfo& agent, engine::OpenM
     return fmt::format("grant the account that runs agent '{}' (pid {}) access to it: {}",
                        agent.name, agent.pid, failure.message());
   }
-  if (os_error == ENOENT && mode != engine::OpenMode::kRead) {
+  const bool creates = mode == engine::OpenMode::kCreate || mode == engine::OpenMode::kReplace;
+  if (os_error == ENOENT && creates) {
     return fmt::format("the folder must exist before the backup: {}", failure.message());
   }
   return std::string(failure.message());
@@ -73,8 +77,9 @@ Status OpenError(const OrderResult& result, const AgentInfo& agent,
   const int os_error = failure.os_error();
   const bool exists = os_error == EEXIST || failure.code() == Code::kAlreadyExists;
   if (exists && request.mode == engine::OpenMode::kCreate) {
-    return SqlError(65003, target)
-        .WithHint("add FORMAT or INIT to overwrite it, or back up to another file");
+    return SqlError(3201, target, OsErrorText(EEXIST))
+        .WithOsError(EEXIST)
+        .WithHint("somebody else has just put a medium there; run the statement again");
   }
   if (os_error == 0) {
     // No system call failed: the agent refused, was lost or did not answer. 995 is what SQL Server
@@ -86,15 +91,34 @@ Status OpenError(const OrderResult& result, const AgentInfo& agent,
       .WithHint(HintFor(failure, agent, request.mode));
 }
 
+struct Need {
+  std::uint32_t capabilities = 0;
+  std::string_view verb;  // "the plugin cannot <verb>"
+};
+
+Need NeedOf(engine::OpenMode mode) {
+  switch (mode) {
+    case engine::OpenMode::kRead:
+      return {capability::kRead, "read media"};
+    case engine::OpenMode::kAppend:
+      return {capability::kRead | capability::kWrite | capability::kAppend,
+              "append to media; add FORMAT or INIT, or back up to another device"};
+    case engine::OpenMode::kCreate:
+    case engine::OpenMode::kReplace:
+      break;
+  }
+  return {capability::kWrite, "write media"};
+}
+
 Status CheckCapability(const AgentInfo& agent, const engine::DeviceSetRequest& request) {
-  const bool reading = request.mode == engine::OpenMode::kRead;
-  if ((agent.capabilities & (reading ? capability::kRead : capability::kWrite)) != 0) {
+  const Need need = NeedOf(request.mode);
+  if ((agent.capabilities & need.capabilities) == need.capabilities) {
     return OkStatus();
   }
   return SqlError(3201, request.targets.front().name, OsErrorText(EOPNOTSUPP))
       .WithOsError(EOPNOTSUPP)
-      .WithHint(fmt::format("plugin '{}' of agent '{}' cannot {} media", agent.plugin_name,
-                            agent.name, reading ? "read" : "write"));
+      .WithHint(fmt::format("plugin '{}' of agent '{}' cannot {}", agent.plugin_name, agent.name,
+                            need.verb));
 }
 
 }  // namespace
@@ -147,6 +171,20 @@ Result<engine::ProvidedSet> MediaDevices::OpenVirtualDevice(const engine::Device
   return provided;
 }
 
+Result<std::string> MediaDevices::PlaceOf(const std::string& device_class,
+                                          const std::string& name) const {
+  if (device_class != kDiskClass) {
+    return name;
+  }
+  auto place = options_.drive_map.Map(name);
+  if (place.ok()) {
+    return place;
+  }
+  return SqlError(3201, name, kPathNotFound)
+      .WithOsError(ENOENT)
+      .WithHint(std::string(place.status().hint()));
+}
+
 Result<AgentInfo> MediaDevices::AgentFor(const std::string& device_class,
                                          const Patience& patience) {
   auto agent = agents_.WaitForAgent(device_class, patience);
@@ -168,11 +206,21 @@ Result<engine::ProvidedSet> MediaDevices::OpenMedia(const engine::DeviceSetReque
       AgentFor(request.device_class, {.deadline = Sooner(deadline, options_.agent_wait),
                                       .cancelled = request.cancelled}));
   CAPSTAN_RETURN_IF_ERROR(CheckCapability(agent, request));
-  const OpenSetOrder order = OrderOf(request);
+  std::vector<std::string> places;
+  for (const engine::DeviceTarget& target : request.targets) {
+    CAPSTAN_ASSIGN_OR_RETURN(std::string place, PlaceOf(request.device_class, target.name));
+    places.push_back(std::move(place));
+  }
+  const OpenSetOrder order = OrderOf(request, places);
   const Patience patience{.deadline = deadline, .cancelled = request.cancelled};
-  const OrderResult result = agents_.Execute(agent.id, order, patience);
+  OrderResult result = agents_.Execute(agent.id, order, patience);
   if (!result.status.ok()) {
     agents_.Post(agent.id, CloseSetOrder{order.set_name});
+    // The agent names the place, the requester knows it by the statement's name.
+    const auto place = std::find(places.begin(), places.end(), result.target);
+    if (place != places.end()) {
+      result.target = request.targets[static_cast<std::size_t>(place - places.begin())].name;
+    }
     return OpenError(result, agent, request);
   }
   auto provided = TakeSet(agent, order, patience);
@@ -206,12 +254,31 @@ Status MediaDevices::Recover(const std::string& device_class, const engine::Devi
   if ((agent.capabilities & capability::kRecover) == 0) {
     return OkStatus();  // it keeps no constructions: what was completed stands, the rest is gone
   }
-  const RecoverOrder order{.target = target.name, .token = target.token, .action = action};
+  CAPSTAN_ASSIGN_OR_RETURN(const std::string place, PlaceOf(device_class, target.name));
+  const RecoverOrder order{.target = place, .token = target.token, .action = action};
   Status recovered = agents_.Execute(agent.id, order, {.deadline = deadline}).status;
   // Where not even the folder exists, nothing was begun: the backup failed for that very reason.
   const bool nothing_there =
       action == engine::RecoverAction::kDiscard && recovered.os_error() == ENOENT;
   return nothing_there ? OkStatus() : std::move(recovered);
+}
+
+Result<engine::MediumStat> MediaDevices::Stat(const std::string& device_class,
+                                              const engine::DeviceTarget& target,
+                                              Deadline deadline) {
+  if (device_class == kVirtualDeviceClass) {
+    return engine::MediumStat{};  // nobody can ask a program that has not opened its device yet
+  }
+  CAPSTAN_ASSIGN_OR_RETURN(
+      const AgentInfo agent,
+      AgentFor(device_class, {.deadline = Sooner(deadline, options_.agent_wait)}));
+  CAPSTAN_ASSIGN_OR_RETURN(const std::string place, PlaceOf(device_class, target.name));
+  OrderResult result = agents_.Execute(agent.id, StatOrder{place}, {.deadline = deadline});
+  if (!result.status.ok()) {
+    result.target = target.name;
+    return OpenError(result, agent, {.device_class = device_class, .targets = {target}});
+  }
+  return result.stat;
 }
 
 std::string MediaDevices::ErrorDetail(const std::string& set_name, const std::string& device_name) {

@@ -11,6 +11,7 @@
 #include <string>
 
 #include "server/coordinator/agent_directory.h"
+#include "server/coordinator/drive_map.h"
 #include "server/engine/device_provider.h"
 #include "vdi/rendezvous.h"
 
@@ -23,22 +24,28 @@ class MediaDevices final : public engine::DeviceProvider {
     // An agent may be starting, or being started again.
     std::chrono::milliseconds agent_wait{5'000};
     std::string server_address;  // "unix:PATH", for hints
+    DriveMap drive_map;
   };
   // Directory and rendezvous must outlive this and every set that it opened.
   MediaDevices(AgentDirectory& agents, vdi::Rendezvous& rendezvous, Options options);
 
-  // 65001 no agent, 65003 the medium exists, 3201 it cannot be opened (state 7, after 18210: no
-  // such virtual device), 3204 cancelled.
+  // 65001 no agent, 3201 it cannot be opened (state 7, after 18210: no
+  // such virtual device; os_error EOPNOTSUPP: the plugin cannot do it), 3204 cancelled.
   Result<engine::ProvidedSet> Open(const engine::DeviceSetRequest& request,
                                    Deadline deadline) override;
   Status Recover(const std::string& device_class, const engine::DeviceTarget& target,
                  engine::RecoverAction action, Deadline deadline) override;
+  Result<engine::MediumStat> Stat(const std::string& device_class,
+                                  const engine::DeviceTarget& target, Deadline deadline) override;
   std::string ErrorDetail(const std::string& set_name, const std::string& device_name) override;
 
  private:
   Result<engine::ProvidedSet> OpenVirtualDevice(const engine::DeviceSetRequest& request,
                                                 Deadline deadline);
   Result<engine::ProvidedSet> OpenMedia(const engine::DeviceSetRequest& request, Deadline deadline);
+  // Where a DISK of a statement lies on this machine; other names stay as they are. 3201 if its
+  // drive is not mapped.
+  Result<std::string> PlaceOf(const std::string& device_class, const std::string& name) const;
   Result<AgentInfo> AgentFor(const std::string& device_class, const Patience& patience);
   // Takes the set that the agent has created.
   Result<engine::ProvidedSet> TakeSet(const AgentInfo& agent, const OpenSetOrder& order,

@@ -81,6 +81,9 @@ class WiredServer final : public Server {
                              engine::ErrorLog::Open(config_.data_dir + "/log/ERRORLOG"));
     CAPSTAN_ASSIGN_OR_RETURN(rendezvous_, vdi::Rendezvous::Listen({.path = config_.vdi_socket}));
     CAPSTAN_ASSIGN_OR_RETURN(logins_, LoginStore::Open(config_.data_dir + "/logins"));
+    CAPSTAN_ASSIGN_OR_RETURN(options_, ServerOptions::Load(*catalog_));
+    CAPSTAN_ASSIGN_OR_RETURN(certificates_,
+                             transform::CertificateStore::Open(config_.data_dir + "/certificates"));
     gate_ = std::make_unique<LoginGate>(
         *logins_, *error_log_,
         LoginGate::Options{.needs_password = config_.authentication == Authentication::kPassword});
@@ -93,11 +96,19 @@ class WiredServer final : public Server {
                               .devices = *devices_,
                               .error_log = *error_log_,
                               .writers = {{std::string(sqlite_.scheme()), &sqlite_}},
-                              .settings = SettingsOf(config_)});
-    live_tables_ = std::make_unique<LiveTables>(
-        LiveTables::Sources{jobs_, *catalog_, *agents_, *rendezvous_, {&sqlite_}, *logins_});
-    executor_ = std::make_unique<StatementExecutor>(
-        StatementExecutor::Parts{*engine_, *live_tables_, *logins_});
+                              .settings = SettingsOf(config_),
+                              .certificates = certificates_.get()});
+    live_tables_ = std::make_unique<LiveTables>(LiveTables::Sources{jobs_,
+                                                                    *catalog_,
+                                                                    *agents_,
+                                                                    *rendezvous_,
+                                                                    {&sqlite_},
+                                                                    *logins_,
+                                                                    *options_,
+                                                                    *certificates_,
+                                                                    config_.server_name});
+    executor_ = std::make_unique<StatementExecutor>(StatementExecutor::Parts{
+        *engine_, *live_tables_, *logins_, *options_, *certificates_, config_.drive_map});
     requesters_ = RequesterService::Create({*executor_, jobs_, *gate_}, Entrance::kPublic,
                                            config_.server_name);
     coordinator_ = CoordinatorService::Create(*agents_, config_.vdi_socket);
@@ -225,7 +236,8 @@ class WiredServer final : public Server {
   }
   MediaDevices::Options MediaDevicesOptions() const {
     return {.virtual_device_wait = std::chrono::seconds(config_.virtual_device_wait_s),
-            .server_address = "unix:" + config_.socket};
+            .server_address = "unix:" + config_.socket,
+            .drive_map = config_.drive_map};
   }
 
   const ServerConfig config_;
@@ -234,6 +246,8 @@ class WiredServer final : public Server {
   std::unique_ptr<catalog::Catalog> catalog_;
   std::unique_ptr<engine::ErrorLog> error_log_;
   std::unique_ptr<LoginStore> logins_;
+  std::unique_ptr<ServerOptions> options_;
+  std::unique_ptr<transform::CertificateStore> certificates_;
   std::unique_ptr<LoginGate> gate_;
   std::unique_ptr<vdi::Rendezvous> rendezvous_;
   std::unique_ptr<AgentSupervisor> supervisor_;

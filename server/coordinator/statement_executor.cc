@@ -1,9 +1,14 @@
 #include "server/coordinator/statement_executor.h"
 
 #include <algorithm>
+#include <chrono>
+#include <cstdint>
 #include <utility>
 
+#include "server/coordinator/history_loader.h"
+#include "server/coordinator/job_recorder.h"
 #include "server/coordinator/listings.h"
+#include "server/coordinator/server_procedures.h"
 #include "server/messages/messages.h"
 #include "server/tsql/parser.h"
 
@@ -11,25 +16,6 @@ namespace capstan::coordinator {
 namespace {
 
 constexpr int kUserError = 50000;  // SQL Server's number for errors without one of their own
-
-engine::TransferRequest TransferOf(const std::vector<tsql::DeviceClause>& devices,
-                                   const tsql::TransferOptions& options, const Session& session,
-                                   const std::string& text) {
-  engine::TransferRequest request;
-  request.device_class = tsql::DeviceClassName(devices.front().device_class);
-  for (const tsql::DeviceClause& device : devices) {
-    request.targets.push_back(device.name);
-  }
-  request.buffer_count = options.buffer_count;
-  request.max_transfer_size = options.max_transfer_size;
-  request.block_size = options.block_size;
-  request.stats_percent = options.stats_percent;
-  request.checksum = options.checksum;
-  request.session_id = session.session_id;
-  request.user_name = session.login;
-  request.statement = text;
-  return request;
-}
 
 void SendOne(ResponseSink& sink, const Status& error, int line) {
   const MessageInfo* info = FindMessage(error.reason());
@@ -86,42 +72,119 @@ class StatementExecutor::Run final : private engine::JobObserver {
     return false;
   }
 
+  // Runs a job, with its record.
+  template <typename Carry>
+  Status RunRecorded(const std::string& database, std::string_view command, const Carry& carry) {
+    JobRecorder recorder(parts_.engine.parts().catalog, *this,
+                         {.command = std::string(command),
+                          .database_name = database,
+                          .user_name = session_.login,
+                          .server_name = parts_.engine.parts().settings.server_name,
+                          .statement = statement_.text});
+    Status status = carry(recorder);
+    recorder.Finish(status);
+    return status;
+  }
+
+  engine::TransferRequest Transfer(const std::vector<tsql::DeviceClause>& devices,
+                                   const tsql::TransferOptions& options) const {
+    return TransferRequestOf(devices, options, session_, statement_.text);
+  }
+
+  BackupDefaults Defaults() const {
+    constexpr int kLz4 = 4;  // of the option 'backup compression algorithm'
+    constexpr int kChecksumByDefault = 3023;
+    const ServerOptions& options = parts_.options;
+    return {.compression = options.Value(OptionName::kBackupCompressionDefault) != 0,
+            .checksum = options.Value(OptionName::kBackupChecksumDefault) != 0 ||
+                        parts_.engine.parts().error_log.TraceFlag(kChecksumByDefault),
+            .algorithm = options.Value(OptionName::kBackupCompressionAlgorithm) == kLz4
+                             ? transform::Algorithm::kLz4
+                             : transform::Algorithm::kZstd,
+            .retention_days = static_cast<int>(options.Value(OptionName::kMediaRetention))};
+  }
+
   bool Body(const tsql::BackupStatement& backup) {
-    engine::BackupRequest request;
-    request.transfer = TransferOf(backup.devices, backup.transfer, session_, statement_.text);
-    request.database = backup.database;
-    request.media_use = backup.format ? engine::MediaUse::kFormat
-                        : backup.init ? engine::MediaUse::kOverwrite
-                                      : engine::MediaUse::kAppend;
-    request.copy_only = backup.copy_only;
-    request.snapshot = backup.snapshot;
-    request.name = backup.name;
-    request.description = backup.description;
-    request.media_name = backup.media_name;
-    request.media_description = backup.media_description;
-    return Report(parts_.engine.Backup(request, *this), "BACKUP DATABASE");
+    constexpr std::string_view kCommand = "BACKUP DATABASE";
+    const auto now = std::chrono::system_clock::now().time_since_epoch();
+    const engine::BackupRequest request =
+        BackupRequestOf(backup, Transfer(backup.devices, backup.transfer), Defaults(),
+                        std::chrono::duration_cast<std::chrono::seconds>(now).count());
+    return Report(RunRecorded(backup.database, kCommand,
+                              [&](engine::JobObserver& observer) {
+                                return parts_.engine.Backup(request, observer);
+                              }),
+                  kCommand);
   }
 
   bool Body(const tsql::RestoreStatement& restore) {
-    engine::RestoreRequest request;
-    request.transfer = TransferOf(restore.devices, restore.transfer, session_, statement_.text);
-    request.database = restore.database;
-    request.replace = restore.replace;
-    request.snapshot = restore.snapshot;
-    request.file_number = restore.file_number;
-    request.moves = restore.moves;
-    return Report(parts_.engine.Restore(request, *this), "RESTORE DATABASE");
+    constexpr std::string_view kCommand = "RESTORE DATABASE";
+    engine::RestoreRequest request =
+        RestoreRequestOf(restore, Transfer(restore.devices, restore.transfer));
+    for (auto& [logical_name, path] : request.moves) {
+      auto mapped = parts_.drives.Map(path);
+      if (!mapped.ok()) {
+        return Report(
+            SqlError(3156, logical_name, path).WithHint(std::string(mapped.status().hint())),
+            kCommand);
+      }
+      path = std::move(mapped).value();
+    }
+    return Report(RunRecorded(restore.database, kCommand,
+                              [&](engine::JobObserver& observer) {
+                                return parts_.engine.Restore(request, observer);
+                              }),
+                  kCommand);
+  }
+
+  Status Verify(const tsql::RestoreQueryStatement& query, engine::JobObserver& observer) {
+    const engine::VerifyRequest request =
+        VerifyRequestOf(query, Transfer(query.devices, query.transfer));
+    CAPSTAN_RETURN_IF_ERROR(parts_.engine.Verify(request, observer));
+    if (!query.moves.empty()) {
+      CAPSTAN_ASSIGN_OR_RETURN(const auto listing, parts_.engine.List(request.transfer));
+      CAPSTAN_ASSIGN_OR_RETURN(const media::SetListing* set,
+                               FindSet(listing, query.file_number, request.transfer));
+      CAPSTAN_RETURN_IF_ERROR(CheckRoom(parts_.drives, set->set, query.moves));
+    }
+    if (query.load_history) {
+      return HistoryLoader(parts_.engine, parts_.drives, request.transfer)
+          .LoadDevices(request.transfer);
+    }
+    return OkStatus();
+  }
+
+  static Result<const media::SetListing*> FindSet(const media::MediumListing& listing,
+                                                 std::uint16_t file_number,
+                                                 const engine::TransferRequest& transfer) {
+    if (file_number == 0 || file_number > listing.sets.size()) {
+      return SqlError(3287, file_number, transfer.targets.front());
+    }
+    const media::SetListing& set = listing.sets[file_number - 1U];
+    if (set.foreign && !set.foreign_set->by_sql_server) {
+      return SqlError(3143, transfer.targets.front());
+    }
+    return &set;
   }
 
   bool Body(const tsql::RestoreQueryStatement& query) {
-    const auto transfer = TransferOf(query.devices, query.transfer, session_, statement_.text);
     const std::string_view name = tsql::CommandName(query.query);
     if (query.query == tsql::RestoreQuery::kVerifyOnly) {
-      return Report(parts_.engine.Verify({transfer, query.file_number}, *this), name);
+      return Report(
+          RunRecorded("", name,
+                      [&](engine::JobObserver& observer) { return Verify(query, observer); }),
+          name);
     }
+    engine::TransferRequest transfer = Transfer(query.devices, query.transfer);
+    transfer.media_password = query.media_password;
     const auto listing = parts_.engine.List(transfer);
     if (!listing.ok()) {
       return Report(listing.status(), name);
+    }
+    if (const std::string& media_name = query.media_name;
+        !media_name.empty() && media_name != listing->header.name) {
+      return Report(SqlError(4037, media_name, listing->header.name, transfer.targets.front()),
+                    name);
     }
     switch (query.query) {
       case tsql::RestoreQuery::kLabelOnly:
@@ -134,17 +197,14 @@ class StatementExecutor::Run final : private engine::JobObserver {
       default:
         break;
     }
-    if (query.file_number == 0 || query.file_number > listing->sets.size()) {
-      return Report(SqlError(3287, query.file_number, transfer.targets.front()), name);
+    const auto set = FindSet(*listing, query.file_number, transfer);
+    if (!set.ok()) {
+      return Report(set.status(), name);
     }
-    const media::SetListing& set = listing->sets[query.file_number - 1U];
-    if (set.foreign && !set.foreign_set->by_sql_server) {
-      return Report(SqlError(3143, transfer.targets.front()), name);
-    }
-    if (set.foreign && set.foreign_set->password_protected) {
+    if ((*set)->foreign && (*set)->foreign_set->password_protected) {
       return Report(SqlError(3279), name);
     }
-    sink_.OnResultSet(FileListTable(set));
+    sink_.OnResultSet(FileListTable(**set));
     return true;
   }
 
@@ -157,7 +217,12 @@ class StatementExecutor::Run final : private engine::JobObserver {
       return Report(SqlError(65002, attach.location, "no writer knows this kind of database")
                         .WithHint("write it as sqlite:/path/to/file"));
     }
-    const std::string location = attach.location.substr(colon + 1);
+    const auto mapped = parts_.drives.Map(attach.location.substr(colon + 1));
+    if (!mapped.ok()) {
+      return Report(SqlError(65002, attach.location, mapped.status().message())
+                        .WithHint(std::string(mapped.status().hint())));
+    }
+    const std::string& location = *mapped;
     if (location.empty() || location.front() != '/') {
       return Report(SqlError(65002, attach.location, "the path is not absolute"));
     }
@@ -216,6 +281,68 @@ class StatementExecutor::Run final : private engine::JobObserver {
         return Report(parts_.logins.Remove(login.name));
     }
     return false;
+  }
+
+  bool Body(const tsql::ConfigureStatement& configure) {
+    if (!configure.value.has_value()) {
+      const auto table = parts_.options.Shown(configure.option);
+      if (table.ok()) {
+        sink_.OnResultSet(*table);
+      }
+      return Report(table.status());
+    }
+    const auto change = parts_.options.Configure(configure.option, *configure.value);
+    if (change.ok()) {
+      OnMessage(15457, MessageText(15457, change->name, change->before, change->after));
+    }
+    return Report(change.status());
+  }
+
+  bool Body(const tsql::ReconfigureStatement& /*reconfigure*/) {
+    parts_.options.Reconfigure();
+    return true;
+  }
+
+  bool Body(const tsql::CertificateStatement& certificate) {
+    return Report(RunCertificateStatement(parts_.certificates, parts_.drives, certificate));
+  }
+
+  bool Body(const tsql::SpaceUsedStatement& used) {
+    const auto description = Describe(used.database);
+    if (description.ok()) {
+      const auto [sizes, use] = SpaceUsedTables(used.database, *description);
+      sink_.OnResultSet(sizes);
+      sink_.OnResultSet(use);
+    }
+    return Report(description.status());
+  }
+
+  Result<writers::DatabaseDescription> Describe(const std::string& name) {
+    CAPSTAN_ASSIGN_OR_RETURN(const catalog::Database database,
+                             parts_.engine.parts().catalog.FindDatabase(name));
+    const auto& writers = parts_.engine.parts().writers;
+    const auto writer = writers.find(database.scheme);
+    if (writer == writers.end()) {
+      return SqlError(65005, name, "no writer knows this kind of database");
+    }
+    return writer->second->Describe(database.location, name);
+  }
+
+  bool Body(const tsql::CreateFolderStatement& folder) {
+    return Report(CreateFolder(parts_.drives, folder.path));
+  }
+
+  bool Body(const tsql::LoadHistoryStatement& load) {
+    engine::TransferRequest session;
+    session.session_id = session_.session_id;
+    session.user_name = session_.login;
+    session.statement = statement_.text;
+    const auto table = HistoryLoader(parts_.engine, parts_.drives, std::move(session))
+                           .LoadPaths(load.paths, [this] { return sink_.gone(); });
+    if (table.ok()) {
+      sink_.OnResultSet(*table);
+    }
+    return Report(table.status());
   }
 
   bool Body(const tsql::PrintStatement& print) {

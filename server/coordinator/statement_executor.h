@@ -9,11 +9,13 @@
 #include <string_view>
 
 #include "server/catalog/catalog.h"
+#include "server/coordinator/drive_map.h"
 #include "server/coordinator/live_tables.h"
 #include "server/coordinator/login_store.h"
+#include "server/coordinator/server_options.h"
+#include "server/coordinator/statement_requests.h"
 #include "server/engine/engine.h"
-#include "server/tsql/statement.h"
-#include "vdi/base/status.h"
+#include "server/transform/certificate_store.h"
 
 namespace capstan::coordinator {
 
@@ -38,17 +40,15 @@ class ResponseSink {
   virtual bool gone() const = 0;
 };
 
-struct Session {
-  int session_id = 0;
-  std::string login;
-};
-
 class StatementExecutor {
  public:
   struct Parts {
     engine::Engine& engine;
     const LiveTables& live_tables;
     LoginStore& logins;
+    ServerOptions& options;
+    transform::CertificateStore& certificates;
+    const DriveMap& drives;
   };
   explicit StatementExecutor(Parts parts) : parts_(parts) {}
 

@@ -3,9 +3,10 @@
 #include <algorithm>
 #include <cerrno>
 #include <ctime>
-#include <random>
 #include <utility>
 
+#include "server/engine/free_space.h"
+#include "server/engine/media_inspection.h"
 #include "server/messages/messages.h"
 #include "vdi/base/crash_point.h"
 #include "vdi/base/log.h"
@@ -32,6 +33,36 @@ std::int8_t TimeZoneQuarterHours() {
   return static_cast<std::int8_t>(local.tm_gmtoff / (15 * 60));
 }
 
+std::uint32_t DeviceCount(const BackupRequest& request) {
+  return static_cast<std::uint32_t>(request.transfer.targets.size() * (request.mirrors.size() + 1));
+}
+
+OpenMode ModeOf(media::MediumAction action) {
+  switch (action) {
+    case media::MediumAction::kCreate:
+      return OpenMode::kCreate;
+    case media::MediumAction::kReplace:
+      return OpenMode::kReplace;
+    case media::MediumAction::kAppend:
+      break;
+  }
+  return OpenMode::kAppend;
+}
+
+// Media of which nobody asks what they hold.
+media::MediaRows NewMedia(const BackupRequest& request) {
+  media::MediaRows rows;
+  const auto add_row = [&](const std::vector<std::string>& targets) {
+    std::vector<media::MediumState>& row = rows.emplace_back();
+    for (const std::string& target : targets) {
+      row.push_back({.target = target, .exists = false, .failure = {}, .listing = {}});
+    }
+  };
+  add_row(request.transfer.targets);
+  std::for_each(request.mirrors.begin(), request.mirrors.end(), add_row);
+  return rows;
+}
+
 // Whether Open failed without having begun anything (DeviceProvider::Open).
 bool IsRefusal(const Status& open) {
   const bool refused =
@@ -43,6 +74,9 @@ bool IsRefusal(const Status& open) {
 
 Status BackupJob::Run() {
   Status status = Prepare();
+  if (status.ok()) status = PlanMedia();
+  if (status.ok()) status = PlanForm();
+  if (status.ok()) status = BeginJournal();
   if (status.ok()) status = OpenDevices();
   if (status.ok()) status = Transfer();
   if (status.ok()) status = Commit();
@@ -56,6 +90,9 @@ Status BackupJob::Run() {
 
 Status BackupJob::Prepare() {
   job_.SetPhase("Preparing");
+  std::vector<std::vector<std::string>> rows = {request_.transfer.targets};
+  rows.insert(rows.end(), request_.mirrors.begin(), request_.mirrors.end());
+  CAPSTAN_RETURN_IF_ERROR(media::CheckMediaRows(rows));
   CAPSTAN_ASSIGN_OR_RETURN(database_, parts_.catalog.FindDatabase(request_.database));
   const auto writer = parts_.writers.find(database_.scheme);
   if (writer == parts_.writers.end()) {
@@ -76,7 +113,7 @@ Status BackupJob::Prepare() {
   CAPSTAN_ASSIGN_OR_RETURN(
       plan_, PlanBuffers({.buffer_count = buffer_count,
                           .max_transfer_size = transfer.max_transfer_size,
-                          .devices = static_cast<std::uint32_t>(transfer.targets.size()),
+                          .devices = DeviceCount(request_),
                           .volumes = static_cast<std::uint32_t>(description.volumes.size()),
                           .memory_limit = parts_.settings.buffer_memory_limit}));
   if (parts_.error_log.TraceFlag(3605) && parts_.error_log.TraceFlag(3213)) {
@@ -85,25 +122,65 @@ Status BackupJob::Prepare() {
     }
   }
 
-  media_header_.media_set_id = Guid::Random();
-  media_header_.family_count = static_cast<std::uint16_t>(transfer.targets.size());
-  media_header_.name = request_.media_name;
-  media_header_.description = request_.media_description;
-  media_header_.date_unix_s = std::time(nullptr);
+  return OkStatus();
+}
 
-  std::random_device random;
-  journal_.job_guid = job_.guid();
-  journal_.statement = transfer.statement;
-  journal_.database_name = database_.name;
-  for (std::size_t i = 0; i < transfer.targets.size(); ++i) {
-    journal_.devices.push_back({.device_class = transfer.device_class,
-                                .target = transfer.targets[i],
-                                .token = fmt::format("{}-{}", job_.guid().ToString(), i + 1),
-                                .media_family_id = static_cast<std::uint32_t>(random()),
-                                .family_number = static_cast<std::uint16_t>(i + 1)});
+Status BackupJob::PlanMedia() {
+  job_.SetPhase("Reading media headers");
+  // What a vendor's device is given is always new: nothing can be read back from it first.
+  const bool of_vendor = request_.transfer.device_class == "VIRTUAL_DEVICE";
+  const bool new_media = of_vendor || request_.media_use == MediaUse::kFormat;
+  media::MediaRows rows = NewMedia(request_);
+  if (!new_media) {
+    CAPSTAN_ASSIGN_OR_RETURN(rows, InspectMedia(parts_, request_, job_));
   }
+  const media::MediaWishes wishes{.use = new_media ? MediaUse::kFormat : request_.media_use,
+                                  .skip = request_.skip,
+                                  .compression = request_.snapshot ? false : request_.compression,
+                                  .compression_default = request_.compression_default,
+                                  .encryption = request_.encryption.has_value(),
+                                  .media_name = request_.media_name,
+                                  .media_description = request_.media_description,
+                                  .now_unix_s = std::time(nullptr)};
+  CAPSTAN_ASSIGN_OR_RETURN(media_plan_, media::PlanMedia(wishes, rows));
+  if (of_vendor && request_.media_use == MediaUse::kAppend) {
+    media_plan_.action = media::MediumAction::kCreate;
+  }
+
+  // The families in their order, then their mirrors likewise: so the pipeline wants the devices.
+  for (std::size_t mirror = 0; mirror < rows.size(); ++mirror) {
+    for (const media::MediaPlan::Family& family : media_plan_.families) {
+      const media::MediaPlan::Medium& medium = family.mirrors[mirror];
+      journal_.devices.push_back(
+          {.device_class = request_.transfer.device_class,
+           .target = rows[medium.row][medium.column].target,
+           .token = fmt::format("{}-{}", job_.guid().ToString(), journal_.devices.size() + 1),
+           .media_family_id = family.header.media_family_id,
+           .family_number = family.header.family_number});
+    }
+  }
+  return OkStatus();
+}
+
+Status BackupJob::BeginJournal() {
+  journal_.job_guid = job_.guid();
+  journal_.statement = request_.transfer.statement;
+  journal_.database_name = database_.name;
   CAPSTAN_RETURN_IF_ERROR(parts_.catalog.BeginJob(journal_));
   journal_begun_ = true;
+  return OkStatus();
+}
+
+// Before any device is opened: what is wrong with a certificate or passphrase is known by now.
+Status BackupJob::PlanForm() {
+  if (request_.snapshot && request_.encryption) {
+    return SqlError(3031, "ENCRYPTION", "SNAPSHOT");  // the files stay with the client
+  }
+  CodingRequest coding{.encryption = request_.encryption};
+  if (media_plan_.compressed) {
+    coding.compression = request_.compression_settings;
+  }
+  CAPSTAN_ASSIGN_OR_RETURN(coding_, PlanCoding(coding, parts_.certificates));
   return OkStatus();
 }
 
@@ -111,8 +188,8 @@ Status BackupJob::OpenDevices() {
   job_.SetPhase("Opening devices");
   DeviceSetRequest request;
   request.device_class = request_.transfer.device_class;
-  request.mode = request_.media_use == MediaUse::kAppend ? OpenMode::kCreate : OpenMode::kReplace;
-  request.size_estimate = size_estimate_ / journal_.devices.size();
+  request.mode = ModeOf(media_plan_.action);
+  request.size_estimate = size_estimate_ / media_plan_.families.size();
   request.job_id = request_.transfer.session_id;
   request.cancelled = [this] { return job_.cancelled(); };
   for (const auto& device : journal_.devices) {
@@ -123,6 +200,7 @@ Status BackupJob::OpenDevices() {
   options.plan = plan_;
   options.timeouts = parts_.settings.timeouts;
   options.error_log = &parts_.error_log;
+  WarnOfLowSpace(parts_.devices, request, observer_);
   auto opened = OpenSet::Open(parts_.devices, request, options);
   if (!opened.ok()) {
     media_touched_ = !IsRefusal(opened.status());
@@ -130,13 +208,23 @@ Status BackupJob::OpenDevices() {
   }
   set_ = std::move(opened).value();
   CAPSTAN_CRASH_POINT("engine.after_open");
-  return OkStatus();
+  if (media_plan_.action != media::MediumAction::kAppend) {
+    return OkStatus();
+  }
+  // From here on nobody else can write to them.
+  std::vector<media::AppendPoint> expected;
+  for (std::size_t i = 0; i < journal_.devices.size(); ++i) {
+    const media::MediaPlan::Family& family = media_plan_.families[i % media_plan_.families.size()];
+    expected.push_back(*family.mirrors.front().append);
+  }
+  return CheckUnchanged(*set_, expected, parts_, job_);
 }
 
 media::BackupSet BackupJob::DescribeSet(const writers::DatabaseDescription& description,
                                         const Lsns& lsns) const {
   media::BackupSet set;
-  set.backup_set_guid = Guid::Random();
+  DescribeCoding(coding_, &set);
+  set.position = media_plan_.position;
   set.name = request_.name;
   set.description = request_.description;
   set.copy_only = request_.copy_only;
@@ -154,6 +242,7 @@ media::BackupSet BackupJob::DescribeSet(const writers::DatabaseDescription& desc
   set.checkpoint_lsn = lsns.checkpoint.value;
   set.database_created_unix_s = description.created_unix_s;
   set.start_unix_s = std::time(nullptr);
+  set.expiration_unix_s = request_.expiration_unix_s;
   set.time_zone_quarter_hours = TimeZoneQuarterHours();
   set.transfer_size = plan_.transfer_size;
   for (const auto& file : description.files) {
@@ -171,20 +260,25 @@ media::BackupSet BackupJob::DescribeSet(const writers::DatabaseDescription& desc
 Result<std::vector<std::unique_ptr<media::FamilyWriter>>> BackupJob::MakeFamilies(
     const media::BackupSet& set) {
   std::vector<std::unique_ptr<media::FamilyWriter>> families;
-  for (const auto& device : journal_.devices) {
-    media::MediaHeader header = media_header_;
-    header.family_number = device.family_number;
-    header.media_family_id = device.media_family_id;
-    CAPSTAN_ASSIGN_OR_RETURN(auto family,
-                             media::FamilyWriter::Create(header, set, set_->medium_form()));
-    families.push_back(std::move(family));
+  for (const media::MediaPlan::Family& family : media_plan_.families) {
+    media::FamilyOptions options{.header = family.header,
+                                 .set = set,
+                                 .form = set_->medium_form(),
+                                 .append = family.mirrors[0].append};
+    if (coding_.form.encrypted()) {
+      authenticators_.push_back(std::make_unique<KeyAuthenticator>(coding_.key));
+      options.authenticator = authenticators_.back().get();
+    }
+    CAPSTAN_ASSIGN_OR_RETURN(auto writer, media::FamilyWriter::Create(std::move(options)));
+    families.push_back(std::move(writer));
   }
   return families;
 }
 
 Status BackupJob::Transfer() {
   CAPSTAN_RETURN_IF_ERROR(request_.snapshot ? TransferSnapshot() : TransferData());
-  CAPSTAN_RETURN_IF_ERROR(parts_.catalog.PrepareBackup(job_.guid(), media_header_, final_set_));
+  CAPSTAN_RETURN_IF_ERROR(
+      parts_.catalog.PrepareBackup(job_.guid(), media_plan_.families.front().header, final_set_));
   prepared_ = true;
   CAPSTAN_CRASH_POINT("engine.after_prepare");
   return OkStatus();
@@ -225,7 +319,7 @@ Status BackupJob::TransferData() {
   CAPSTAN_ASSIGN_OR_RETURN(auto families, MakeFamilies(final_set_));
   pipeline_ = std::make_unique<BackupPipeline>(
       BackupPipeline::Parts{job_, observer_, *set_, *session_, parts_.settings.timeouts,
-                            request_.transfer.stats_percent},
+                            request_.transfer.stats_percent, coding_},
       std::move(families));
   CAPSTAN_RETURN_IF_ERROR(pipeline_->WriteData());
   final_set_.finish_unix_s = std::time(nullptr);

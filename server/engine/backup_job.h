@@ -12,6 +12,7 @@
 #include "server/engine/backup_pipeline.h"
 #include "server/engine/engine.h"
 #include "server/engine/snapshot_backup.h"
+#include "server/media/media_plan.h"
 
 namespace capstan::engine {
 
@@ -24,7 +25,10 @@ class BackupJob {
   Status Run();
 
  private:
-  Status Prepare();  // finds database and writer, plans buffers, begins the journal
+  Status Prepare();    // finds database and writer, plans buffers
+  Status PlanMedia();  // looks at the media and decides what becomes of them
+  Status PlanForm();   // how frames are coded, and the key
+  Status BeginJournal();
   Status OpenDevices();
   Status Transfer();          // until prepared in the catalog
   Status TransferData();      // view, pipeline
@@ -51,7 +55,8 @@ class BackupJob {
   writers::DatabaseWriter* writer_ = nullptr;
   BufferPlan plan_;
   std::uint64_t size_estimate_ = 0;
-  media::MediaHeader media_header_;
+  SetCoding coding_;
+  media::MediaPlan media_plan_;
   catalog::JobRecord journal_;
   bool journal_begun_ = false;
   bool media_touched_ = true;  // an agent may have begun media
@@ -59,7 +64,9 @@ class BackupJob {
   media::BackupSet final_set_;
   std::unique_ptr<OpenSet> set_;
   std::unique_ptr<writers::BackupSession> session_;
-  std::unique_ptr<BackupPipeline> pipeline_;  // uses set_ and session_, so goes first
+  // Of an encrypted set, one per family.
+  std::vector<std::unique_ptr<KeyAuthenticator>> authenticators_;
+  std::unique_ptr<BackupPipeline> pipeline_;  // uses what is before, so goes first
   // WITH SNAPSHOT, instead of the two before.
   std::unique_ptr<writers::FreezeSession> freeze_;
   std::unique_ptr<SnapshotBackup> snapshot_;  // uses set_ and freeze_

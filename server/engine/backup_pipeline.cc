@@ -1,6 +1,7 @@
 #include "server/engine/backup_pipeline.h"
 
 #include <algorithm>
+#include <thread>
 #include <utility>
 
 #include "server/messages/messages.h"
@@ -20,10 +21,16 @@ BackupPipeline::BackupPipeline(Parts parts,
       file_bytes_(parts.session.description().files.size()),
       monitor_({parts.job, parts.observer, parts.set, error_, bytes_done_, parts.timeouts.device,
                 parts.stats_percent}) {
-  CAPSTAN_CHECK(writers.size() == parts.set.device_count());
+  CAPSTAN_CHECK(parts.set.device_count() % writers.size() == 0);
   for (std::size_t i = 0; i < writers.size(); ++i) {
     families_.push_back(
-        FamilyStream::Create({parts.set, i, error_, bytes_done_}, std::move(writers[i])));
+        FamilyStream::Create({.set = parts.set,
+                              .device_index = i,
+                              .error = error_,
+                              .bytes_done = bytes_done_,
+                              .mirror_count = parts.set.device_count() / writers.size(),
+                              .mirror_stride = writers.size()},
+                             std::move(writers[i])));
   }
   geometry_ = families_.front()->geometry();
 }
@@ -52,11 +59,7 @@ Status BackupPipeline::WriteData() {
 
   parts_.job.SetPhase("Reading data");
   const std::uint64_t begin = MonotonicNanos();
-  std::vector<std::function<Status()>> readers;
-  for (std::uint32_t v = 0; v < parts_.session.description().volumes.size(); ++v) {
-    readers.emplace_back([this, v] { return ReadVolume(v); });
-  }
-  CAPSTAN_RETURN_IF_ERROR(RunStep(std::move(readers)));
+  CAPSTAN_RETURN_IF_ERROR(RunStep(Readers()));
   times_.total_ns = MonotonicNanos() - begin;
   times_.read_ns = read_ns_.load();
   times_.checksum_ns = checksum_ns_.load();
@@ -64,6 +67,22 @@ Status BackupPipeline::WriteData() {
   CAPSTAN_RETURN_IF_ERROR(parts_.session.End());
   CAPSTAN_CRASH_POINT("engine.after_data");
   return ExecuteOnAll(vdi::CommandCode::kFlush, "Flushing data");
+}
+
+std::vector<std::function<Status()>> BackupPipeline::Readers() {
+  const auto volumes = static_cast<std::uint32_t>(parts_.session.description().volumes.size());
+  std::vector<std::function<Status()>> readers;
+  if (parts_.coding.form.plain()) {
+    for (std::uint32_t v = 0; v < volumes; ++v) {
+      readers.emplace_back([this, v] { return ReadVolume(v); });
+    }
+    return readers;
+  }
+  const std::size_t workers = std::max(1U, std::thread::hardware_concurrency());
+  for (std::size_t w = 0; w < workers; ++w) {
+    readers.emplace_back([this, w] { return CodeVolumes(w); });
+  }
+  return readers;
 }
 
 Status BackupPipeline::ReadVolume(std::uint32_t volume) {
@@ -77,41 +96,105 @@ Status BackupPipeline::ReadVolume(std::uint32_t volume) {
     if (buffer == nullptr) {
       return SqlError(3204);  // the pool was stopped; whoever stopped it has set the cause
     }
-    media::FrameExtent frame;
-    frame.file_index = extent->file_index;
-    frame.file_offset = extent->offset;
-    frame.length = extent->length;
-    if (Status status = ReadFrame(*extent, buffer, &frame.crc32c); !status.ok()) {
+    std::uint32_t crc32c = 0;
+    if (Status status = ReadPieces(
+            *extent, buffer->data.subspan(geometry_.payload_offset, extent->length), &crc32c);
+        !status.ok()) {
       parts_.set.pool().Return(buffer);
       return status;
     }
-    frame.sequence = sequence_.fetch_add(1, std::memory_order_relaxed);
-    file_bytes_[extent->file_index].fetch_add(extent->length, std::memory_order_relaxed);
-    const auto& family =
-        *std::min_element(families_.begin(), families_.end(),
-                          [](const auto& a, const auto& b) { return a->load() < b->load(); });
-    CAPSTAN_RETURN_IF_ERROR(family->WriteFrame(buffer, frame));
+    media::FrameExtent frame = BeginFrame(*extent);
+    frame.crc32c = crc32c;
+    CAPSTAN_RETURN_IF_ERROR(SendFrame(buffer, frame));
   }
   return OkStatus();
 }
 
-Status BackupPipeline::ReadFrame(const writers::Extent& extent, TransferBuffer* buffer,
-                                 std::uint32_t* crc32c) {
-  const std::span<std::byte> payload =
-      buffer->data.subspan(geometry_.payload_offset, extent.length);
+Status BackupPipeline::CodeVolumes(std::size_t worker) {
+  CAPSTAN_ASSIGN_OR_RETURN(ExtentEncoder encoder, ExtentEncoder::Create(parts_.coding));
+  std::vector<std::byte> payload;
+  if (parts_.coding.form.compressed()) {
+    payload.resize(geometry_.payload_capacity);
+  }
+  // Each begins with another volume, and helps with the others when its own is done.
+  const std::size_t volumes = parts_.session.description().volumes.size();
+  for (std::size_t v = 0; v < volumes; ++v) {
+    const auto volume = static_cast<std::uint32_t>((worker + v) % volumes);
+    while (!error_.failed()) {
+      CAPSTAN_ASSIGN_OR_RETURN(const auto extent, NextExtent(volume));
+      if (!extent) {
+        break;
+      }
+      CAPSTAN_RETURN_IF_ERROR(CodeExtent(encoder, *extent, &payload));
+    }
+  }
+  return OkStatus();
+}
+
+Result<std::optional<writers::Extent>> BackupPipeline::NextExtent(std::uint32_t volume) {
+  MutexLock lock(extents_mutex_);
+  return parts_.session.NextExtent(volume, geometry_.payload_capacity);
+}
+
+Status BackupPipeline::CodeExtent(ExtentEncoder& encoder, const writers::Extent& extent,
+                                  std::vector<std::byte>* payload) {
+  // What is compressed is read first, so that no transfer buffer waits for the database.
+  const bool compressed = parts_.coding.form.compressed();
+  std::span<std::byte> source = std::span(*payload).first(compressed ? extent.length : 0);
+  if (compressed) {
+    CAPSTAN_RETURN_IF_ERROR(ReadPieces(extent, source, nullptr));
+  }
+  TransferBuffer* buffer = parts_.set.pool().Take();
+  if (buffer == nullptr) {
+    return SqlError(3204);  // as above
+  }
+  const std::span<std::byte> stored = buffer->data.subspan(geometry_.payload_offset);
+  if (!compressed) {
+    source = stored.subspan(encoder.payload_lead(), extent.length);
+    if (Status status = ReadPieces(extent, source, nullptr); !status.ok()) {
+      parts_.set.pool().Return(buffer);
+      return status;
+    }
+  }
+  media::FrameExtent frame = BeginFrame(extent);
+  encoder.Encode(source, stored, &frame);
+  return SendFrame(buffer, frame);
+}
+
+media::FrameExtent BackupPipeline::BeginFrame(const writers::Extent& extent) {
+  file_bytes_[extent.file_index].fetch_add(extent.length, std::memory_order_relaxed);
+  return {.file_index = extent.file_index,
+          .file_offset = extent.offset,
+          .length = extent.length,
+          .sequence = sequence_.fetch_add(1, std::memory_order_relaxed)};
+}
+
+Status BackupPipeline::SendFrame(TransferBuffer* buffer, const media::FrameExtent& frame) {
+  const auto& family =
+      *std::min_element(families_.begin(), families_.end(),
+                        [](const auto& a, const auto& b) { return a->load() < b->load(); });
+  return family->WriteFrame(buffer, frame);
+}
+
+Status BackupPipeline::ReadPieces(const writers::Extent& extent, std::span<std::byte> target,
+                                  std::uint32_t* crc32c) {
   std::uint32_t crc = 0;
   for (std::uint32_t at = 0; at < extent.length; at += kReadPiece) {
     const std::uint32_t length = std::min(kReadPiece, extent.length - at);
-    const std::span<std::byte> piece = payload.subspan(at, length);
+    const std::span<std::byte> piece = target.subspan(at, length);
     const std::uint64_t begin = MonotonicNanos();
     CAPSTAN_RETURN_IF_ERROR(parts_.session.ReadExtent(
         {.file_index = extent.file_index, .offset = extent.offset + at, .length = length}, piece));
     const std::uint64_t read = MonotonicNanos();
-    crc = media::Crc32c(crc, piece);
     read_ns_.fetch_add(read - begin, std::memory_order_relaxed);
-    checksum_ns_.fetch_add(MonotonicNanos() - read, std::memory_order_relaxed);
+    if (crc32c != nullptr) {
+      crc = media::Crc32c(crc, piece);
+      checksum_ns_.fetch_add(MonotonicNanos() - read, std::memory_order_relaxed);
+    }
   }
-  *crc32c = crc;
+  if (crc32c != nullptr) {
+    *crc32c = crc;
+  }
   return OkStatus();
 }
 
@@ -124,6 +207,12 @@ Status BackupPipeline::WriteTrailers(media::BackupSet& final_set) {
   for (std::size_t i = 0; i < final_set.files.size(); ++i) {
     final_set.files[i].backup_size_bytes = file_bytes(i);
     final_set.backup_size_bytes += file_bytes(i);
+  }
+  if (!parts_.coding.form.plain()) {
+    final_set.compressed_size_bytes = 0;
+    for (const media::FamilySummary& summary : summaries) {
+      final_set.compressed_size_bytes += summary.payload_bytes;
+    }
   }
   parts_.job.SetPhase("Writing end of set");
   std::vector<std::function<Status()>> trailers;
@@ -149,9 +238,9 @@ Status BackupPipeline::Complete() {
 Status BackupPipeline::ExecuteOnAll(vdi::CommandCode code, std::string_view phase) {
   parts_.job.SetPhase(phase);
   std::vector<std::function<Status()>> steps;
-  for (const auto& family : families_) {
-    steps.emplace_back([this, code, &family]() -> Status {
-      DeviceChannel& channel = family->channel();
+  for (std::size_t i = 0; i < parts_.set.device_count(); ++i) {
+    steps.emplace_back([this, code, i]() -> Status {
+      DeviceChannel& channel = parts_.set.device(i);
       vdi::ServerCommand command;
       command.code = code;
       CAPSTAN_ASSIGN_OR_RETURN(const vdi::ServerCommand done, channel.Execute(command));

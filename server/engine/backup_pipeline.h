@@ -2,8 +2,10 @@
 // where every family is complete and durable but not yet visible (prepared), then makes it visible.
 //
 // One reader thread per volume (S1-01) reads extents straight into transfer buffers and sends each
-// to the family with the least in flight, so that a fast device gets more than a slow one. Threads:
-// the job's thread.
+// to the family with the least in flight, so that a fast device gets more than a slow one. Where
+// extents are compressed or encrypted, as many threads as there are cores read and code them, each
+// into a transfer buffer: that takes one extent of memory per thread beside the pool. Threads: the
+// job's thread.
 #pragma once
 
 #include <atomic>
@@ -12,6 +14,7 @@
 #include <memory>
 #include <vector>
 
+#include "server/engine/extent_coder.h"
 #include "server/engine/family_stream.h"
 #include "server/engine/first_error.h"
 #include "server/engine/monitor.h"
@@ -40,9 +43,11 @@ class BackupPipeline {
     writers::BackupSession& session;
     const Timeouts& timeouts;
     std::optional<int> stats_percent;
+    const SetCoding& coding;
   };
 
-  // One FamilyWriter per device of the set, in order.
+  // One FamilyWriter per family. The set's devices are those of all families, in order, then their
+  // mirrors likewise.
   BackupPipeline(Parts parts, std::vector<std::unique_ptr<media::FamilyWriter>> writers);
 
   // Preambles, all extents, the end of the view, and a flush: all data is on the media.
@@ -62,14 +67,27 @@ class BackupPipeline {
  private:
   // Runs the steps in parallel under the monitor; on return nothing of them is in flight.
   Status RunStep(std::vector<std::function<Status()>> steps);
+  // Where nothing is coded, each has a volume; otherwise they share them all.
+  std::vector<std::function<Status()>> Readers();
   Status ReadVolume(std::uint32_t volume);
-  Status ReadFrame(const writers::Extent& extent, TransferBuffer* buffer, std::uint32_t* crc32c);
+  Status CodeVolumes(std::size_t worker) CAPSTAN_EXCLUDES(extents_mutex_);
+  Status CodeExtent(ExtentEncoder& encoder, const writers::Extent& extent,
+                    std::vector<std::byte>* payload);
+  Result<std::optional<writers::Extent>> NextExtent(std::uint32_t volume)
+      CAPSTAN_EXCLUDES(extents_mutex_);
+  // Reads an extent piece by piece; `crc32c`, unless null, becomes that of its bytes.
+  Status ReadPieces(const writers::Extent& extent, std::span<std::byte> target,
+                    std::uint32_t* crc32c);
+  // Gives the frame its sequence number, and its payload to the family that waits for least.
+  media::FrameExtent BeginFrame(const writers::Extent& extent);
+  Status SendFrame(TransferBuffer* buffer, const media::FrameExtent& frame);
   Status ExecuteOnAll(vdi::CommandCode code, std::string_view phase);
   // The failure of the job in its best words: cancelled, a device by name and OS error, or as it
   // came.
   Status BestError();
 
   Parts parts_;
+  Mutex extents_mutex_;  // readers that share a volume ask it one at a time
   FirstError error_;
   std::atomic<std::uint64_t> bytes_done_{0};
   std::atomic<std::uint64_t> sequence_{0};

@@ -21,8 +21,8 @@ enum class OpenMode {
   kCreate,   // a new medium; an existing one is kAlreadyExists
   kReplace,  // a new medium that takes the place of an existing one when it is committed
   // An existing medium that is read and gets more behind what it holds. What is written counts from
-  // the commit on; until then, and after a discard, the medium is as it was. kNotFound if there is
-  // none.
+  // the commit on; until then, and after a discard, the medium is as it was. os_error ENOENT
+  // if there is none.
   kAppend,
 };
 
@@ -51,6 +51,13 @@ struct ProvidedSet {
 
 enum class RecoverAction { kCommit, kDiscard };
 
+// What can be known of a medium without opening it.
+struct MediumStat {
+  bool exists = false;
+  std::uint64_t size_bytes = 0;           // committed; what an append has begun does not count
+  std::uint64_t free_bytes = UINT64_MAX;  // left where it is or would be; UINT64_MAX: unknown
+};
+
 class DeviceProvider {
  public:
   virtual ~DeviceProvider() = default;
@@ -58,13 +65,20 @@ class DeviceProvider {
   // The message of a failure is complete (3201, 65001, ...): it names the target and the cause.
   // 3204 within a second of request.cancelled() turning true.
   // 65001, and 3201 with an os_error other than ECANCELED, mean that nothing was begun on any
-  // target.
+  // target. 3201 with os_error ENOENT: a medium to be read or appended to is not there, or the
+  // folder of one to be written. 3201 with EBUSY: somebody else writes it, or an interrupted append
+  // is not settled yet.
   virtual Result<ProvidedSet> Open(const DeviceSetRequest& request, Deadline deadline) = 0;
 
   // Finishes or undoes a medium that an interrupted job left. Idempotent.
   // kUnavailable: no agent for this class of device right now.
   virtual Status Recover(const std::string& device_class, const DeviceTarget& target,
                          RecoverAction action, Deadline deadline) = 0;
+
+  // The errors are those of Open. A device that cannot tell, such as a vendor's own, answers with a
+  // medium that does not exist and unknown free space.
+  virtual Result<MediumStat> Stat(const std::string& device_class, const DeviceTarget& target,
+                                  Deadline deadline) = 0;
 
   // What the agent last said went wrong on a device, with the OS number ("28(No space left on
   // device)"); empty if it said nothing. May wait briefly for a report that is under way.

@@ -6,6 +6,12 @@
 #include "server/messages/messages.h"
 
 namespace capstan::engine {
+namespace {
+
+// A listing reads here and there, a few kilobytes at a time.
+constexpr std::uint32_t kReadSizeMax = 64 << 10;
+
+}  // namespace
 
 Result<std::unique_ptr<DeviceSource>> DeviceSource::Create(OpenSet& set, DeviceChannel& channel) {
   TransferBuffer* buffer = set.pool().Take();
@@ -41,6 +47,9 @@ Status DeviceSource::FillFrom(std::uint64_t offset) {
   command.code = vdi::CommandCode::kRead;
   command.buffer = buffer_->data.data();
   command.size = static_cast<std::uint32_t>(buffer_->data.size());
+  if (set_.random_access()) {
+    command.size = std::min(command.size, kReadSizeMax);
+  }
   command.position = static_cast<std::int64_t>(offset);
   CAPSTAN_ASSIGN_OR_RETURN(const vdi::ServerCommand done, channel_.Execute(command));
   held_offset_ = offset;

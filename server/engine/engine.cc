@@ -4,19 +4,16 @@
 #include <set>
 
 #include "server/engine/backup_job.h"
-#include "server/engine/device_source.h"
+#include "server/engine/media_inspection.h"
 #include "server/engine/restore_job.h"
 #include "server/engine/restore_pipeline.h"
 #include "server/engine/sqlserver_verify.h"
 #include "server/engine/worker_group.h"
-#include "server/media/media_password.h"
 #include "server/messages/messages.h"
 #include "vdi/base/log.h"
 
 namespace capstan::engine {
 namespace {
-
-constexpr std::uint32_t kListingTransferSize = 64 << 10;  // bytes
 
 // Registers a job for as long as it runs.
 class RunningJob {
@@ -31,12 +28,6 @@ class RunningJob {
  private:
   JobRegistry& registry_;
   const std::shared_ptr<Job> job_;
-};
-
-class SilentObserver final : public JobObserver {
- public:
-  void OnMessage(int, const std::string&) override {}
-  void OnProgress(const JobSnapshot&) override {}
 };
 
 // Passes messages on and keeps the completion lines for the error log.
@@ -82,8 +73,14 @@ Status VerifyOwnMedia(const Engine::Parts& parts, const VerifyRequest& request, 
                       JobObserver& observer) {
   CAPSTAN_ASSIGN_OR_RETURN(const auto set, OpenForReading(parts, request.transfer));
   VerifySink sink;
-  RestorePipeline pipeline({job, observer, *set, sink, parts.settings.timeouts.device,
-                            request.transfer.stats_percent, request.file_number});
+  RestorePipeline pipeline({job,
+                            observer,
+                            *set,
+                            sink,
+                            parts.settings.timeouts.device,
+                            request.transfer.stats_percent,
+                            {.certificates = parts.certificates, .passphrase = request.passphrase},
+                            request.file_number});
   Status status = pipeline.Run();
   if (!set->abort_reason().ok()) {
     return status;
@@ -160,32 +157,7 @@ Result<media::MediumListing> Engine::List(const TransferRequest& request) {
   CAPSTAN_ASSIGN_OR_RETURN(auto started,
                            parts_.jobs.Start(IdentityOf(request, "RESTORE HEADERONLY", "")));
   RunningJob job(parts_.jobs, std::move(started));
-  TransferRequest first = request;
-  first.targets.resize(1);
-  first.buffer_count = 2;
-  first.max_transfer_size =
-      request.device_class == "VIRTUAL_DEVICE" ? request.max_transfer_size : kListingTransferSize;
-  CAPSTAN_ASSIGN_OR_RETURN(const auto set, OpenForReading(parts_, first));
-
-  FirstError error;
-  media::MediumListing listing;
-  const std::atomic<std::uint64_t> no_progress{0};
-  SilentObserver silent;
-  Monitor monitor({*job, silent, *set, error, no_progress, parts_.settings.timeouts.device, {}});
-  {
-    WorkerGroup worker(error);
-    worker.Start([&]() -> Status {
-      CAPSTAN_ASSIGN_OR_RETURN(const auto source, DeviceSource::Create(*set, set->device(0)));
-      CAPSTAN_ASSIGN_OR_RETURN(listing, media::ReadListing(*source));
-      return media::CheckMediaPassword(listing.header, request.media_password);
-    });
-    monitor.RunUntil([&](std::chrono::milliseconds patience) { return worker.WaitAll(patience); });
-  }
-  if (error.failed()) {
-    return error.status();
-  }
-  CAPSTAN_RETURN_IF_ERROR(set->Close());
-  return listing;
+  return ListMedium(parts_, request, *job);
 }
 
 void Engine::SettleUnfinishedJobs() {

@@ -19,6 +19,8 @@
 #include "server/engine/error_log.h"
 #include "server/engine/job.h"
 #include "server/media/family_reader.h"
+#include "server/media/media_plan.h"
+#include "server/transform/certificate_store.h"
 #include "server/transform/settings.h"
 #include "server/writers/database_writer.h"
 #include "vdi/base/mutex.h"
@@ -48,12 +50,7 @@ struct TransferRequest {
   std::string statement;  // as written
 };
 
-// What becomes of the media that a backup is written to.
-enum class MediaUse {
-  kAppend,     // NOINIT: behind the sets that are there; a new medium where there is none
-  kOverwrite,  // INIT: the sets go, the media header stays
-  kFormat,     // FORMAT: a new media header
-};
+using media::MediaUse;
 
 struct BackupRequest {
   // Its targets are the media families, in any order if the media exist.
@@ -108,6 +105,8 @@ class Engine {
     ErrorLog& error_log;
     std::map<std::string, writers::DatabaseWriter*> writers;  // by scheme
     Settings settings;
+    // Null: sets are encrypted with passphrases only.
+    transform::CertificateStore* certificates = nullptr;
   };
   // All parts must outlive the engine.
   explicit Engine(Parts parts) : parts_(std::move(parts)) {}

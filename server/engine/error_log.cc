@@ -52,16 +52,16 @@ void ErrorLog::WriteLine(std::string_view source, std::string_view text) {
 
 void ErrorLog::SetTraceFlag(int flag, bool on) {
   MutexLock lock(mutex_);
-  if (flag == 3605) {
-    trace_3605_ = on;
-  } else if (flag == 3213) {
-    trace_3213_ = on;
+  if (on) {
+    trace_flags_.insert(flag);
+  } else {
+    trace_flags_.erase(flag);
   }
 }
 
 bool ErrorLog::TraceFlag(int flag) const {
   MutexLock lock(mutex_);
-  return flag == 3605 ? trace_3605_ : flag == 3213 && trace_3213_;
+  return trace_flags_.contains(flag);
 }
 
 }  // namespace capstan::engine

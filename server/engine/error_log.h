@@ -8,6 +8,7 @@
 #pragma once
 
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -27,7 +28,8 @@ class ErrorLog {
   // Of what happens before there is a session ("Logon").
   void WriteLogon(std::string_view text) CAPSTAN_EXCLUDES(mutex_);
 
-  // DBCC TRACEON and TRACEOFF; 3605 and 3213 together write buffer configurations here (S1-14).
+  // DBCC TRACEON and TRACEOFF; 3605 and 3213 together write buffer configurations here (S1-14),
+  // 3023 makes CHECKSUM the default of backups (S0-30). Others are remembered and mean nothing.
   void SetTraceFlag(int flag, bool on) CAPSTAN_EXCLUDES(mutex_);
   bool TraceFlag(int flag) const CAPSTAN_EXCLUDES(mutex_);
 
@@ -39,8 +41,7 @@ class ErrorLog {
   const UniqueFd file_;
   mutable Mutex mutex_;
   bool failed_ CAPSTAN_GUARDED_BY(mutex_) = false;
-  bool trace_3605_ CAPSTAN_GUARDED_BY(mutex_) = false;
-  bool trace_3213_ CAPSTAN_GUARDED_BY(mutex_) = false;
+  std::set<int> trace_flags_ CAPSTAN_GUARDED_BY(mutex_);
 };
 
 }  // namespace capstan::engine

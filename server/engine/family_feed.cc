@@ -91,6 +91,11 @@ Status FamilyFeed::Feed(media::FamilyReader& reader, const TransferBuffer& buffe
   if (bytes > 0) {
     CAPSTAN_RETURN_IF_ERROR(reader.Consume(std::span<const std::byte>(buffer.data).first(bytes)));
   }
+  if (const std::uint64_t jump = reader.TakeJump(); jump != 0) {
+    consumed_ = jump;
+    position_ = static_cast<std::int64_t>(jump);
+    return OkStatus();
+  }
   ended_ = ended_ || end;
   return filemark ? reader.OnFilemark() : OkStatus();
 }

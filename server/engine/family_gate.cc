@@ -71,7 +71,7 @@ Status FamilyGate::Arrive(ArrivedFamily family) {
   if (arrived_.size() == count_) {
     Status status = CheckFamilies(arrived_);
     if (status.ok()) {
-      status = on_all_(arrived_.front().set);
+      status = on_all_(arrived_.front());
     }
     decided_ = std::move(status);
     decided_cv_.NotifyAll();

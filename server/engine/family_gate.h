@@ -39,8 +39,8 @@ Status CheckWhole(const std::vector<FinishedFamily>& families);
 
 class FamilyGate {
  public:
-  // `on_all` runs once, on the thread that arrives last, after CheckFamilies.
-  FamilyGate(std::size_t count, std::function<Status(const media::BackupSet&)> on_all)
+  // `on_all` runs once, on the thread that arrives last, after CheckFamilies; with the first.
+  FamilyGate(std::size_t count, std::function<Status(const ArrivedFamily&)> on_all)
       : count_(count), on_all_(std::move(on_all)) {}
 
   // Waits for the others. The status of the whole: the same for everybody.
@@ -50,7 +50,7 @@ class FamilyGate {
 
  private:
   const std::size_t count_;
-  const std::function<Status(const media::BackupSet&)> on_all_;
+  const std::function<Status(const ArrivedFamily&)> on_all_;
   Mutex mutex_;
   CondVar decided_cv_;
   std::vector<ArrivedFamily> arrived_ CAPSTAN_GUARDED_BY(mutex_);

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "server/engine/mirrored_stream.h"
 #include "server/engine/spanning_stream.h"
 #include "server/messages/messages.h"
 #include "vdi/base/mutex.h"
@@ -16,7 +17,10 @@ class DirectStream final : public FamilyStream {
       : FamilyStream(parts, std::move(writer)) {}
 
   std::uint32_t load() const override { return channel_.in_flight(); }
-  Status WritePreamble() override { return WritePart(*writer_->Preamble()); }
+  Status WritePreamble() override {
+    position_ = writer_->preamble_offset();
+    return WritePart(*writer_->Preamble());
+  }
   Status WriteFrame(TransferBuffer* buffer, const media::FrameExtent& extent) override
       CAPSTAN_EXCLUDES(mutex_);
   Status WriteTrailer(const media::BackupSet& final_set,
@@ -65,8 +69,9 @@ Status DirectStream::Send(TransferBuffer* buffer, std::uint32_t size, std::uint6
 
 Status DirectStream::WriteFrame(TransferBuffer* buffer, const media::FrameExtent& extent) {
   MutexLock lock(mutex_);
-  const std::uint64_t position = writer_->SealFrame(buffer->data, extent);
-  CAPSTAN_RETURN_IF_ERROR(Send(buffer, static_cast<std::uint32_t>(buffer->data.size()), position));
+  const std::uint32_t size = geometry_.FrameSize(extent.stored_size());
+  const std::uint64_t position = writer_->SealFrame(buffer->data.first(size), extent);
+  CAPSTAN_RETURN_IF_ERROR(Send(buffer, size, position));
   bytes_done_.fetch_add(extent.length, std::memory_order_relaxed);
   return OkStatus();
 }
@@ -98,16 +103,21 @@ Status DirectStream::WriteTrailer(const media::BackupSet& final_set,
 
 std::unique_ptr<FamilyStream> FamilyStream::Create(const Parts& parts,
                                                    std::unique_ptr<media::FamilyWriter> writer) {
+  if (parts.mirror_count > 1) {
+    return std::make_unique<MirroredStream>(parts, std::move(writer));
+  }
   if (parts.set.removable()) {
     return std::make_unique<SpanningStream>(parts, std::move(writer));
   }
   return std::make_unique<DirectStream>(parts, std::move(writer));
 }
 
-void FamilyStream::NoteFailure(vdi::CompletionCode code) {
+void FamilyStream::NoteFailure(DeviceChannel& channel, vdi::CompletionCode code) {
   auto none = vdi::CompletionCode::kSuccess;
-  failure_.compare_exchange_strong(none, code, std::memory_order_acq_rel);
-  error_.Set(CommandError(Direction::kWrite, channel_.target(), code, ""));
+  if (failure_.compare_exchange_strong(none, code, std::memory_order_acq_rel)) {
+    failed_.store(&channel, std::memory_order_release);
+  }
+  error_.Set(CommandError(Direction::kWrite, channel.target(), code, ""));
 }
 
 }  // namespace capstan::engine

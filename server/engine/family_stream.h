@@ -1,8 +1,9 @@
 // FamilyStream: one media family on its way to one device. Frames get their place in the order in
 // which they are sent, so any reader may send to any family at any time.
 //
-// There are two kinds: a device whose medium cannot be changed takes frames straight from the
-// readers' threads; SpanningStream (spanning_stream.h) serves the others.
+// There are three kinds: a device whose medium cannot be changed takes frames straight from the
+// readers' threads; SpanningStream (spanning_stream.h) serves the others, and MirroredStream
+// (mirrored_stream.h) several devices with the same bytes.
 // Threads: WriteFrame, load and failure from any; the rest from the job's thread while no reader
 // runs.
 #pragma once
@@ -27,6 +28,9 @@ class FamilyStream {
     std::size_t device_index;
     FirstError& error;
     std::atomic<std::uint64_t>& bytes_done;
+    // The family's mirrors are the devices device_index, device_index + mirror_stride, ...
+    std::size_t mirror_count = 1;
+    std::size_t mirror_stride = 0;
   };
   static std::unique_ptr<FamilyStream> Create(const Parts& parts,
                                               std::unique_ptr<media::FamilyWriter> writer);
@@ -35,7 +39,8 @@ class FamilyStream {
   FamilyStream& operator=(const FamilyStream&) = delete;
 
   media::FrameGeometry geometry() const { return geometry_; }
-  DeviceChannel& channel() { return channel_; }
+  // The one whose failure() it is, if that is not success; otherwise the first mirror's.
+  DeviceChannel& channel() { return *failed_.load(std::memory_order_acquire); }
   // How much waits for this device: the next frame should go where it is least.
   virtual std::uint32_t load() const = 0;
 
@@ -58,11 +63,13 @@ class FamilyStream {
         error_(parts.error),
         bytes_done_(parts.bytes_done),
         writer_(std::move(writer)),
-        geometry_(writer_->geometry()) {}
+        geometry_(writer_->geometry()),
+        failed_(&channel_) {}
 
   // Notes that a command ended with `code`. The pipeline finds better words for it once everything
   // has drained (OpenSet::ErrorOf may wait).
-  void NoteFailure(vdi::CompletionCode code);
+  void NoteFailure(vdi::CompletionCode code) { NoteFailure(channel_, code); }
+  void NoteFailure(DeviceChannel& channel, vdi::CompletionCode code);
 
   OpenSet& set_;
   DeviceChannel& channel_;
@@ -72,6 +79,7 @@ class FamilyStream {
   const media::FrameGeometry geometry_;
 
  private:
+  std::atomic<DeviceChannel*> failed_;
   std::atomic<vdi::CompletionCode> failure_{vdi::CompletionCode::kSuccess};
 };
 

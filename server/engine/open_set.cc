@@ -59,8 +59,10 @@ Status OpenSet::Configure(const DeviceSetRequest& request, const OpenSetOptions&
   vdi::EngineConfiguration configuration;
   configuration.added_features =
       request.mode == OpenMode::kRead ? vdi::feature::kReadMedia : vdi::feature::kWriteMedia;
-  if (request.mode != OpenMode::kRead && removable() && (hard_filemarks() || random_access())) {
-    configuration.added_features |= vdi::feature::kReadMedia;  // a next medium is looked at first
+  // What is there is looked at before more is written: on a next medium, or in front of an append.
+  if (request.mode == OpenMode::kAppend ||
+      (request.mode != OpenMode::kRead && removable() && (hard_filemarks() || random_access()))) {
+    configuration.added_features |= vdi::feature::kReadMedia;
   }
   if (complete_enabled_) {
     configuration.added_features |= vdi::feature::kCompleteEnabled;

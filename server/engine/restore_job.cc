@@ -74,8 +74,15 @@ Status RestoreJob::Transfer() {
   job_.SetPhase("Opening devices");
   CAPSTAN_ASSIGN_OR_RETURN(
       set_, OpenForReading(parts_, request_.transfer, [this] { return job_.cancelled(); }));
-  RestorePipeline pipeline({job_, observer_, *set_, *this, parts_.settings.timeouts.device,
-                            request_.transfer.stats_percent, request_.file_number});
+  RestorePipeline pipeline(
+      {job_,
+       observer_,
+       *set_,
+       *this,
+       parts_.settings.timeouts.device,
+       request_.transfer.stats_percent,
+       {.certificates = parts_.certificates, .passphrase = request_.passphrase},
+       request_.file_number});
   CAPSTAN_RETURN_IF_ERROR(pipeline.Run());
   final_set_ = pipeline.set();
   if (request_.snapshot) {

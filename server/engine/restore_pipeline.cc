@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "server/engine/family_feed.h"
+#include "server/engine/media_inspection.h"
 #include "server/engine/worker_group.h"
 #include "server/messages/messages.h"
 
@@ -13,8 +14,9 @@ namespace capstan::engine {
 // What one family's reader finds, on that family's worker.
 class RestorePipeline::Visitor final : public media::FamilyVisitor {
  public:
-  Visitor(RestorePipeline& pipeline, std::string target)
-      : pipeline_(pipeline), target_(std::move(target)) {}
+  // `target` outlives the pipeline.
+  Visitor(RestorePipeline& pipeline, const std::string& target)
+      : pipeline_(pipeline), target_(target) {}
 
   Status OnMediaHeader(const media::MediaHeader& header) override {
     header_ = header;
@@ -27,9 +29,12 @@ class RestorePipeline::Visitor final : public media::FamilyVisitor {
   Status OnFrame(const media::FrameView& frame) override {
     CAPSTAN_RETURN_IF_ERROR(CheckPlace(frame));
     CAPSTAN_RETURN_IF_ERROR(media::VerifyFrame(frame, target_));
-    CAPSTAN_RETURN_IF_ERROR(pipeline_.parts_.sink.OnFrame(frame));
-    pipeline_.bytes_done_.fetch_add(frame.payload.size(), std::memory_order_relaxed);
-    return OkStatus();
+    return pipeline_.coding_.form.plain() ? pipeline_.Deliver(frame)
+                                          : pipeline_.pool_.Submit(frame, target_);
+  }
+  media::Authenticator* authenticator() override {
+    authenticator_.emplace(pipeline_.coding_.key);
+    return &*authenticator_;
   }
   Status OnSetEnd(const media::SetTrailer& trailer, const media::FamilySummary& seen) override {
     finished_ = {.target = target_, .trailer = trailer, .seen = seen};
@@ -52,34 +57,52 @@ class RestorePipeline::Visitor final : public media::FamilyVisitor {
   }
 
   RestorePipeline& pipeline_;
-  const std::string target_;
+  const std::string& target_;
   media::MediaHeader header_;
   std::vector<media::BackupFile> files_;
+  std::optional<KeyAuthenticator> authenticator_;
   FinishedFamily finished_;
 };
 
 RestorePipeline::RestorePipeline(Parts parts)
     : parts_(parts),
       gate_(parts.set.device_count(),
-            [this](const media::BackupSet& set) {
-              std::uint64_t total = 0;
-              for (const auto& file : set.files) {
-                total += file.size_bytes;
-              }
-              parts_.job.SetTotal(total);
-              parts_.job.SetPhase("Reading data");
-              return parts_.sink.OnSet(set);
-            }),
+            [this](const ArrivedFamily& family) { return OnAllFamilies(family); }),
       monitor_({parts.job, parts.observer, parts.set, error_, bytes_done_, parts.device_timeout,
                 parts.stats_percent}),
-      finished_(parts.set.device_count()) {}
+      finished_(parts.set.device_count()),
+      pool_(error_, [this](const DecodedFrame& decoded) {
+        return decoded.status.ok() ? Deliver(decoded.frame) : decoded.status;
+      }) {}
+
+Status RestorePipeline::OnAllFamilies(const ArrivedFamily& family) {
+  CAPSTAN_ASSIGN_OR_RETURN(coding_, UnlockCoding(family.set, parts_.keys, family.target));
+  std::uint64_t total = 0;
+  for (const auto& file : family.set.files) {
+    total += file.size_bytes;
+  }
+  parts_.job.SetTotal(total);
+  parts_.job.SetPhase("Reading data");
+  CAPSTAN_RETURN_IF_ERROR(parts_.sink.OnSet(family.set));
+  return coding_.form.plain() ? OkStatus() : pool_.Start(coding_);
+}
+
+Status RestorePipeline::Deliver(const media::FrameView& frame) {
+  CAPSTAN_RETURN_IF_ERROR(parts_.sink.OnFrame(frame));
+  bytes_done_.fetch_add(frame.extent.length, std::memory_order_relaxed);
+  return OkStatus();
+}
 
 Status RestorePipeline::ReadFamily(std::size_t index) {
   DeviceChannel& channel = parts_.set.device(index);
   Visitor visitor(*this, channel.target());
+  const Result<std::uint64_t> place = FindSet(parts_.set, channel, parts_.file_number);
+  const std::uint64_t set_offset = place.ok() ? place.value() : 0;  // reading says what is wrong
   const auto reader = media::FamilyReader::Create(
       channel.target(), parts_.file_number, &visitor,
-      parts_.set.removable() ? media::Media::kSeveral : media::Media::kOne);
+      media::ReaderOptions{
+          .media = parts_.set.removable() ? media::Media::kSeveral : media::Media::kOne,
+          .set_offset = set_offset});
   const auto buffers = static_cast<std::uint32_t>(
       std::max<std::size_t>(1, parts_.set.pool().size() / parts_.set.device_count()));
   FamilyFeed feed(parts_.set, channel, error_, buffers);
@@ -111,6 +134,8 @@ Status RestorePipeline::Run() {
       return workers.WaitAll(patience);
     });
   }
+  pool_.Close();
+  monitor_.RunUntil([&](std::chrono::milliseconds patience) { return pool_.WaitAll(patience); });
   if (error_.failed()) {
     return error_.status();
   }

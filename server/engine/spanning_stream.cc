@@ -205,21 +205,23 @@ Status SpanningStream::SendFrame(const Item& item) {
     }
   }
   TransferBuffer* buffer = item.buffer;
-  position_ = writer_->SealFrame(buffer->data, item.extent);
+  const std::uint32_t size = geometry_.FrameSize(item.extent.stored_size());
+  position_ = writer_->SealFrame(buffer->data.first(size), item.extent);
   buffer->owner = this;
   vdi::ServerCommand& command = buffer->command;
   command.code = vdi::CommandCode::kWrite;
-  command.size = transfer_size_;
+  command.size = size;
   command.position = static_cast<std::int64_t>(position_);
   command.completion_routine = &SpanningStream::OnWritten;
   command.completion_context = buffer;
   {
     MutexLock lock(mutex_);
-    flights_.push_back({.serial = ++serial_, .buffer = buffer, .position = position_});
+    flights_.push_back(
+        {.serial = ++serial_, .buffer = buffer, .size = size, .position = position_});
     ++outstanding_;
-    in_flight_bytes_ += transfer_size_;
+    in_flight_bytes_ += size;
   }
-  position_ += transfer_size_;
+  position_ += size;
   bytes_done_.fetch_add(item.extent.length, std::memory_order_relaxed);
   if (Status sent = channel_.Send(&command); !sent.ok()) {
     // An earlier write has met the end of the medium, or an error; or the set was aborted.
@@ -229,7 +231,7 @@ Status SpanningStream::SendFrame(const Item& item) {
     flight.code = sent.code() == Code::kAborted ? CompletionCode::kOperationAborted
                                                 : CompletionCode::kIoDevice;
     --outstanding_;
-    in_flight_bytes_ -= transfer_size_;
+    in_flight_bytes_ -= size;
     troubled_ = true;
   }
   return OkStatus();
@@ -312,7 +314,7 @@ Status SpanningStream::CheckSettleable(const std::vector<Flight>& flights,
     if (flight.code != CompletionCode::kEndOfMedia && !unsent) {
       return Fail(flight.code);
     }
-    const bool whole = flight.bytes == transfer_size_;
+    const bool whole = flight.bytes == flight.size;
     if (flight.bytes % set_.block_size() != 0 ||
         (!whole && flight.serial < last_touched && !set_.random_access())) {
       return Fail(CompletionCode::kWriteFault);
@@ -325,7 +327,7 @@ Status SpanningStream::CheckSettleable(const std::vector<Flight>& flights,
 }
 
 Status SpanningStream::StoreRest(Flight& flight) {
-  const std::uint32_t rest = transfer_size_ - flight.bytes;
+  const std::uint32_t rest = flight.size - flight.bytes;
   if (rest == 0) {
     return OkStatus();
   }

@@ -54,10 +54,11 @@ class SpanningStream final : public FamilyStream {
   struct Flight {
     std::uint64_t serial = 0;
     TransferBuffer* buffer = nullptr;
+    std::uint32_t size = 0;  // of the frame, bytes
     std::uint64_t position = 0;
     bool completed = false;
     vdi::CompletionCode code = vdi::CompletionCode::kSuccess;
-    std::uint32_t bytes = 0;  // stored
+    std::uint32_t bytes = 0;  // of those, stored
   };
   enum class Turn { kFrame, kTask, kSettle, kGiveUp, kEnd };
   enum class PartEnd { kWhole, kFull };

@@ -12,7 +12,8 @@ namespace capstan::media {
 
 inline constexpr std::uint32_t kFormatLogicalBlock = 1024;  // FLB of everything that we write
 inline constexpr std::uint32_t kPhysicalBlock = 4096;       // soft filemarks, alignment of sets
-inline constexpr std::uint16_t kSoftwareVendorId = 0x4350;  // ours; SQL Server is 0x1200
+inline constexpr std::uint16_t kSoftwareVendorId = 0x4350;  // ours
+inline constexpr std::uint16_t kSqlServerVendorId = 0x1200;
 
 // The media header (TAPE block) of one family.
 struct MediaHeader {

@@ -73,15 +73,16 @@ void AppendPad(ByteVector* out, std::size_t unit) {
 }
 
 void AppendFilemark(ByteVector* out, std::uint32_t number, std::uint32_t physical_block,
-                    std::span<const std::uint32_t> previous) {
-  CAPSTAN_CHECK(out->size() % kPhysicalBlock == 0);
-  const std::size_t used = std::min<std::size_t>(previous.size(), kFilemarkCapacity);
-  SoftFilemarkHeader mark{.capacity = kFilemarkCapacity, .used = static_cast<std::uint32_t>(used)};
-  mark.header.first_event_offset = kPhysicalBlock;
+                    std::span<const std::uint32_t> previous, std::uint32_t size) {
+  CAPSTAN_CHECK(out->size() % size == 0);
+  const std::uint32_t capacity = FilemarkCapacity(size);
+  const std::size_t used = std::min<std::size_t>(previous.size(), capacity);
+  SoftFilemarkHeader mark{.capacity = capacity, .used = static_cast<std::uint32_t>(used)};
+  mark.header.first_event_offset = static_cast<std::uint16_t>(size);
   mark.header.fla = physical_block;
   mark.header.control_block_id = number;
   mark.header.checksum = HeaderChecksum(mark.header);
-  const std::size_t end = out->size() + kPhysicalBlock;
+  const std::size_t end = out->size() + size;
   AppendBytes(out, AsBytes(mark));
   for (std::size_t i = 0; i < used; ++i) {
     AppendBytes(out, AsBytes(previous[previous.size() - 1 - i]));

@@ -1,7 +1,8 @@
 // Composes descriptor blocks, streams and soft filemarks one behind the other in a byte vector.
 //
-// The vector's first byte must come to stand at a multiple of kPhysicalBlock on the medium; all
-// alignment is counted from there. Threads: one at a time per vector.
+// The vector's first byte must come to stand at a multiple of kPhysicalBlock behind the medium's
+// start or its last filemark; all alignment is counted from there. Threads: one at a time per
+// vector.
 #pragma once
 
 #include <cstddef>
@@ -71,8 +72,13 @@ bool SealIsRight(Bytes covered);
 void AppendPad(ByteVector* out, std::size_t unit);
 
 // The filemark with this number (from 1), which stands in this physical block; `previous` are the
-// marks before it, in ascending order.
+// marks before it, in ascending order. `size`: 512 to 32768 bytes.
 void AppendFilemark(ByteVector* out, std::uint32_t number, std::uint32_t physical_block,
-                    std::span<const std::uint32_t> previous);
+                    std::span<const std::uint32_t> previous, std::uint32_t size = kPhysicalBlock);
+
+// How many marks one of `size` bytes lists.
+constexpr std::uint32_t FilemarkCapacity(std::uint32_t size) {
+  return static_cast<std::uint32_t>((size - sizeof(SoftFilemarkHeader)) / sizeof(std::uint32_t));
+}
 
 }  // namespace capstan::media

@@ -149,6 +149,7 @@ Result<std::optional<StreamPosition>> BlockCursor::EndOfBlock() {
     CAPSTAN_ASSIGN_OR_RETURN(const Bytes bytes, At(at, 1));
     if (bytes.empty()) {
       truncated_ = true;
+      offset_ = at;  // there is nothing to go back to
       return std::optional<StreamPosition>();
     }
   }
@@ -156,6 +157,11 @@ Result<std::optional<StreamPosition>> BlockCursor::EndOfBlock() {
 }
 
 void BlockCursor::ContinueAt(std::uint64_t offset) {
+  offset_ = offset;
+}
+
+void BlockCursor::ContinueBehindFilemark(std::uint64_t offset) {
+  origin_ = offset;
   offset_ = offset;
 }
 

@@ -46,6 +46,8 @@ class BlockCursor {
   Result<std::optional<StreamPosition>> NextStream();
   // Goes on with the next block at `offset`. REQUIRES: offset is not behind the current place.
   void ContinueAt(std::uint64_t offset);
+  // The same where a filemark ends at `offset`: the blocks' grid counts from there.
+  void ContinueBehindFilemark(std::uint64_t offset);
 
   // Up to `size` bytes from `offset` on, fewer only where the medium ends; valid until the next
   // call. An error if that is no longer within reach: behind neither the last one asked for nor the

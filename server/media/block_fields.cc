@@ -70,9 +70,9 @@ std::optional<MediaHeader> ParseMediaSetStream(Bytes content, const MediaHeader&
     return std::nullopt;
   }
   const auto stream = LoadStruct<MediaSetStream>(content);
-  if (stream.version != kStreamVersion || stream.compressed > 1 || stream.family_count == 0 ||
-      stream.family_count > kFamilyCountMax || stream.family_number == 0 ||
-      stream.family_number > stream.family_count) {
+  if (stream.version != kStreamVersion || stream.compressed > 1 || stream.encrypted > 1 ||
+      stream.family_count == 0 || stream.family_count > kFamilyCountMax ||
+      stream.family_number == 0 || stream.family_number > stream.family_count) {
     return std::nullopt;
   }
   MediaHeader header = tape;
@@ -81,6 +81,7 @@ std::optional<MediaHeader> ParseMediaSetStream(Bytes content, const MediaHeader&
   header.family_number = stream.family_number;
   header.mirror_count = stream.mirror_count;
   header.compressed = stream.compressed == 1;
+  header.encrypted = stream.encrypted == 1;
   header.date_unix_s = stream.date_unix_s;
   return header;
 }

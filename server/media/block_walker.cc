@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "server/media/family_writer.h"
+#include "server/media/frame.h"
 #include "server/media/medium_error.h"
 
 namespace capstan::media {
@@ -31,7 +31,9 @@ Status BlockWalker::Consume(Bytes chunk) {
     }
     taken_ = 0;
     if (pending_.empty()) {
-      CAPSTAN_RETURN_IF_ERROR(Step(chunk));
+      if (Status status = Step(chunk); !status.ok()) {
+        CAPSTAN_RETURN_IF_ERROR(Recover(std::move(status)));
+      }
       chunk = chunk.subspan(taken_);
       continue;
     }
@@ -40,7 +42,9 @@ Status BlockWalker::Consume(Bytes chunk) {
       AppendBytes(&pending_, chunk.first(missing));
       chunk = chunk.subspan(missing);
     }
-    CAPSTAN_RETURN_IF_ERROR(Step(pending_));
+    if (Status status = Step(pending_); !status.ok()) {
+      CAPSTAN_RETURN_IF_ERROR(Recover(std::move(status)));
+    }
     pending_.erase(pending_.begin(), pending_.begin() + static_cast<std::ptrdiff_t>(taken_));
   }
   return OkStatus();
@@ -50,7 +54,16 @@ void BlockWalker::Restart() {
   Interrupt();
   stopped_ = false;
   offset_ = 0;
+  origin_ = 0;
   frame_size_ = 0;
+  format_logical_block_ = kFormatLogicalBlock;
+}
+
+void BlockWalker::ContinueAt(std::uint64_t offset) {
+  Interrupt();
+  stopped_ = false;
+  offset_ = offset;
+  origin_ = offset;
 }
 
 void BlockWalker::Interrupt() {
@@ -58,6 +71,7 @@ void BlockWalker::Interrupt() {
   pending_.clear();
   collected_.clear();
   seal_checked_ = false;
+  origin_ = offset_;
   ExpectBlock();
 }
 
@@ -83,7 +97,39 @@ Status BlockWalker::Step(Bytes available) {
       return StepStreamHeader(available);
     case State::kStreamData:
       return StepStreamData(available);
+    case State::kScan:
+      return StepScan(available);
   }
+  return OkStatus();
+}
+
+Status BlockWalker::Recover(Status failure) {
+  CAPSTAN_RETURN_IF_ERROR(sink_->OnDamage(std::move(failure), offset_));
+  const bool in_streams = state_ == State::kStreamHeader || state_ == State::kStreamData;
+  const std::size_t beyond = (offset_ - origin_) % kPhysicalBlock;
+  // A block that has just been found bad is not looked at again.
+  scan_skip_ = beyond == 0 && in_streams ? 0 : kPhysicalBlock - beyond;
+  collected_.clear();
+  seal_checked_ = false;
+  state_ = State::kScan;
+  need_ = scan_skip_ > 0 ? 1 : kPhysicalBlock;
+  return OkStatus();
+}
+
+Status BlockWalker::StepScan(Bytes available) {
+  std::size_t passed = std::min(available.size(), scan_skip_);
+  if (passed == 0) {
+    CAPSTAN_ASSIGN_OR_RETURN(const bool landed, sink_->OnScan(available.first(kPhysicalBlock)));
+    if (landed) {
+      ExpectBlock();
+      return OkStatus();
+    }
+    passed = scan_skip_ = kPhysicalBlock;
+  }
+  scan_skip_ -= passed;
+  taken_ += passed;
+  offset_ += passed;
+  need_ = scan_skip_ > 0 ? 1 : kPhysicalBlock;
   return OkStatus();
 }
 
@@ -101,23 +147,39 @@ Status BlockWalker::StepBlockHeader(Bytes available) {
     covered_size_ = 0;
   }
   if (frame_size_ != 0 && block_.type == BlockType::kFile) {
-    if (available.size() < frame_size_) {
-      need_ = frame_size_;
-      return OkStatus();
-    }
-    CAPSTAN_RETURN_IF_ERROR(sink_->OnFrame(available.first(frame_size_)));
-    taken_ = frame_size_;
-    offset_ += frame_size_;
-    need_ = sizeof(BlockHeader);
-    return OkStatus();
+    return StepFrame(available);
   }
   const std::size_t size = block_.first_event_offset;
   const bool filemark = block_.type == BlockType::kSoftFilemark;
-  if (size < sizeof(BlockHeader) || (filemark ? size % 512 != 0 : size > kFormatLogicalBlock)) {
+  if (size < sizeof(BlockHeader) || (filemark ? size % 512 != 0 : size > format_logical_block_)) {
     return Damaged(offset_, "block size");
   }
   need_ = size;
   state_ = State::kBlockBody;
+  return OkStatus();
+}
+
+Status BlockWalker::StepFrame(Bytes available) {
+  std::uint32_t size = frame_size_;
+  if (packing_ != 0) {
+    if (available.size() < kFormatLogicalBlock) {
+      need_ = kFormatLogicalBlock;
+      return OkStatus();
+    }
+    size = PackedFrameSize(available.first(kFormatLogicalBlock), packing_, frame_size_);
+    if (size == 0) {
+      return Damaged(offset_, "file block or frame header");
+    }
+  }
+  if (available.size() < size) {
+    need_ = size;
+    return OkStatus();
+  }
+  CAPSTAN_RETURN_IF_ERROR(sink_->OnFrame(available.first(size)));
+  origin_ = offset_;
+  taken_ = size;
+  offset_ += size;
+  need_ = sizeof(BlockHeader);
   return OkStatus();
 }
 
@@ -126,6 +188,7 @@ Status BlockWalker::StepBlockBody(Bytes available) {
   CAPSTAN_RETURN_IF_ERROR(sink_->OnBlock(block_, block));
   Advance(block);
   if (block_.type == BlockType::kSoftFilemark) {
+    origin_ = offset_;
     ExpectBlock();
     return OkStatus();
   }
@@ -150,7 +213,7 @@ Status BlockWalker::BeginStreamData() {
   if (stream_.type == StreamType::kPad) {
     use_ = StreamUse::kZeros;
     if (stream_.length > kTransferSizeMax ||
-        (offset_ + stream_.length) % kFormatLogicalBlock != 0) {
+        (offset_ - origin_ + stream_.length) % format_logical_block_ != 0) {
       return Damaged(offset_ - sizeof(StreamHeader), "padding size");
     }
   } else {
@@ -200,7 +263,10 @@ Status BlockWalker::EndStream() {
   if (use_ == StreamUse::kCollect) {
     // Positions in messages and coverage count from the stream's data.
     offset_ -= collected_.size();
-    CAPSTAN_RETURN_IF_ERROR(sink_->OnStreamData(stream_, collected_));
+    if (Status status = sink_->OnStreamData(stream_, collected_); !status.ok()) {
+      offset_ += collected_.size();
+      return status;
+    }
     const std::size_t taken = std::exchange(taken_, 0);
     Advance(collected_);
     taken_ = taken;

@@ -35,7 +35,7 @@ struct MediaSetStream {
   std::uint16_t family_count = 0;
   std::uint16_t family_number = 0;
   std::uint16_t mirror_count = 0;
-  std::uint16_t reserved = 0;
+  std::uint16_t encrypted = 0;
   std::int64_t date_unix_s = 0;
   StreamSeal seal{};
 };
@@ -53,7 +53,7 @@ static_assert(sizeof(DescriptorStream) == 8);
 // CPSB, on the last DIRB: the frames begin behind this block's SPAD.
 struct SetBeginStream {
   std::uint16_t version = kStreamVersion;
-  std::uint16_t reserved = 0;
+  std::uint16_t packing = 0;  // what frames' sizes are multiples of, x 512 bytes; 0: transfer_size
   std::uint32_t transfer_size = 0;
   StreamSeal seal{};
 };
@@ -62,13 +62,13 @@ static_assert(sizeof(SetBeginStream) == 20);
 // CPFR, on FILE: what the STAN stream behind it carries.
 struct FrameStream {
   std::uint16_t version = kStreamVersion;
-  std::uint8_t codec = 0;  // 0 = as it is
-  std::uint8_t reserved = 0;
+  std::uint8_t codec = 0;   // CodecId
+  std::uint8_t cipher = 0;  // CipherId
   std::uint32_t file_index = 0;
   std::uint64_t sequence = 0;
   std::uint64_t file_offset = 0;
   std::uint32_t payload_length = 0;   // as stored
-  std::uint32_t original_length = 0;  // before the codec
+  std::uint32_t original_length = 0;  // before codec and cipher
   std::uint32_t payload_crc32c = 0;   // as stored
   std::array<std::uint8_t, 16> backup_set_guid{};
   StreamSeal seal{};
@@ -93,7 +93,7 @@ static_assert(sizeof(FamilyEntry) == 24);
 // the seal. Frame i stands transfer_size x i behind the first one.
 struct FrameIndexStream {
   std::uint16_t version = kStreamVersion;
-  std::uint16_t entry_size = 24;
+  std::uint16_t entry_size = 24;  // or 32, see PackedIndexEntry
   std::uint32_t reserved = 0;
   std::uint64_t count = 0;
 };
@@ -105,6 +105,13 @@ struct IndexEntry {
   std::uint32_t crc32c = 0;
 };
 static_assert(sizeof(IndexEntry) == 24);
+// Of a packed set.
+struct PackedIndexEntry {
+  IndexEntry entry;
+  std::uint32_t original_length = 0;
+  std::uint32_t frame_size = 0;
+};
+static_assert(sizeof(PackedIndexEntry) == 32);
 
 // CPMM, on the first ESET of a family that lies on more than one medium: `count` MediaMapEntry
 // follow, in the order of the media, then the seal. It tells on which medium a frame of CPIX is.
@@ -137,6 +144,50 @@ struct SpanStream {
 };
 static_assert(sizeof(SpanStream) == 60);
 
+// CPAU, on VOLB and the second ESET of an encrypted set: proves that what this family says there is
+// what was written, to whoever has the key.
+struct AuthenticationStream {
+  std::uint16_t version = kStreamVersion;
+  std::uint16_t what = 0;  // AuthenticatedPart
+  std::uint32_t reserved = 0;
+  std::array<std::byte, 16> tag{};
+  StreamSeal seal{};
+};
+static_assert(sizeof(AuthenticationStream) == 36);
+enum class AuthenticatedPart : std::uint16_t { kHead = 2, kEnd = 3 };
+
+// What stands in front of the descriptor in the text that proves a family's beginning.
+struct AuthenticatedHead {
+  std::uint16_t family_number = 0;
+  std::uint16_t family_count = 0;
+  std::uint32_t media_family_id = 0;
+  std::array<std::uint8_t, 16> media_set_id{};
+};
+static_assert(sizeof(AuthenticatedHead) == 24);
+
+// What ends the text that proves a family's end.
+struct AuthenticatedEnd {
+  std::uint16_t family_number = 0;
+  std::uint16_t family_count = 0;
+  std::uint32_t descriptor_length = 0;
+  std::uint64_t frame_count = 0;
+};
+static_assert(sizeof(AuthenticatedEnd) == 16);
+
+// What is authenticated together with an encrypted frame. It stands nowhere.
+struct FrameAssociatedData {
+  std::array<std::uint8_t, 16> backup_set_guid{};
+  std::uint64_t sequence = 0;
+  std::uint64_t file_offset = 0;
+  std::uint32_t file_index = 0;
+  std::uint32_t stored_length = 0;
+  std::uint32_t original_length = 0;
+  std::uint8_t codec = 0;
+  std::uint8_t cipher = 0;
+  std::uint16_t reserved = 0;
+};
+static_assert(sizeof(FrameAssociatedData) == 48);
+
 // CPSE, on the second ESET: nothing but the seal over it.
 struct SetEndStream {
   std::uint16_t version = kStreamVersion;
@@ -146,6 +197,13 @@ struct SetEndStream {
 static_assert(sizeof(SetEndStream) == 16);
 
 #pragma pack(pop)
+
+// Algorithm ids of ours, in SSET and in stream headers.
+inline constexpr std::uint16_t kZstdAlgorithm = 0x4351;
+inline constexpr std::uint16_t kLz4Algorithm = 0x4352;
+inline constexpr std::uint16_t kAes256GcmAlgorithm = 0x4361;
+
+inline constexpr std::uint32_t kPackingUnit = 512;  // bytes, of SetBeginStream::packing
 
 inline constexpr std::uint32_t kTransferSizeMin = 65536;
 inline constexpr std::uint32_t kTransferSizeMax = (1U << 24) - kPhysicalBlock;  // length: 24 bits

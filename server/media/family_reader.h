@@ -18,6 +18,7 @@
 #include <string>
 #include <vector>
 
+#include "server/media/authenticator.h"
 #include "server/media/backup_set.h"
 #include "server/media/family_writer.h"
 #include "server/media/set_facts.h"
@@ -28,7 +29,7 @@ namespace capstan::media {
 // One frame, still in the buffer that it arrived in.
 struct FrameView {
   FrameExtent extent;                  // as the frame header says; checked against the file list
-  std::span<const std::byte> payload;  // valid until Consume returns
+  std::span<const std::byte> payload;  // as it is stored; valid until Consume returns
   std::uint64_t medium_offset = 0;     // of the frame's first byte
 };
 
@@ -39,6 +40,18 @@ Status VerifyFrame(const FrameView& frame, std::string_view device_name);
 struct SetTrailer {
   BackupSet set;  // final values
   std::vector<FamilySummary> families;
+  // Of a reader that tolerates damage: the end is damaged or missing. Then `set` may be as at the
+  // beginning, `families` empty, and which frames are lost is not known.
+  bool damaged = false;
+  // Likewise, of an end that is whole: the frames of the index that were not handed out.
+  std::vector<FrameExtent> lost_frames;
+};
+
+// A stretch of a medium that could not be used.
+struct MediumDamage {
+  std::uint64_t offset = 0;  // from the beginning of the medium
+  std::uint64_t size = 0;    // bytes; 0: up to its end
+  std::string text;          // a sentence with device, byte and piece (65004)
 };
 
 class FamilyVisitor {
@@ -46,20 +59,37 @@ class FamilyVisitor {
   virtual ~FamilyVisitor() = default;
   virtual Status OnMediaHeader(const MediaHeader& header) = 0;
   virtual Status OnSetBegin(const BackupSet& set) = 0;
+  // Behind OnSetBegin, of an encrypted set: proves what the family says, which is 65004 where it
+  // fails. It must live until OnSetEnd. Null: checksums are all that is looked at.
+  virtual Authenticator* authenticator() { return nullptr; }
   virtual Status OnFrame(const FrameView& frame) = 0;
   // `seen` is what this family really held; the reader has already checked it against the index.
+  // Where frames were lost it is what the family says that it held.
   virtual Status OnSetEnd(const SetTrailer& trailer, const FamilySummary& seen) = 0;
+  // Of a reader that tolerates damage: before the frame, or the end of the set, that follows it.
+  virtual Status OnDamage(const MediumDamage& /*damage*/) { return OkStatus(); }
 };
 
 // Whether the device can be given another medium.
 enum class Media { kOne, kSeveral };
+
+struct ReaderOptions {
+  Media media = Media::kOne;
+  // A bad frame does not end the reading, nor does anything that is wrong with another set than the
+  // wanted one or with the end of the set. Without what stands in front of the frames nothing can
+  // be read: damage there is an error still.
+  bool tolerate_damage = false;
+  // Where the wanted set's SSET stands, if that is known (ReadListing) and the device can go there:
+  // the sets before it are then not read. 0: they are.
+  std::uint64_t set_offset = 0;
+};
 
 class FamilyReader {
  public:
   // `device_name` is for messages. Only the set at `position` (from 1) is reported; others are
   // walked.
   static std::unique_ptr<FamilyReader> Create(std::string device_name, std::uint16_t position,
-                                              FamilyVisitor* visitor, Media media = Media::kOne);
+                                              FamilyVisitor* visitor, ReaderOptions options = {});
   virtual ~FamilyReader() = default;
 
   // The next bytes of the medium. A frame that lies within one chunk is handed out in place; one
@@ -72,6 +102,10 @@ class FamilyReader {
   // preamble at first, then one transfer size each. Never 0 before done(); a multiple of 4096; at
   // most `transfer_size_max`.
   virtual std::uint32_t next_read_size(std::uint32_t transfer_size_max) const = 0;
+
+  // Not 0, once: the next bytes must be those of the medium from this offset on. Only with
+  // ReaderOptions::set_offset, and never while may_read_ahead().
+  virtual std::uint64_t TakeJump() = 0;
 
   // Whether more reads may be under way than the next one: their sizes will be as that one's. Not
   // in front of the frames of a medium, where they follow from what is found.
@@ -128,13 +162,28 @@ struct SetListing {
   std::optional<ForeignSet> foreign_set;  // of a foreign one: all that is known of it
 };
 
+// What follows the last complete set of a medium.
+enum class MediumTail {
+  kNothing,
+  kUnfinishedSet,  // a set of ours without its end, or room for one: the next may go over it
+  kUnknown,        // anything else: nothing may be appended (3266)
+};
+
 struct MediumListing {
   MediaHeader header;
   std::vector<SetListing> sets;
+  bool foreign = false;          // the medium was begun by another program
+  std::uint64_t size_bytes = 0;  // 0: the medium can only be read forward
+  MediumTail tail = MediumTail::kNothing;
+  // Where the next set goes. Nothing unless that is known: the medium can only be read forward, its
+  // tail is not known, it is full, or it is laid out as we cannot go on with.
+  std::optional<AppendPoint> append;
 };
 
 Result<MediaHeader> ReadLabel(MediumSource& source);
 // Header and sets: by the filemarks from the end where the medium allows it, otherwise walking.
+// Frames are not read. A medium that was cut off while a set was written lists that set as
+// incomplete.
 Result<MediumListing> ReadListing(MediumSource& source);
 
 }  // namespace capstan::media

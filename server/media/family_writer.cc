@@ -6,10 +6,12 @@
 #include <limits>
 #include <utility>
 
+#include "server/media/filemark_trail.h"
 #include "server/media/frame.h"
 #include "server/media/frame_index.h"
 #include "server/media/medium_part.h"
 #include "server/media/set_composer.h"
+#include "server/media/set_proof.h"
 #include "server/messages/messages.h"
 
 namespace capstan::media {
@@ -34,8 +36,8 @@ class IndexedTrailer final : public MediumPart {
         progress_(progress) {
     crc_ = Crc32c(0, Bytes(head_.bytes).subspan(head_.index_covered_from));
     // The soft filemark stands in front of the first ESET.
-    ComposeTail(facts_.form.hard_filemarks ? facts_.offset / facts_.form.block_size + 2
-                                           : facts_.offset / kPhysicalBlock + 1);
+    ComposeTail(hard() ? facts_.offset / facts_.form.block_size + 2
+                       : (facts_.offset + facts_.form.filemark_size()) / facts_.form.address_unit);
   }
 
   std::uint64_t size_bytes() const override { return index_end() + tail_.size(); }
@@ -82,7 +84,8 @@ class IndexedTrailer final : public MediumPart {
   bool InIndex() const { return position_ >= head_.bytes.size() && position_ < index_end(); }
 
   void ComposeTail(std::uint64_t end_of_set_pba) {
-    const std::uint32_t unit = hard() ? facts_.form.block_size : kPhysicalBlock;
+    const std::uint32_t unit = hard() ? facts_.form.block_size : facts_.form.address_unit;
+    const std::uint64_t map = head_.set_map_offset;
     StreamSeal seal;
     seal.covered = index_end() - head_.index_covered_from + sizeof(seal.covered);
     tail_.clear();
@@ -90,7 +93,7 @@ class IndexedTrailer final : public MediumPart {
     AppendBytes(&tail_,
                 ComposeTrailerTail(final_set_, facts_,
                                    {.end_of_set_pba = end_of_set_pba,
-                                    .set_map_pba = end_of_set_pba + head_.set_map_offset / unit},
+                                    .set_map_pba = map == 0 ? 0 : end_of_set_pba + map / unit},
                                    index_end() + sizeof(seal)));
   }
 
@@ -137,27 +140,38 @@ class PreamblePart final : public SegmentedPart {
 
 class MtfFamilyWriter final : public FamilyWriter {
  public:
-  MtfFamilyWriter(MediaHeader header, BackupSet set, const MediumForm& form, FrameComposer composer)
-      : header_(std::move(header)),
-        set_(std::move(set)),
-        form_(form),
-        composer_(std::move(composer)) {}
+  MtfFamilyWriter(FamilyOptions options, FrameComposer composer)
+      : header_(std::move(options.header)),
+        set_(std::move(options.set)),
+        form_(options.append ? options.append->form : options.form),
+        composer_(std::move(composer)),
+        index_(set_.compressed()),
+        append_(std::move(options.append)),
+        authenticator_(options.authenticator) {}
 
   // Composes what the current medium begins with.
   Status BeginMedium(bool only_end_follows);
 
   std::unique_ptr<MediumPart> Preamble() override;
+  std::uint64_t preamble_offset() const override { return append_ ? append_->offset : 0; }
   FrameGeometry geometry() const override { return composer_.geometry(); }
 
   std::uint64_t SealFrame(std::span<std::byte> buffer, const FrameExtent& extent) override {
     const std::uint64_t offset = trailer_offset();
     const std::uint64_t number = index_.summary().frame_count;
-    composer_.Seal(buffer, extent,
-                   {.fla = set_head_facts_.fla + (offset - set_offset_) / kFormatLogicalBlock,
-                    .control_block_id =
-                        static_cast<std::uint32_t>(kFirstFrameControlBlockId + frames_on_medium()),
-                    .file_id = static_cast<std::uint32_t>(number + 1)});
-    index_.Add(extent);
+    composer_.Seal(
+        buffer, extent,
+        {.fla = set_head_facts_.fla + (offset - set_offset_) / form_.format_logical_block,
+         .control_block_id =
+             static_cast<std::uint32_t>(kFirstFrameControlBlockId + frames_on_medium()),
+         .file_id = static_cast<std::uint32_t>(number + 1)});
+    const auto size = static_cast<std::uint32_t>(buffer.size());
+    const IndexRecord record(extent, set_.compressed() ? size : 0);
+    index_.Add(record, extent.stored_size());
+    frame_bytes_ += size;
+    if (authenticator_ != nullptr) {
+      authenticator_->AddToEnd(header_.family_number, record.bytes());
+    }
     return offset;
   }
 
@@ -172,7 +186,7 @@ class MtfFamilyWriter final : public FamilyWriter {
   }
   const MediaHeader& header() const override { return header_; }
   std::uint64_t trailer_offset() const override {
-    return set_offset_ + set_head_.size() + frames_on_medium() * set_.transfer_size;
+    return set_offset_ + set_head_.size() + frame_bytes_ - frame_bytes_before_;
   }
 
   Result<std::unique_ptr<MediumPart>> Trailer(const BackupSet& final_set,
@@ -182,6 +196,7 @@ class MtfFamilyWriter final : public FamilyWriter {
 
  private:
   Status CheckFamilies(std::span<const FamilySummary> families) const;
+  Status ProveTrailer(const BackupSet& final_set, TrailerFacts* facts);
   MediaMapEntry MapEntry() const;
 
   // Constant but for the sequence number.
@@ -190,14 +205,24 @@ class MtfFamilyWriter final : public FamilyWriter {
   const MediumForm form_;
   FrameComposer composer_;
   FrameIndex index_;
+  std::uint64_t frame_bytes_ = 0;      // of the family
+  std::optional<AppendPoint> append_;  // of this medium
+
+  // Of an encrypted set. What was proved is kept: a key must never prove two different ends.
+  Authenticator* const authenticator_;
+  std::optional<Authenticator::Tag> head_proof_;
+  ByteVector proved_end_;
+  Authenticator::Tag end_proof_{};
 
   // Of the media before this one.
   FamilySummary before_;
+  std::uint64_t frame_bytes_before_ = 0;
   std::vector<MediaMapEntry> full_media_;
   std::uint64_t first_set_pba_ = 0;
 
   // Of this one.
-  ByteVector tape_;
+  ByteVector tape_;      // with soft filemarks, the one behind it as well; nothing where appending
+  Filemarks filemarks_;  // in front of the set
   ByteVector set_head_;
   SetHeadFacts set_head_facts_;
   std::uint64_t set_offset_ = 0;
@@ -206,14 +231,28 @@ class MtfFamilyWriter final : public FamilyWriter {
 
 Status MtfFamilyWriter::BeginMedium(bool only_end_follows) {
   const bool continued = header_.media_sequence_number > 1;
+  if (authenticator_ != nullptr && !head_proof_) {
+    head_proof_ = ProveHead(*authenticator_, header_, DescriptorContent(set_, false));
+  }
   const SpanStream span = MakeSpan(set_, header_.media_sequence_number, before_);
-  CAPSTAN_ASSIGN_OR_RETURN(tape_, ComposeTape(header_, set_, form_, continued ? &span : nullptr));
-  set_offset_ = tape_.size() + (form_.hard_filemarks ? 0 : kPhysicalBlock);
+  if (append_) {
+    set_offset_ = append_->offset;
+    filemarks_ = append_->filemarks;
+  } else {
+    CAPSTAN_ASSIGN_OR_RETURN(tape_, ComposeTape(header_, set_, form_, continued ? &span : nullptr));
+    FilemarkTrail marks(form_);
+    if (!form_.hard_filemarks) {
+      marks.Append(&tape_, tape_.size());
+    }
+    filemarks_ = marks.marks();
+    set_offset_ = tape_.size();
+  }
   set_head_facts_ = {.pba = form_.hard_filemarks ? set_offset_ / form_.block_size + 1
-                                                 : set_offset_ / kPhysicalBlock,
-                     .fla = before_.frame_count * (set_.transfer_size / kFormatLogicalBlock),
+                                                 : set_offset_ / form_.address_unit,
+                     .fla = frame_bytes_before_ / form_.format_logical_block,
                      .continued = continued,
-                     .only_end_follows = only_end_follows};
+                     .only_end_follows = only_end_follows,
+                     .proof = head_proof_};
   CAPSTAN_ASSIGN_OR_RETURN(set_head_, ComposeSetHead(set_, form_, set_head_facts_));
   if (!continued) {
     first_set_pba_ = set_head_facts_.pba;
@@ -237,7 +276,6 @@ std::unique_ptr<MediumPart> MtfFamilyWriter::Preamble() {
         set_head);
   }
   ByteVector bytes = tape_;
-  AppendFilemark(&bytes, 1, static_cast<std::uint32_t>(bytes.size() / kPhysicalBlock), {});
   AppendBytes(&bytes, set_head_);
   return std::make_unique<SegmentedPart>(std::vector<PartSegment>{{.bytes = std::move(bytes)}});
 }
@@ -258,25 +296,18 @@ std::unique_ptr<MediumPart> MtfFamilyWriter::EndMedium() {
         std::vector<PartSegment>{{.behind_filemark = !behind_mark, .bytes = std::move(end)},
                                  {.behind_filemark = true, .bytes = {}}});
   }
-  const auto block_at = static_cast<std::uint32_t>(trailer_offset() / kPhysicalBlock);
-  std::vector<std::uint32_t> marks = {1};
-  if (trailer_.bytes > 0) {
-    marks.push_back(block_at);
-  }
+  FilemarkTrail marks(form_, filemarks_);
   ByteVector bytes;
-  const auto here = [&] {
-    return static_cast<std::uint32_t>(block_at + (trailer_.bytes + bytes.size()) / kPhysicalBlock);
-  };
-  const auto append_mark = [&] {
-    const std::uint32_t block = here();
-    AppendFilemark(&bytes, static_cast<std::uint32_t>(marks.size() + 1), block, marks);
-    marks.push_back(block);
-  };
-  if (trailer_.bytes != kPhysicalBlock) {
-    append_mark();
+  if (trailer_.bytes > 0) {
+    marks.Append(&bytes, trailer_offset());  // it is there already
+    bytes.clear();
+  }
+  const std::uint64_t start = trailer_offset() + trailer_.bytes;
+  if (trailer_.bytes != form_.filemark_size()) {
+    marks.Append(&bytes, start);
   }
   AppendBytes(&bytes, end);
-  append_mark();
+  marks.Append(&bytes, start + bytes.size());
   return std::make_unique<SegmentedPart>(std::vector<PartSegment>{{.bytes = std::move(bytes)}});
 }
 
@@ -287,7 +318,9 @@ Status MtfFamilyWriter::NextMedium(bool only_end_follows) {
   }
   full_media_.push_back(MapEntry());
   before_ = index_.summary();
+  frame_bytes_before_ = frame_bytes_;
   ++header_.media_sequence_number;
+  append_.reset();
   return BeginMedium(only_end_follows);
 }
 
@@ -304,15 +337,41 @@ Status MtfFamilyWriter::CheckFamilies(std::span<const FamilySummary> families) c
   return OkStatus();
 }
 
+// The end may be composed again, on the next medium, and is the same then.
+Status MtfFamilyWriter::ProveTrailer(const BackupSet& final_set, TrailerFacts* facts) {
+  if (authenticator_ == nullptr) {
+    return OkStatus();
+  }
+  const ByteVector families_text = FamiliesContent(facts->families);
+  const ByteVector descriptor = DescriptorContent(final_set, true);
+  ByteVector text = families_text;
+  AppendBytes(&text, descriptor);
+  if (proved_end_.empty()) {
+    end_proof_ = ProveEnd(*authenticator_, header_,
+                          {.families = families_text,
+                           .descriptor = descriptor,
+                           .frame_count = index_.summary().frame_count});
+    proved_end_ = std::move(text);
+  } else if (text != proved_end_) {
+    return Error(Code::kInternal, "an encrypted backup set cannot have two ends");
+  }
+  facts->proof = end_proof_;
+  return OkStatus();
+}
+
 Result<std::unique_ptr<MediumPart>> MtfFamilyWriter::Trailer(
     const BackupSet& final_set, std::span<const FamilySummary> families) {
   CAPSTAN_RETURN_IF_ERROR(CheckFamilies(families));
   TrailerFacts facts{.form = form_,
                      .offset = trailer_offset(),
+                     .filemarks = filemarks_,
                      .frame_count = index_.summary().frame_count,
                      .frames_on_medium = frames_on_medium(),
                      .set_pba = first_set_pba_,
-                     .families = {families.begin(), families.end()}};
+                     .families = {families.begin(), families.end()},
+                     .media = {},
+                     .set_map = append_ ? append_->set_map : SetMap()};
+  CAPSTAN_RETURN_IF_ERROR(ProveTrailer(final_set, &facts));
   if (!full_media_.empty()) {
     facts.media = full_media_;
     facts.media.push_back(MapEntry());
@@ -320,7 +379,7 @@ Result<std::unique_ptr<MediumPart>> MtfFamilyWriter::Trailer(
   trailer_ = {};
   auto trailer =
       std::make_unique<IndexedTrailer>(header_, final_set, std::move(facts), &index_, &trailer_);
-  if (!form_.hard_filemarks && (trailer_offset() + trailer->size_bytes()) / kPhysicalBlock >
+  if (!form_.hard_filemarks && (trailer_offset() + trailer->size_bytes()) / form_.address_unit >
                                    std::numeric_limits<std::uint32_t>::max()) {
     return Error(Code::kOutOfRange, "a media family of {} bytes is larger than MTF can address",
                  trailer_offset())
@@ -329,11 +388,36 @@ Result<std::unique_ptr<MediumPart>> MtfFamilyWriter::Trailer(
   return std::unique_ptr<MediumPart>(std::move(trailer));
 }
 
+Status CheckAppend(const FamilyOptions& options, const FrameGeometry& geometry) {
+  const AppendPoint& append = *options.append;
+  const MediumForm& form = append.form;
+  const bool possible = !form.hard_filemarks && form.address_unit != 0 &&
+                        form.filemark_size() >= 512 && kPhysicalBlock % form.filemark_size() == 0 &&
+                        kPhysicalBlock % form.address_unit == 0 &&
+                        append.offset % form.filemark_size() == 0;
+  if (!possible || options.set.position != append.position) {
+    return Error(Code::kInvalidArgument, "unable to append set {} at byte {}, where set {} belongs",
+                 options.set.position, append.offset, append.position);
+  }
+  // The FILE block of a frame is smaller than what stands in front of the payload.
+  if (form.format_logical_block < kFormatLogicalBlock &&
+      geometry.payload_offset > form.format_logical_block) {
+    return SqlError(3244, form.format_logical_block);
+  }
+  return OkStatus();
+}
+
 }  // namespace
 
 Result<std::unique_ptr<FamilyWriter>> FamilyWriter::Create(const MediaHeader& header,
                                                            const BackupSet& set,
                                                            const MediumForm& form) {
+  return Create({.header = header, .set = set, .form = form, .append = {}});
+}
+
+Result<std::unique_ptr<FamilyWriter>> FamilyWriter::Create(FamilyOptions options) {
+  const BackupSet& set = options.set;
+  const MediaHeader& header = options.header;
   if (set.transfer_size < kTransferSizeMin || set.transfer_size > kTransferSizeMax ||
       set.transfer_size % kPhysicalBlock != 0) {
     return SqlError(3250, set.transfer_size, "MAXTRANSFERSIZE");
@@ -343,8 +427,16 @@ Result<std::unique_ptr<FamilyWriter>> FamilyWriter::Create(const MediaHeader& he
     return Error(Code::kInvalidArgument, "unable to compose set {} of family {} of {}",
                  set.position, header.family_number, header.family_count);
   }
-  CAPSTAN_ASSIGN_OR_RETURN(FrameComposer composer, FrameComposer::Create(set));
-  auto writer = std::make_unique<MtfFamilyWriter>(header, set, form, std::move(composer));
+  if (set.encrypted() != (options.authenticator != nullptr)) {
+    return Error(Code::kInvalidArgument, "an authenticator belongs to an encrypted set");
+  }
+  const MediumForm& form = options.append ? options.append->form : options.form;
+  CAPSTAN_ASSIGN_OR_RETURN(FrameComposer composer,
+                           FrameComposer::Create(set, PackingOf(set, form)));
+  if (options.append) {
+    CAPSTAN_RETURN_IF_ERROR(CheckAppend(options, composer.geometry()));
+  }
+  auto writer = std::make_unique<MtfFamilyWriter>(std::move(options), std::move(composer));
   CAPSTAN_RETURN_IF_ERROR(writer->BeginMedium(false));
   return std::unique_ptr<FamilyWriter>(std::move(writer));
 }

@@ -1,4 +1,5 @@
-// FamilyWriter: composes one media family, from a new medium on. It makes bytes and does no I/O.
+// FamilyWriter: composes a backup set on one media family, from a new medium on or behind the sets
+// that one holds. It makes bytes and does no I/O.
 //
 //   preamble   TAPE filemark SSET VOLB DIRB DIRB          multiple of 4096 bytes
 //   frames     FILE frame header, payload, padding        each exactly one transfer size
@@ -10,6 +11,8 @@
 //   medium 1   preamble frames...                         EndMedium: filemark EOTM filemark
 //   medium 2   NextMedium; preamble frames... trailer
 //
+// Behind other sets the preamble begins with SSET. Nothing in front of it is written again.
+//
 // The caller reads the payload straight into a transfer buffer at geometry().payload_offset, then
 // has SealFrame put the frame around it. Format: server/media/format.md. Threads: one at a time per
 // FamilyWriter.
@@ -18,10 +21,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "server/media/authenticator.h"
 #include "server/media/backup_set.h"
 #include "vdi/base/status.h"
 
@@ -33,12 +38,24 @@ struct FrameExtent {
   std::uint64_t file_offset = 0;  // bytes
   std::uint32_t length = 0;       // payload bytes, 1..payload_capacity
   std::uint64_t sequence = 0;     // unique in the set over all families, from 0
-  std::uint32_t crc32c = 0;       // of the payload, see Crc32c()
+  std::uint32_t crc32c = 0;       // of the payload as it is stored, see Crc32c()
+  // Bytes of the payload as it is stored, with all that PayloadForm puts around it; 0: as it is in
+  // the database.
+  std::uint32_t stored_length = 0;
+
+  std::uint32_t stored_size() const { return stored_length != 0 ? stored_length : length; }
 };
 
 struct FrameGeometry {
-  std::uint32_t payload_offset = 0;    // in the transfer buffer
-  std::uint32_t payload_capacity = 0;  // the largest multiple of 4096 that fits
+  std::uint32_t payload_offset = 0;  // in the transfer buffer; of what is stored
+  // The largest multiple of 4096 that fits with all that PayloadForm may put around it.
+  std::uint32_t payload_capacity = 0;
+  std::uint32_t transfer_size = 0;
+  // Of a packed set: what frames' sizes are multiples of, bytes. 0: they have the transfer size.
+  std::uint32_t packing = 0;
+
+  // Of a frame that stores so many bytes.
+  std::uint32_t FrameSize(std::uint32_t stored_size) const;
 };
 
 // What a family knows when its last frame is sealed; every family's goes into every trailer, so
@@ -56,7 +73,8 @@ struct FamilySummary {
 // CRC32C (Castagnoli) of `data`, continuing from `seed` (0 at the start).
 std::uint32_t Crc32c(std::uint32_t seed, std::span<const std::byte> data);
 
-// How the device that a medium is in keeps filemarks.
+// How a medium is laid out. Ours are all alike but for what the device asks for; those of other
+// writers keep theirs when a set is appended to them.
 struct MediumForm {
   // Filemarks are written by the device and stand between the bytes, not among them.
   bool hard_filemarks = false;
@@ -64,6 +82,46 @@ struct MediumForm {
   std::uint32_t block_size = kPhysicalBlock;
   // What the TAPE block says a soft filemark takes, in units of 512 bytes; 0 = filemarks are hard.
   std::uint16_t soft_filemark_units = kPhysicalBlock / 512;
+  std::uint16_t format_logical_block = kFormatLogicalBlock;  // or 512
+  // With soft filemarks: what MTF's physical block addresses count, in bytes.
+  std::uint32_t address_unit = kPhysicalBlock;
+
+  std::uint32_t filemark_size() const { return hard_filemarks ? 0 : soft_filemark_units * 512U; }
+
+  friend bool operator==(const MediumForm&, const MediumForm&) = default;
+};
+
+// The soft filemarks of a medium, as the next one will list them.
+struct Filemarks {
+  std::uint32_t count = 0;  // all of them
+  // Where the last ones stand, in address units, ascending: as many as a filemark can list.
+  std::vector<std::uint32_t> places;
+
+  friend bool operator==(const Filemarks&, const Filemarks&) = default;
+};
+
+// MTF's set map of a medium, taken apart: per set its entry and those of its volumes.
+using SetMap = std::vector<std::vector<std::byte>>;
+
+// Where another set goes on a medium with soft filemarks (ReadListing finds it).
+struct AppendPoint {
+  std::uint64_t offset = 0;    // behind the last complete set's filemark
+  std::uint16_t position = 1;  // that the set will have
+  MediumForm form;
+  Filemarks filemarks;
+  std::optional<SetMap> set_map;  // nothing: the medium has none, and the set gets none
+
+  friend bool operator==(const AppendPoint&, const AppendPoint&) = default;
+};
+
+struct FamilyOptions {
+  MediaHeader header;
+  BackupSet set;
+  MediumForm form;  // of a new medium
+  // The set goes there, and its position must be the one that this says; nothing: a new medium.
+  std::optional<AppendPoint> append;
+  // Of an encrypted set, and of this family alone. Must outlive the FamilyWriter.
+  Authenticator* authenticator = nullptr;
 };
 
 // Hands out a part of a medium piece by piece, as large as the caller likes:
@@ -87,7 +145,10 @@ class MediumPart {
 class FamilyWriter {
  public:
   // Error 3244 if the names do not fit a descriptor block, 3250 for a transfer size that is not a
-  // multiple of 4096 from 65536 to 16773120. Composes the first set of a new medium.
+  // multiple of 4096 from 65536 to 16773120, kInvalidArgument for a set whose codec or cipher is
+  // not known or whose authenticator is missing.
+  static Result<std::unique_ptr<FamilyWriter>> Create(FamilyOptions options);
+  // The first set of a new medium.
   static Result<std::unique_ptr<FamilyWriter>> Create(const MediaHeader& header,
                                                       const BackupSet& set,
                                                       const MediumForm& form = {});
@@ -95,13 +156,16 @@ class FamilyWriter {
 
   // What stands in front of the frames of this medium. The FamilyWriter must outlive the part.
   virtual std::unique_ptr<MediumPart> Preamble() = 0;
+  // Byte offset at which it begins: 0, or where the set is appended.
+  virtual std::uint64_t preamble_offset() const = 0;
   virtual FrameGeometry geometry() const = 0;
 
-  // Puts header and padding around the payload at buffer[payload_offset, +extent.length), gives the
-  // frame the next place of this family, and returns that place (byte offset in the medium). The
-  // whole buffer, transfer_size bytes, is then ready to be written there. REQUIRES: 1 <=
-  // extent.length <= payload_capacity; extent.file_index names a file of the set. Allocates once
-  // in some thousand frames, for the index (24 bytes per frame).
+  // Puts header and padding around the payload at buffer[payload_offset, +extent.stored_size()),
+  // gives the frame the next place of this family, and returns that place (byte offset in the
+  // medium). The whole buffer is then ready to be written there. REQUIRES: buffer.size() is
+  // geometry().FrameSize(extent.stored_size()); 1 <= extent.length <= payload_capacity;
+  // extent.file_index names a file of the set. Allocates once in some thousand frames, for the
+  // index (24 or 32 bytes per frame).
   virtual std::uint64_t SealFrame(std::span<std::byte> buffer, const FrameExtent& extent) = 0;
 
   // Of the family, over all its media.
@@ -114,8 +178,9 @@ class FamilyWriter {
   virtual std::uint64_t trailer_offset() const = 0;
 
   // After the last frame. `final_set` has the finish date and the sizes; `families` is everybody's
-  // summary, this family's own among them. kOutOfRange beyond 16 TiB, which is as far as MTF's
-  // 32-bit filemark entries reach. The FamilyWriter must outlive the part.
+  // summary, this family's own among them. kOutOfRange beyond 2^32 address units (16 TiB on our
+  // own media), which is as far as MTF's filemark entries reach. The FamilyWriter must outlive the
+  // part.
   virtual Result<std::unique_ptr<MediumPart>> Trailer(const BackupSet& final_set,
                                                       std::span<const FamilySummary> families) = 0;
 

@@ -73,14 +73,52 @@ void Put(std::byte* target, const T& value) {
   std::memcpy(target, &value, sizeof(T));
 }
 
+StreamHeader DataHeader(const PayloadForm& form, std::uint32_t length) {
+  StreamHeader header = MakeStreamHeader(StreamType::kStandard, length);
+  if (form.plain()) {
+    return header;
+  }
+  header.format_attributes = static_cast<std::uint16_t>(
+      (form.compressed() ? kStreamCompressed : 0) | (form.encrypted() ? kStreamEncrypted : 0));
+  header.compression_algorithm = form.codec_algorithm();
+  header.encryption_algorithm = form.cipher_algorithm();
+  header.checksum = HeaderChecksum(header);
+  return header;
+}
+
+// Whether a frame's lengths can be those of its form. With a codec the data may be shorter.
+bool LengthsArePossible(const FrameStream& stream, const PayloadForm& form) {
+  const std::uint32_t around = form.lead() + form.tail();
+  const std::uint32_t stored = stream.payload_length;
+  const std::uint32_t original = stream.original_length;
+  if (original == 0 || original > kTransferSizeMax || stored < around) {
+    return false;
+  }
+  return form.compressed() ? stored > around && stored - around <= original
+                           : stored - around == original;
+}
+
 }  // namespace
 
-Result<FrameComposer> FrameComposer::Create(const BackupSet& set) {
+std::uint32_t FrameGeometry::FrameSize(std::uint32_t stored_size) const {
+  if (packing == 0) {
+    return transfer_size;
+  }
+  const std::size_t pad = RoundUp(std::size_t{payload_offset} + stored_size, 4);
+  return static_cast<std::uint32_t>(RoundUp(pad + sizeof(StreamHeader), packing));
+}
+
+Result<FrameComposer> FrameComposer::Create(const BackupSet& set, std::uint32_t packing) {
+  const std::optional<PayloadForm> form = PayloadFormOf(set);
+  if (!form) {
+    return Error(Code::kInvalidArgument, "unable to compose frames with codec '{}' and cipher '{}'",
+                 set.compression_algorithm, set.encryption.key_algorithm);
+  }
   FrameComposer composer;
+  composer.form_ = *form;
   composer.leaf_names_ = FrameLeafNames(set);
   composer.backup_set_guid_ = set.backup_set_guid;
   composer.date_ = PackDate(set.start_unix_s, set.time_zone_quarter_hours);
-  composer.transfer_size_ = set.transfer_size;
   std::size_t longest = 0;
   for (const std::u16string& name : composer.leaf_names_) {
     longest = std::max(longest, name.size());
@@ -93,10 +131,13 @@ Result<FrameComposer> FrameComposer::Create(const BackupSet& set) {
     return SqlError(3244, kFormatLogicalBlock);
   }
   // Behind the payload: up to 3 bytes of alignment and the header of the padding.
-  const std::size_t room = set.transfer_size - payload_offset - 3 - sizeof(StreamHeader);
+  const std::size_t room =
+      set.transfer_size - payload_offset - form->lead() - form->tail() - 3 - sizeof(StreamHeader);
   composer.geometry_ = {
       .payload_offset = static_cast<std::uint32_t>(payload_offset),
-      .payload_capacity = static_cast<std::uint32_t>(room / kPhysicalBlock * kPhysicalBlock)};
+      .payload_capacity = static_cast<std::uint32_t>(room / kPhysicalBlock * kPhysicalBlock),
+      .transfer_size = set.transfer_size,
+      .packing = packing};
   return composer;
 }
 
@@ -116,6 +157,7 @@ FrameComposer::Template& FrameComposer::TemplateFor(std::uint32_t file_index) {
                          .directory_id = 2,
                          .name = {.size = static_cast<std::uint16_t>(NameSize(leaf.size())),
                                   .offset = static_cast<std::uint16_t>(kNameOffset)}};
+  slot.block.header.attributes = form_.compressed() ? kSetIsCompressed : 0;
   slot.block.header.first_event_offset = static_cast<std::uint16_t>(stream_offset_);
   slot.block.header.string_type = kStringUtf16;
   slot.block.header.os_data = {.size = sizeof(FileOsData), .offset = sizeof(FileBlock)};
@@ -126,7 +168,10 @@ FrameComposer::Template& FrameComposer::TemplateFor(std::uint32_t file_index) {
   slot.number_offset = kNameOffset + (leaf.size() + 1) * sizeof(char16_t);
   Put(slot.bytes.data() + stream_offset_,
       MakeStreamHeader(StreamType::kFrame, sizeof(FrameStream)));
-  slot.stream = FrameStream{.file_index = file_index, .backup_set_guid = backup_set_guid_.bytes};
+  slot.stream = FrameStream{.codec = static_cast<std::uint8_t>(form_.codec),
+                            .cipher = static_cast<std::uint8_t>(form_.cipher),
+                            .file_index = file_index,
+                            .backup_set_guid = backup_set_guid_.bytes};
   slot.stream.seal.covered = stream_offset_ + sizeof(StreamHeader) + offsetof(FrameStream, seal) +
                              offsetof(StreamSeal, crc32c);
   return slot;
@@ -134,7 +179,9 @@ FrameComposer::Template& FrameComposer::TemplateFor(std::uint32_t file_index) {
 
 void FrameComposer::Seal(std::span<std::byte> buffer, const FrameExtent& extent,
                          const FramePlace& place) {
-  CAPSTAN_CHECK(buffer.size() == transfer_size_);
+  const std::uint32_t stored = extent.stored_size();
+  CAPSTAN_CHECK(buffer.size() == geometry_.FrameSize(stored));
+  CAPSTAN_CHECK(stored <= extent.length + form_.lead() + form_.tail());
   CAPSTAN_CHECK(extent.length > 0 && extent.length <= geometry_.payload_capacity);
   CAPSTAN_CHECK(extent.sequence <= kSequenceMax);
   Template& slot = TemplateFor(extent.file_index);
@@ -149,7 +196,7 @@ void FrameComposer::Seal(std::span<std::byte> buffer, const FrameExtent& extent,
 
   slot.stream.sequence = extent.sequence;
   slot.stream.file_offset = extent.file_offset;
-  slot.stream.payload_length = extent.length;
+  slot.stream.payload_length = stored;
   slot.stream.original_length = extent.length;
   slot.stream.payload_crc32c = extent.crc32c;
   std::byte* stream = slot.bytes.data() + stream_offset_ + sizeof(StreamHeader);
@@ -157,10 +204,10 @@ void FrameComposer::Seal(std::span<std::byte> buffer, const FrameExtent& extent,
   const std::uint32_t crc = Crc32c(0, Bytes(slot.bytes).first(slot.stream.seal.covered));
   Put(slot.bytes.data() + slot.stream.seal.covered, crc);
   Put(slot.bytes.data() + geometry_.payload_offset - sizeof(StreamHeader),
-      MakeStreamHeader(StreamType::kStandard, extent.length));
+      DataHeader(form_, stored));
   std::memcpy(buffer.data(), slot.bytes.data(), geometry_.payload_offset);
 
-  const std::size_t payload_end = geometry_.payload_offset + extent.length;
+  const std::size_t payload_end = geometry_.payload_offset + stored;
   const std::size_t pad = RoundUp(payload_end, 4);
   std::memset(buffer.data() + payload_end, 0, buffer.size() - payload_end);
   Put(buffer.data() + pad,
@@ -195,22 +242,42 @@ std::optional<Damage> ParseFrameHead(Bytes head, ParsedFrame* parsed, FrameStrea
       stream->seal.crc32c != Crc32c(0, head.first(crc_offset))) {
     return Damage{0, "file block or frame header"};
   }
-  const auto data_header = LoadStruct<StreamHeader>(head.subspan(stan));
-  if (!HeaderIsSound(data_header) || data_header.type != StreamType::kStandard ||
-      data_header.length != stream->payload_length ||
+  if (stream->codec > static_cast<std::uint8_t>(CodecId::kLz4) ||
+      stream->cipher > static_cast<std::uint8_t>(CipherId::kAes256Gcm)) {
+    return Damage{content, "frame codec", true};
+  }
+  const PayloadForm form{.codec = static_cast<CodecId>(stream->codec),
+                         .cipher = static_cast<CipherId>(stream->cipher)};
+  const StreamHeader data_header = DataHeader(form, stream->payload_length);
+  if (std::memcmp(head.data() + stan, &data_header, sizeof(data_header)) != 0 ||
       !AllZero(head.subspan(content + sizeof(FrameStream), stan - content - sizeof(FrameStream)))) {
     return Damage{stan, "data stream header"};
   }
-  if (stream->codec != 0 || stream->original_length != stream->payload_length) {
-    return Damage{content, "frame codec", true};
+  if (!LengthsArePossible(*stream, form)) {
+    return Damage{content, "payload length"};
   }
+  parsed->form = form;
   parsed->extent = {.file_index = stream->file_index,
                     .file_offset = stream->file_offset,
-                    .length = stream->payload_length,
+                    .length = stream->original_length,
                     .sequence = stream->sequence,
-                    .crc32c = stream->payload_crc32c};
+                    .crc32c = stream->payload_crc32c,
+                    .stored_length = form.plain() ? 0 : stream->payload_length};
   parsed->payload_offset = stan + sizeof(StreamHeader);
   return std::nullopt;
+}
+
+std::uint32_t PackedFrameSize(Bytes head, std::uint32_t packing, std::uint32_t transfer_size) {
+  ParsedFrame parsed;
+  FrameStream stream;
+  if (ParseFrameHead(head, &parsed, &stream)) {
+    return 0;
+  }
+  const FrameGeometry geometry{.payload_offset = static_cast<std::uint32_t>(parsed.payload_offset),
+                               .transfer_size = transfer_size,
+                               .packing = packing};
+  const std::uint32_t size = geometry.FrameSize(stream.payload_length);
+  return size <= transfer_size ? size : 0;
 }
 
 std::optional<Damage> ParseFrame(Bytes frame, const FrameExpectation& expected,
@@ -222,15 +289,16 @@ std::optional<Damage> ParseFrame(Bytes frame, const FrameExpectation& expected,
   const auto header = LoadStruct<BlockHeader>(frame);
   const std::uint32_t length = parsed->extent.length;
   if (stream.backup_set_guid != expected.backup_set_guid.bytes || header.fla != expected.fla ||
-      header.control_block_id != expected.control_block_id) {
+      header.control_block_id != expected.control_block_id || parsed->form != expected.form) {
     return Damage{0, "frame of another place or backup set"};
   }
   if (parsed->extent.file_index >= expected.file_count || parsed->extent.sequence > kSequenceMax ||
       parsed->extent.file_offset + length < length || length == 0 ||
-      header.displayable_size != length) {
+      header.displayable_size != length ||
+      header.attributes != (expected.form.compressed() ? kSetIsCompressed : 0)) {
     return Damage{0, "frame extent"};
   }
-  const std::size_t payload_end = parsed->payload_offset + length;
+  const std::size_t payload_end = parsed->payload_offset + stream.payload_length;
   const std::size_t pad = RoundUp(payload_end, 4);
   if (pad + sizeof(StreamHeader) > frame.size()) {
     return Damage{parsed->payload_offset, "payload length"};
@@ -247,11 +315,28 @@ std::optional<Damage> ParseFrame(Bytes frame, const FrameExpectation& expected,
   return std::nullopt;
 }
 
-IndexEntry MakeIndexEntry(const FrameExtent& extent) {
-  return {.file_offset = extent.file_offset,
-          .sequence_and_length = extent.sequence << 24 | extent.length,
-          .file_index = extent.file_index,
-          .crc32c = extent.crc32c};
+IndexRecord::IndexRecord(const FrameExtent& extent, std::uint32_t frame_size)
+    : packed_{.entry = {.file_offset = extent.file_offset,
+                        .sequence_and_length = extent.sequence << 24 | extent.stored_size(),
+                        .file_index = extent.file_index,
+                        .crc32c = extent.crc32c},
+              .original_length = extent.length,
+              .frame_size = frame_size} {}
+
+FrameExtent ExtentOf(Bytes record, std::uint32_t around) {
+  const auto entry = LoadStruct<IndexEntry>(record);
+  const auto stored = static_cast<std::uint32_t>(entry.sequence_and_length & 0xFFFFFF);
+  std::uint32_t length = stored - std::min(around, stored);
+  const bool packed = record.size() == sizeof(PackedIndexEntry);
+  if (packed) {
+    length = LoadStruct<PackedIndexEntry>(record).original_length;
+  }
+  return {.file_index = entry.file_index,
+          .file_offset = entry.file_offset,
+          .length = length,
+          .sequence = entry.sequence_and_length >> 24,
+          .crc32c = entry.crc32c,
+          .stored_length = packed || around != 0 ? stored : 0};
 }
 
 }  // namespace capstan::media

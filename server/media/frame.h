@@ -16,6 +16,7 @@
 #include "server/media/capstan_layout.h"
 #include "server/media/family_writer.h"
 #include "server/media/mtf_values.h"
+#include "server/media/payload_form.h"
 
 namespace capstan::media {
 
@@ -28,13 +29,13 @@ struct FramePlace {
 
 class FrameComposer {
  public:
-  // Error 3244 if a file's name does not fit a block.
-  static Result<FrameComposer> Create(const BackupSet& set);
+  // `packing` as in FrameGeometry. Error 3244 if a file's name does not fit a block;
+  // kInvalidArgument for a codec or cipher that is not known.
+  static Result<FrameComposer> Create(const BackupSet& set, std::uint32_t packing = 0);
 
   FrameGeometry geometry() const { return geometry_; }
 
-  // REQUIRES: buffer.size() is the transfer size; 1 <= extent.length <= payload_capacity;
-  // extent.file_index names a file of the set. Allocates nothing.
+  // As FamilyWriter::SealFrame requires. Allocates nothing.
   void Seal(std::span<std::byte> buffer, const FrameExtent& extent, const FramePlace& place);
 
  private:
@@ -54,7 +55,7 @@ class FrameComposer {
   std::vector<std::u16string> leaf_names_;
   Guid backup_set_guid_;
   MtfDate date_;
-  std::uint32_t transfer_size_ = 0;
+  PayloadForm form_;
   std::size_t stream_offset_ = 0;  // of the frame header's stream header
   FrameGeometry geometry_;
 
@@ -70,6 +71,7 @@ struct Damage {
 
 struct ParsedFrame {
   FrameExtent extent;
+  PayloadForm form;
   std::size_t payload_offset = 0;
 };
 
@@ -78,15 +80,35 @@ struct FrameExpectation {
   std::uint64_t fla = 0;
   std::uint32_t control_block_id = 0;
   std::uint32_t file_count = 0;
+  PayloadForm form;
 };
 
 // Takes a whole frame apart and checks every byte of it but the payload's.
 std::optional<Damage> ParseFrame(Bytes frame, const FrameExpectation& expected,
                                  ParsedFrame* parsed);
 
+// Everything that a frame of a packed set takes, from its first kFormatLogicalBlock bytes: 0 if
+// they are not those of a frame of the transfer size or less.
+std::uint32_t PackedFrameSize(Bytes head, std::uint32_t packing, std::uint32_t transfer_size);
+
 // The part of a FILE block of ours up to the payload; `head` may be cut off behind that.
 std::optional<Damage> ParseFrameHead(Bytes head, ParsedFrame* parsed, FrameStream* stream);
 
-IndexEntry MakeIndexEntry(const FrameExtent& extent);
+// What the index says of a frame, in a packed set with its size.
+class IndexRecord {
+ public:
+  // `frame_size`: 0 unless the set is packed.
+  IndexRecord(const FrameExtent& extent, std::uint32_t frame_size);
+  Bytes bytes() const { return AsBytes(packed_).first(SizeOf(packed_.frame_size != 0)); }
+  static constexpr std::size_t SizeOf(bool packed) {
+    return packed ? sizeof(PackedIndexEntry) : sizeof(IndexEntry);
+  }
+
+ private:
+  PackedIndexEntry packed_;
+};
+// `record` is an IndexEntry or a PackedIndexEntry. `around`: what PayloadForm puts around a payload
+// that is only encrypted; 0 in a packed set.
+FrameExtent ExtentOf(Bytes record, std::uint32_t around);
 
 }  // namespace capstan::media

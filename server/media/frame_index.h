@@ -1,5 +1,5 @@
-// The frame index of the family being written: 24 bytes per frame, in blocks that never move, so
-// that adding to it costs the same for the first frame and the millionth.
+// The frame index of the family being written: 24 or 32 bytes per frame, in blocks that never move,
+// so that adding to it costs the same for the first frame and the millionth.
 //
 // Internal to server/media. Threads: one at a time.
 #pragma once
@@ -8,6 +8,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <vector>
 
@@ -17,36 +18,38 @@ namespace capstan::media {
 
 class FrameIndex {
  public:
-  void Add(const FrameExtent& extent) {
-    const std::size_t slot = summary_.frame_count % kBlockEntries;
+  explicit FrameIndex(bool packed) : record_size_(IndexRecord::SizeOf(packed)) {}
+
+  // REQUIRES: the record is of a packed set, or is not, as the index.
+  void Add(const IndexRecord& record, std::uint32_t stored_size) {
+    const std::size_t slot = summary_.frame_count % kBlockRecords;
     if (slot == 0) {
-      blocks_.push_back(std::make_unique<Block>());
+      blocks_.push_back(std::make_unique<std::byte[]>(block_size()));
     }
-    IndexEntry& entry = (*blocks_.back())[slot];
-    entry = MakeIndexEntry(extent);
+    std::memcpy(blocks_.back().get() + slot * record_size_, record.bytes().data(), record_size_);
     summary_.frame_count += 1;
-    summary_.payload_bytes += extent.length;
-    summary_.digest = Crc32c(summary_.digest, AsBytes(entry));
+    summary_.payload_bytes += stored_size;
+    summary_.digest = Crc32c(summary_.digest, record.bytes());
   }
 
   // family_number is left to the owner.
   const FamilySummary& summary() const { return summary_; }
-  std::uint64_t size_bytes() const { return summary_.frame_count * sizeof(IndexEntry); }
+  std::uint64_t size_bytes() const { return summary_.frame_count * record_size_; }
 
   // What there is from byte `offset` on, as far as it lies together. REQUIRES: offset <
   // size_bytes().
   Bytes BytesFrom(std::uint64_t offset) const {
-    const std::uint64_t start = offset / sizeof(Block) * sizeof(Block);
-    const Bytes block = AsBytes(*blocks_[offset / sizeof(Block)]);
-    const std::uint64_t end = std::min<std::uint64_t>(size_bytes() - start, sizeof(Block));
-    return block.subspan(offset - start, end - (offset - start));
+    const std::uint64_t start = offset / block_size() * block_size();
+    const std::uint64_t end = std::min<std::uint64_t>(size_bytes() - start, block_size());
+    return Bytes(blocks_[offset / block_size()].get(), end).subspan(offset - start);
   }
 
  private:
-  static constexpr std::size_t kBlockEntries = 4096;
-  using Block = std::array<IndexEntry, kBlockEntries>;
+  static constexpr std::size_t kBlockRecords = 4096;
+  std::size_t block_size() const { return kBlockRecords * record_size_; }
 
-  std::vector<std::unique_ptr<Block>> blocks_;
+  const std::size_t record_size_;
+  std::vector<std::unique_ptr<std::byte[]>> blocks_;
   FamilySummary summary_;
 };
 

@@ -9,7 +9,7 @@ RecordRun FrameIndexCheck::next_records() const {
     case Part::kHead:
       return {.record_size = sizeof(FrameIndexStream), .size_bytes = sizeof(FrameIndexStream)};
     case Part::kEntries:
-      return {.record_size = sizeof(IndexEntry), .size_bytes = remaining_};
+      return {.record_size = record_size(), .size_bytes = remaining_};
     case Part::kSeal:
     case Part::kComplete:
       break;
@@ -17,19 +17,31 @@ RecordRun FrameIndexCheck::next_records() const {
   return {.record_size = sizeof(StreamSeal), .size_bytes = sizeof(StreamSeal)};
 }
 
-Status FrameIndexCheck::Take(Bytes records, const FamilySummary& seen, BlockWalker* walker) {
+void FrameIndexCheck::KeepLost(Bytes entries, const FrameLosses& losses) {
+  for (; !entries.empty(); entries = entries.subspan(record_size()), ++frame_) {
+    if (losses.Contains(frame_)) {
+      lost_.push_back(ExtentOf(entries.first(record_size()), form_.lead() + form_.tail()));
+    }
+  }
+}
+
+Status FrameIndexCheck::Take(Bytes records, const FamilySummary& seen, const FrameLosses& losses,
+                             BlockWalker* walker) {
   switch (part_) {
     case Part::kHead: {
       const auto head = LoadStruct<FrameIndexStream>(records);
-      if (head.version != kStreamVersion || head.entry_size != sizeof(IndexEntry) ||
+      if (head.version != kStreamVersion || head.entry_size != record_size() ||
           head.count != seen.frame_count) {
         return walker->Damaged(walker->offset(), "frame index");
       }
-      remaining_ = head.count * sizeof(IndexEntry);
+      remaining_ = head.count * record_size();
       break;
     }
     case Part::kEntries:
       digest_ = Crc32c(digest_, records);
+      if (losses.any()) {
+        KeepLost(records, losses);
+      }
       remaining_ -= records.size();
       break;
     case Part::kSeal:

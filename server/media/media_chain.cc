@@ -25,10 +25,12 @@ Status MediaChain::EndTape(const std::string& device_name, const std::optional<B
   if (!on_first_medium()) {
     return CheckNextMedium(device_name, set, seen);
   }
-  if (!media_set_) {
+  foreign_ = !media_set_;
+  if (foreign_ && (tape_.software_vendor_id == kSoftwareVendorId ||
+                   tape_.software_vendor_id == kSqlServerVendorId)) {
     return SqlError(3143, device_name);
   }
-  header_ = media_set_;
+  header_ = media_set_.value_or(tape_);
   sequence_number_ = header_->media_sequence_number;
   if (span_) {
     return SqlError(3249, device_name)
@@ -89,6 +91,13 @@ std::size_t MediaChain::media_map_size_max() const {
 bool MediaChain::SpanIsRight(const BackupSet& set, const FamilySummary& seen) const {
   const SpanStream expected = MakeSpan(set, sequence_number_, seen);
   return std::memcmp(&*span_, &expected, sizeof(SpanStream) - sizeof(StreamSeal)) == 0;
+}
+
+FamilySummary MediaChain::span_summary() const {
+  return {.family_number = header_->family_number,
+          .frame_count = span_->frame_count,
+          .payload_bytes = span_->payload_bytes,
+          .digest = span_->digest};
 }
 
 void MediaChain::BeginNextMedium(const FamilySummary& seen) {

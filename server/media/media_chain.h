@@ -24,6 +24,8 @@ namespace capstan::media {
 
 class MediaChain {
  public:
+  // What the TAPE block itself says.
+  void TakeTape(const MediaHeader& tape) { tape_ = tape; }
   // What the streams of a TAPE or an EOTM say. False if they cannot be understood.
   bool TakeMediaSet(Bytes content, const MediaHeader& tape);
   bool TakeSpan(Bytes content);
@@ -31,9 +33,10 @@ class MediaChain {
   void ForgetSpan() { span_.reset(); }
 
   // The TAPE block of the mounted medium is whole. The first medium of all opens the chain, unless
-  // it is not ours (3143) or goes on with a set that began earlier (3249). A later one must be the
-  // one that follows: `set` and `seen` are what the media before it held. Otherwise 3258 (another
-  // media set), 3133 (another family), 3247 (another number) or 3232 (another backup).
+  // it is not ours though it says so, or SQL Server's (3143), or goes on with a set that began
+  // earlier (3249). A later one must be the one that follows: `set` and `seen` are what the media
+  // before it held. Otherwise 3258 (another media set), 3133 (another family), 3247 (another
+  // number) or 3232 (another backup).
   Status EndTape(const std::string& device_name, const std::optional<BackupSet>& set,
                  const FamilySummary& seen);
   // REQUIRES of everything below: EndTape was OK once.
@@ -49,11 +52,15 @@ class MediaChain {
 
   // Whether the span that was taken last says what has been seen.
   bool SpanIsRight(const BackupSet& set, const FamilySummary& seen) const;
+  // What that span says of the family's frames so far. REQUIRES: continued().
+  FamilySummary span_summary() const;
   // The mounted medium ended as a full one does; the next one is mounted. `seen` as above.
   void BeginNextMedium(const FamilySummary& seen);
 
   // Of the family's first medium that was mounted.
   const MediaHeader& header() const { return *header_; }
+  // Whether another program began the family; sets of ours may be among its own.
+  bool foreign() const { return foreign_; }
   // Of the mounted medium.
   std::uint16_t sequence_number() const { return sequence_number_; }
   // Whether the mounted medium is the first.
@@ -67,10 +74,12 @@ class MediaChain {
   MediaMapEntry MountedMedium(const FamilySummary& seen) const;
 
   std::optional<MediaHeader> header_;
+  bool foreign_ = false;
   std::vector<MediaMapEntry> full_media_;
   std::uint16_t sequence_number_ = 1;
 
   // Of the mounted medium.
+  MediaHeader tape_;
   std::optional<MediaHeader> media_set_;
   std::optional<SpanStream> span_;  // as its TAPE or its EOTM says
 

@@ -1,7 +1,9 @@
 #include <algorithm>
+#include <cstring>
 #include <functional>
 #include <limits>
 #include <optional>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -9,9 +11,12 @@
 #include "server/media/block_cursor.h"
 #include "server/media/block_fields.h"
 #include "server/media/family_reader.h"
+#include "server/media/filemark_trail.h"
 #include "server/media/foreign_set.h"
 #include "server/media/medium_error.h"
+#include "server/media/medium_index.h"
 #include "server/media/peeked_source.h"
+#include "server/media/set_map.h"
 #include "server/media/sqlserver/container.h"
 #include "server/media/sqlserver/listing.h"
 #include "server/messages/messages.h"
@@ -22,9 +27,16 @@ namespace {
 // Sets on one medium: a data set number has 16 bits.
 constexpr std::size_t kSetsMax = std::numeric_limits<std::uint16_t>::max();
 
+constexpr std::uint32_t kEndOfFamily = 1U << 17;  // ESET: nothing may follow
+constexpr std::uint64_t kSectorSize = 512;
+constexpr std::uint64_t kPageSize = 4096;  // what a system writes at a time
+
 struct Label {
   MediaHeader header;
   bool foreign = true;
+  MediumForm form;
+  bool has_set_map = false;
+  std::uint64_t end = 0;  // of the TAPE block: the first filemark stands there
 };
 
 // Lists one medium: label first, then the sets from the filemarks or by walking.
@@ -33,11 +45,15 @@ class Lister {
   explicit Lister(MediumSource* source) : source_(source), cursor_(source) {}
 
   Result<Label> ReadLabel();
-  // REQUIRES: ReadLabel succeeded.
-  Result<std::vector<SetListing>> Walk();
-  // The sets of a medium of ours between all its filemarks, which are physical blocks in ascending
-  // order. Fails if anything is not where a medium that ended in good order has it.
-  Result<std::vector<SetListing>> ListBetween(const std::vector<std::uint32_t>& marks);
+  // Both require that ReadLabel succeeded, and one of them is called, once.
+  // `ends_in_order`: the last filemark leads back to the first one, so nothing was cut off.
+  Status Walk(bool ends_in_order);
+  // The sets of a medium between all its filemarks. Fails if anything is not where a medium that
+  // ended in good order has it.
+  Status ListBetween(const MediumIndex& index);
+
+  // What was found: sets, the tail, where to append.
+  Result<MediumListing> TakeListing();
 
  private:
   Status Damaged(std::uint64_t offset, std::string_view what) const {
@@ -46,19 +62,40 @@ class Lister {
   Status WalkBlock(const BlockPosition& block);
   Status BeginSet(const BlockPosition& block);
   Status ReadSetAt(std::uint64_t set_offset, std::uint64_t end_offset);
+  Status EndsHere(Status failure);
+  Result<bool> HasHole(std::uint64_t at);
+  Result<bool> AllZeroAt(std::uint64_t offset, std::uint64_t size);
+  Status NoteTail();
+  Result<std::optional<AppendPoint>> FindAppendPoint();
   bool ours() const { return in_set_ && !sets_.back().foreign; }
   void BeginCoverage(std::uint64_t offset);
   Status WalkStreams(const BlockPosition& block);
   Status OnDescriptor(const StreamPosition& stream, bool is_final);
   Status OnFamilies(const StreamPosition& stream);
-  Status EndFilemark();
+  Status EndFilemark(const BlockPosition& block);
   Result<Bytes> BlockBytes(const BlockPosition& block, std::size_t size_min);
   // The content of a stream of ours, whose seal is checked; empty if the medium ends before that.
   Result<Bytes> SealedContent(const StreamPosition& stream);
 
   MediumSource* const source_;
   BlockCursor cursor_;
-  std::uint64_t covered_from_ = 0;  // by the next seal
+  std::uint64_t covered_from_ = 0;            // by the next seal
+  std::optional<std::uint64_t> broken_from_;  // a seal that is wrong covers from there on
+
+  // Of the medium.
+  Label label_;
+  FilemarkTrail trail_;
+  bool trail_known_ = true;
+  // Behind the last complete set, or the first filemark, and what was so there.
+  std::uint64_t good_end_ = 0;
+  std::size_t complete_sets_ = 0;
+  Filemarks good_marks_;
+  MediumForm form_;
+  std::optional<StreamPosition> good_map_;
+  MediumTail tail_ = MediumTail::kNothing;
+  bool end_of_family_ = false;
+
+  std::uint64_t block_offset_ = 0;  // of the block being walked
 
   // Of the set being walked.
   std::vector<SetListing> sets_;
@@ -66,6 +103,7 @@ class Lister {
   std::uint32_t frame_size_ = 0;  // 0 until the set turns out to be ours
   bool final_known_ = false;
   int end_blocks_ = 0;
+  std::optional<StreamPosition> map_;
 };
 
 Result<Bytes> Lister::BlockBytes(const BlockPosition& block, std::size_t size_min) {
@@ -90,6 +128,7 @@ Result<Bytes> Lister::SealedContent(const StreamPosition& stream) {
     return Bytes();
   }
   if (!SealIsRight(bytes)) {
+    broken_from_ = covered_from_;
     return Damaged(covered_from_, "block or its description");
   }
   covered_from_ += covered;
@@ -101,6 +140,11 @@ Result<Label> Lister::ReadLabel() {
   CAPSTAN_ASSIGN_OR_RETURN(const Bytes start, cursor_.At(0, sizeof(TapeBlock)));
   if (start.empty()) {
     return SqlError(3254, source_->device_name());
+  }
+  constexpr std::string_view kTapeType = "TAPE";
+  const std::size_t known = std::min(start.size(), kTapeType.size());
+  if (std::memcmp(start.data(), kTapeType.data(), known) != 0) {
+    return NotTapeFormat(source_->device_name(), start);
   }
   if (start.size() < sizeof(TapeBlock)) {
     return CutOffInHead(source_->device_name(), source_->size_bytes());
@@ -122,7 +166,11 @@ Result<Label> Lister::ReadLabel() {
   if (bytes.size() < tape.header.first_event_offset) {
     return CutOffInHead(source_->device_name(), source_->size_bytes());
   }
-  Label label{.header = ParseTape(bytes)};
+  label_ = {.header = ParseTape(bytes),
+            .form = {.soft_filemark_units = tape.soft_filemark_units,
+                     .format_logical_block = tape.format_logical_block,
+                     .address_unit = std::max(tape.soft_filemark_units * 512U, 1U)},
+            .has_set_map = tape.catalog_type == kCatalogType1};
   while (true) {
     CAPSTAN_ASSIGN_OR_RETURN(const std::optional<StreamPosition> stream, cursor_.NextStream());
     if (!stream) {
@@ -133,37 +181,126 @@ Result<Label> Lister::ReadLabel() {
       if (content.empty()) {
         return CutOffInHead(source_->device_name(), source_->size_bytes());
       }
-      std::optional<MediaHeader> header = ParseMediaSetStream(content, label.header);
+      std::optional<MediaHeader> header = ParseMediaSetStream(content, label_.header);
       if (!header) {
         return Damaged(stream->data_offset, "description of the media set");
       }
-      label = {.header = *std::move(header), .foreign = false};
+      label_.header = *std::move(header);
+      label_.foreign = false;
     } else {
-      CAPSTAN_RETURN_IF_ERROR(sqlserver::AddTapeStream(&cursor_, *stream, &label.header));
+      CAPSTAN_RETURN_IF_ERROR(sqlserver::AddTapeStream(&cursor_, *stream, &label_.header));
     }
   }
   cursor_.Unpin();
   if (cursor_.truncated()) {
     return CutOffInHead(source_->device_name(), source_->size_bytes());
   }
-  return label;
+  label_.end = cursor_.offset();
+  trail_ = FilemarkTrail(label_.form);
+  return label_;
 }
 
-Result<std::vector<SetListing>> Lister::Walk() {
+Status Lister::Walk(bool ends_in_order) {
   while (true) {
-    CAPSTAN_ASSIGN_OR_RETURN(const std::optional<BlockPosition> block, cursor_.NextBlock());
-    if (!block) {
-      break;
+    block_offset_ = cursor_.offset();
+    const Result<std::optional<BlockPosition>> block = cursor_.NextBlock();
+    if (block.ok() && !block.value()) {
+      return NoteTail();
     }
-    CAPSTAN_RETURN_IF_ERROR(WalkBlock(*block));
+    Status status = block.ok() ? WalkBlock(*block.value()) : block.status();
+    if (!status.ok()) {
+      return ends_in_order ? status : EndsHere(std::move(status));
+    }
   }
-  return std::move(sets_);
+}
+
+// The medium cannot be walked any further. That is no error if all that is wrong is that a set was
+// not written to its end.
+Status Lister::EndsHere(Status failure) {
+  const std::uint64_t at = cursor_.offset();
+  if (failure.reason() != 3241 || source_->size_bytes() == 0) {
+    return failure;
+  }
+  CAPSTAN_ASSIGN_OR_RETURN(const bool hole, HasHole(at));
+  if (in_set_ ? ours() && hole : block_offset_ == good_end_ && (hole || complete_sets_ > 0)) {
+    tail_ = hole ? MediumTail::kUnfinishedSet : MediumTail::kUnknown;
+    return OkStatus();
+  }
+  return failure;
+}
+
+// Whether what should stand at `at`, or what a wrong seal covers, was never written.
+Result<bool> Lister::HasHole(std::uint64_t at) {
+  if (broken_from_) {
+    for (std::uint64_t page = *broken_from_ / kPageSize * kPageSize; page < at; page += kPageSize) {
+      CAPSTAN_ASSIGN_OR_RETURN(const bool zero, AllZeroAt(page, kPageSize));
+      if (zero) {
+        return true;
+      }
+    }
+  }
+  return AllZeroAt(at, kSectorSize);
+}
+
+Result<bool> Lister::AllZeroAt(std::uint64_t offset, std::uint64_t size) {
+  ByteVector bytes(size);
+  CAPSTAN_ASSIGN_OR_RETURN(const std::size_t filled, source_->ReadAt(offset, std::span(bytes)));
+  return AllZero(Bytes(bytes).first(filled));
+}
+
+// The medium has been walked to its end.
+Status Lister::NoteTail() {
+  const std::uint64_t size = source_->size_bytes();
+  if (size == 0 || size == good_end_) {
+    return OkStatus();
+  }
+  const bool short_rest = size - good_end_ < label_.form.format_logical_block;
+  const bool unfinished = in_set_ ? ours() : short_rest;
+  tail_ = unfinished || short_rest ? MediumTail::kUnfinishedSet : MediumTail::kUnknown;
+  return OkStatus();
+}
+
+Result<std::optional<AppendPoint>> Lister::FindAppendPoint() {
+  const std::uint32_t mark_size = form_.filemark_size();
+  const bool continues = complete_sets_ > 0 && sets_[complete_sets_ - 1].continues;
+  if (source_->size_bytes() == 0 || good_end_ == 0 || tail_ == MediumTail::kUnknown ||
+      !trail_known_ || continues || end_of_family_ || complete_sets_ == kSetsMax ||
+      mark_size < kSectorSize || kPhysicalBlock % mark_size != 0 || good_end_ % mark_size != 0) {
+    return std::optional<AppendPoint>();
+  }
+  AppendPoint append{.offset = good_end_,
+                     .position = static_cast<std::uint16_t>(complete_sets_ + 1),
+                     .form = form_,
+                     .filemarks = good_marks_,
+                     .set_map = {}};
+  if (label_.has_set_map && complete_sets_ == 0) {
+    append.set_map.emplace();
+  }
+  if (label_.has_set_map && good_map_ && good_map_->header.length <= 2 * kSetMapSizeMax) {
+    ByteVector content(good_map_->header.length);
+    CAPSTAN_ASSIGN_OR_RETURN(const std::size_t filled,
+                             source_->ReadAt(good_map_->data_offset, std::span(content)));
+    append.set_map = ParseSetMap(Bytes(content).first(filled));
+  }
+  return std::optional(std::move(append));
+}
+
+Result<MediumListing> Lister::TakeListing() {
+  MediumListing listing{.header = label_.header,
+                        .sets = {},
+                        .foreign = label_.foreign,
+                        .size_bytes = source_->size_bytes(),
+                        .tail = tail_,
+                        .append = {}};
+  CAPSTAN_ASSIGN_OR_RETURN(listing.append, FindAppendPoint());
+  listing.sets = std::move(sets_);
+  return listing;
 }
 
 Status Lister::WalkBlock(const BlockPosition& block) {
   switch (block.header.type) {
     case BlockType::kSoftFilemark:
-      return EndFilemark();
+      return EndFilemark(block);
     case BlockType::kSet:
       CAPSTAN_RETURN_IF_ERROR(BeginSet(block));
       break;
@@ -177,7 +314,8 @@ Status Lister::WalkBlock(const BlockPosition& block) {
       }
       break;
     case BlockType::kFile:
-      if (frame_size_ != 0) {
+      // Compressed ones are as long as they are: their streams tell.
+      if (frame_size_ != 0 && !sets_.back().set.compressed()) {
         CAPSTAN_ASSIGN_OR_RETURN(const std::optional<std::uint64_t> filemark,
                                  source_->SkipToFilemark(block.offset));
         cursor_.ContinueAt(filemark.value_or(block.offset + frame_size_));
@@ -192,6 +330,7 @@ Status Lister::WalkBlock(const BlockPosition& block) {
       break;
     case BlockType::kEndOfSet:
       ++end_blocks_;
+      end_of_family_ = (block.header.attributes & kEndOfFamily) != 0;
       BeginCoverage(block.offset);
       break;
     default:
@@ -222,6 +361,7 @@ Status Lister::BeginSet(const BlockPosition& block) {
   frame_size_ = 0;
   final_known_ = false;
   end_blocks_ = 0;
+  map_.reset();
   BeginCoverage(block.offset);
   return OkStatus();
 }
@@ -245,6 +385,8 @@ Status Lister::WalkStreams(const BlockPosition& block) {
       CAPSTAN_RETURN_IF_ERROR(OnDescriptor(*stream, block.header.type == BlockType::kEndOfSet));
     } else if (ours() && stream->header.type == StreamType::kFamilies) {
       CAPSTAN_RETURN_IF_ERROR(OnFamilies(*stream));
+    } else if (stream->header.type == StreamType::kSetMap) {
+      map_ = *stream;
     }
   }
   // The volume's seal covers the SSET before it; no other one that matters here goes back so far.
@@ -283,77 +425,81 @@ Status Lister::OnFamilies(const StreamPosition& stream) {
 }
 
 // A set is complete with the filemark behind its ESET.
-Status Lister::EndFilemark() {
-  CAPSTAN_ASSIGN_OR_RETURN(const Bytes last, cursor_.At(cursor_.offset() - 1, 1));
-  if (!in_set_ || end_blocks_ == 0 || last.empty()) {
+Status Lister::EndFilemark(const BlockPosition& block) {
+  const std::uint64_t size = cursor_.offset() - block.offset;
+  CAPSTAN_ASSIGN_OR_RETURN(const Bytes mark, cursor_.At(block.offset, size));
+  if (mark.size() < size) {
     return OkStatus();
   }
-  SetListing& listing = sets_.back();
-  listing.complete =
-      listing.foreign ? sqlserver::IsComplete(listing) : final_known_ && end_blocks_ == 2;
-  in_set_ = false;
+  if (source_->size_bytes() != 0) {
+    trail_known_ = trail_known_ && (label_.foreign ? trail_.AdoptForeign(mark, block.offset)
+                                                   : trail_.Pass(mark, block.offset));
+  }
+  if (in_set_ && end_blocks_ > 0) {
+    SetListing& listing = sets_.back();
+    listing.complete =
+        listing.foreign ? sqlserver::IsComplete(listing) : final_known_ && end_blocks_ == 2;
+    in_set_ = false;
+  }
+  const bool all_complete = sets_.empty() || sets_.back().complete;
+  if (!in_set_ && all_complete) {
+    good_end_ = cursor_.offset();
+    good_marks_ = trail_.marks();
+    form_ = trail_.form();
+    good_map_ = map_;
+    complete_sets_ = sets_.size();
+  }
   return OkStatus();
 }
 
-Result<std::vector<SetListing>> Lister::ListBetween(const std::vector<std::uint32_t>& marks) {
-  for (std::size_t i = 0; i + 2 < marks.size(); i += 2) {
-    CAPSTAN_RETURN_IF_ERROR(ReadSetAt((marks[i] + std::uint64_t{1}) * kPhysicalBlock,
-                                      (marks[i + 1] + std::uint64_t{1}) * kPhysicalBlock));
+Status Lister::ListBetween(const MediumIndex& index) {
+  const std::vector<std::uint64_t>& marks = index.offsets;
+  const std::uint32_t mark_size = index.form.filemark_size();
+  if (marks.size() % 2 == 0) {
+    return Damaged(marks.back(), "number of filemarks");
   }
-  return std::move(sets_);
+  form_ = index.form;
+  for (std::size_t i = 0; i + 2 < marks.size(); i += 2) {
+    CAPSTAN_RETURN_IF_ERROR(ReadSetAt(marks[i] + mark_size, marks[i + 1] + mark_size));
+  }
+  good_end_ = source_->size_bytes();
+  good_marks_ = index.filemarks;
+  good_map_ = map_;
+  complete_sets_ = sets_.size();
+  return OkStatus();
 }
 
 Status Lister::ReadSetAt(std::uint64_t set_offset, std::uint64_t end_offset) {
-  cursor_.ContinueAt(set_offset);
+  cursor_.ContinueBehindFilemark(set_offset);
   CAPSTAN_ASSIGN_OR_RETURN(const std::optional<BlockPosition> set, cursor_.NextBlock());
   if (!set || set->header.type != BlockType::kSet) {
     return Damaged(set_offset, "place of a backup set");
   }
   CAPSTAN_RETURN_IF_ERROR(BeginSet(*set));
-  cursor_.ContinueAt(end_offset);
+  if (!ours()) {
+    CAPSTAN_RETURN_IF_ERROR(WalkStreams(*set));
+    CAPSTAN_ASSIGN_OR_RETURN(const std::optional<BlockPosition> volume, cursor_.NextBlock());
+    if (!volume || volume->header.type != BlockType::kVolume) {
+      return Damaged(set_offset, "place of a volume");
+    }
+    CAPSTAN_RETURN_IF_ERROR(WalkBlock(*volume));
+  }
   cursor_.Unpin();
+  cursor_.ContinueBehindFilemark(end_offset);
   CAPSTAN_ASSIGN_OR_RETURN(const std::optional<BlockPosition> end, cursor_.NextBlock());
-  if (!ours() || !end || end->header.type != BlockType::kEndOfSet) {
+  if (!end || end->header.type != BlockType::kEndOfSet) {
     return Damaged(end_offset, "place of an end of set");
   }
   CAPSTAN_RETURN_IF_ERROR(WalkBlock(*end));
   SetListing& listing = sets_.back();
-  if (!final_known_ || listing.families.empty() || listing.set.position != sets_.size()) {
+  const bool whole = !ours() || (final_known_ && !listing.families.empty() &&
+                                 listing.set.position == sets_.size());
+  if (!whole || cursor_.truncated()) {
     return Damaged(end_offset, "end of the backup set");
   }
   listing.complete = true;
+  in_set_ = false;
   return OkStatus();
-}
-
-// All filemarks in ascending order, from the one that ends the medium; empty if it does not tell.
-Result<std::vector<std::uint32_t>> ReadMarks(MediumSource& source) {
-  const std::uint64_t size = source.size_bytes();
-  std::vector<std::uint32_t> marks;
-  if (size < 4 * std::uint64_t{kPhysicalBlock} || size % kPhysicalBlock != 0 ||
-      size / kPhysicalBlock > std::numeric_limits<std::uint32_t>::max()) {
-    return marks;
-  }
-  ByteVector bytes(kPhysicalBlock);
-  CAPSTAN_ASSIGN_OR_RETURN(const std::size_t filled,
-                           source.ReadAt(size - kPhysicalBlock, std::span(bytes)));
-  const auto mark = LoadStruct<SoftFilemarkHeader>(bytes);
-  if (filled != bytes.size() || mark.used > kFilemarkCapacity) {
-    return marks;
-  }
-  for (std::size_t i = mark.used; i-- > 0;) {
-    marks.push_back(
-        LoadStruct<std::uint32_t>(Bytes(bytes).subspan(sizeof(mark) + i * sizeof(std::uint32_t))));
-  }
-  const auto own_block = static_cast<std::uint32_t>(size / kPhysicalBlock - 1);
-  ByteVector expected;
-  AppendFilemark(&expected, mark.used + 1, own_block, marks);
-  marks.push_back(own_block);
-  const bool ascending =
-      std::adjacent_find(marks.begin(), marks.end(), std::greater_equal<>()) == marks.end();
-  if (bytes != expected || !ascending || marks.size() % 2 == 0) {
-    marks.clear();
-  }
-  return marks;
 }
 
 }  // namespace
@@ -368,19 +514,25 @@ namespace {
 
 Result<MediumListing> ListMedium(MediumSource& source) {
   Lister lister(&source);
-  CAPSTAN_ASSIGN_OR_RETURN(Label label, lister.ReadLabel());
-  if (!label.foreign && source.size_bytes() != 0) {
-    CAPSTAN_ASSIGN_OR_RETURN(const std::vector<std::uint32_t> marks, ReadMarks(source));
-    if (!marks.empty()) {
-      // If it fails, walking finds out why, and how much there is in spite of it.
-      Result<std::vector<SetListing>> sets = Lister(&source).ListBetween(marks);
-      if (sets.ok()) {
-        return MediumListing{.header = std::move(label.header), .sets = std::move(sets).value()};
+  CAPSTAN_ASSIGN_OR_RETURN(const Label label, lister.ReadLabel());
+  bool ends_in_order = false;
+  if (source.size_bytes() != 0 && label.header.software_vendor_id != kSqlServerVendorId) {
+    CAPSTAN_ASSIGN_OR_RETURN(
+        const std::optional<MediumIndex> index,
+        ReadMediumIndex(source,
+                        {.form = label.form, .first_mark = label.end, .foreign = label.foreign}));
+    ends_in_order = index.has_value();
+    if (index) {
+      // If it fails, walking finds out why.
+      Lister fast(&source);
+      CAPSTAN_RETURN_IF_ERROR(fast.ReadLabel().status());
+      if (fast.ListBetween(*index).ok()) {
+        return fast.TakeListing();
       }
     }
   }
-  CAPSTAN_ASSIGN_OR_RETURN(std::vector<SetListing> sets, lister.Walk());
-  return MediumListing{.header = std::move(label.header), .sets = std::move(sets)};
+  CAPSTAN_RETURN_IF_ERROR(lister.Walk(ends_in_order));
+  return lister.TakeListing();
 }
 
 }  // namespace

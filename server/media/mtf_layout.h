@@ -48,6 +48,7 @@ enum class StreamType : std::uint32_t {
   kMediaMap = FourCc("CPMM"),
   kContinued = FourCc("CPCN"),
   kMediumEnd = FourCc("CPEM"),
+  kAuthentication = FourCc("CPAU"),
   kSetEnd = FourCc("CPSE"),
 };
 
@@ -59,14 +60,15 @@ inline constexpr std::uint8_t kMtfMinor = 0;
 inline constexpr std::uint8_t kCatalogType1Version = 2;  // in SSET
 inline constexpr std::uint16_t kCatalogType1 = 1;        // in TAPE
 inline constexpr std::int8_t kTimeZoneUnset = 127;
-inline constexpr std::uint16_t kSqlServerVendorId = 0x1200;
 
 // Block attributes. MTF 1.00a numbers bits anew for every type of block.
-inline constexpr std::uint32_t kContinuation = 1;          // TAPE, SSET, VOLB, DIRB
-inline constexpr std::uint32_t kEndOfSetAtEom = 1U << 3;   // SSET: only its end comes here
-inline constexpr std::uint32_t kTapeHasSetMap = 1U << 16;  // TAPE
-inline constexpr std::uint32_t kEotmHasNoEset = 1U << 16;  // EOTM
-inline constexpr std::uint32_t kTapeSoftFilemarks = 1;     // TAPE attributes
+inline constexpr std::uint32_t kContinuation = 1;           // TAPE, SSET, VOLB, DIRB
+inline constexpr std::uint32_t kSetIsCompressed = 1U << 2;  // all blocks of a set
+inline constexpr std::uint32_t kEndOfSetAtEom = 1U << 3;    // SSET: only its end comes here
+inline constexpr std::uint32_t kTapeHasSetMap = 1U << 16;   // TAPE
+inline constexpr std::uint32_t kEotmHasNoEset = 1U << 16;   // EOTM
+inline constexpr std::uint32_t kSetIsEncrypted = 1U << 17;  // SSET
+inline constexpr std::uint32_t kTapeSoftFilemarks = 1;      // TAPE attributes
 inline constexpr std::uint32_t kTapeDescriptionIsLabel = 2;
 inline constexpr std::uint32_t kSetCopy = 2;  // SSET and ESET attributes
 inline constexpr std::uint32_t kSetNormal = 4;
@@ -76,6 +78,10 @@ inline constexpr std::uint32_t kSetDaily = 32;
 inline constexpr std::uint32_t kSetCompressed = 1U << 2;  // block attribute
 inline constexpr std::uint32_t kVolumeIsDriveLetter = 4;
 inline constexpr std::uint32_t kFilemarkSqlLayout = 1U << 31;  // block attribute of SFMB
+
+// Media format attributes of a stream.
+inline constexpr std::uint16_t kStreamEncrypted = 1U << 3;
+inline constexpr std::uint16_t kStreamCompressed = 1U << 4;
 
 #pragma pack(push, 1)
 
@@ -228,6 +234,19 @@ struct StreamHeader {
 };
 static_assert(sizeof(StreamHeader) == 22);
 
+// MTF's "frame header", in front of compressed (FH) or encrypted (EH) data in a stream.
+struct PayloadHeader {
+  std::uint16_t id = 0;
+  std::uint16_t format_attributes = 0;  // that the stream would have without this header
+  std::uint64_t size_to_end = 0;        // bytes before coding, from here to the end of the stream
+  std::uint32_t size_before = 0;        // the same of this frame
+  std::uint32_t size = 0;               // bytes behind this header; size_before: stored as it was
+  std::uint8_t sequence = 1;
+  std::uint8_t reserved = 0;
+  std::uint16_t checksum = 0;  // XOR of the 11 words before it
+};
+static_assert(sizeof(PayloadHeader) == 24);
+
 // TSMP: header, then per set an entry with its strings, then the entries of the set's volumes.
 struct SetMapHeader {
   std::uint32_t media_family_id = 0;
@@ -290,8 +309,7 @@ static_assert(sizeof(SetMapVolume) == 61);
 
 #pragma pack(pop)
 
-// Entries of a soft filemark of ours: u32 physical block numbers that fill the rest of the block.
-inline constexpr std::uint32_t kFilemarkCapacity =
-    (kPhysicalBlock - sizeof(SoftFilemarkHeader)) / sizeof(std::uint32_t);
+inline constexpr std::uint16_t kCompressionHeaderId = 0x4846;  // "FH"
+inline constexpr std::uint16_t kEncryptionHeaderId = 0x4845;   // "EH"
 
 }  // namespace capstan::media

@@ -5,6 +5,8 @@
 #include <string>
 
 #include "server/media/descriptor_codec.h"
+#include "server/media/frame.h"
+#include "server/media/set_map.h"
 #include "server/messages/messages.h"
 #include "vdi/base/check.h"
 
@@ -24,31 +26,47 @@ MtfDate LocalDate(const BackupSet& set, std::int64_t unix_s) {
 
 // Appends the block unless it is larger than a format logical block.
 template <typename Block>
-Status AppendChecked(ByteVector* out, const Block& block, const VariablePart& variable) {
-  if (RoundUp(variable.end(), 4) > kFormatLogicalBlock) {
-    return SqlError(3244, kFormatLogicalBlock)
+Status AppendChecked(ByteVector* out, const Block& block, const VariablePart& variable,
+                     const MediumForm& form) {
+  if (RoundUp(variable.end(), 4) > form.format_logical_block) {
+    return SqlError(3244, form.format_logical_block)
         .WithHint("the names of medium, set, user, machine and database share this space");
   }
   AppendBlock(out, block, variable);
   return OkStatus();
 }
 
-std::uint32_t HeadAttributes(const SetHeadFacts& facts) {
-  return facts.continued ? kContinuation : 0;
+// Of every block of the set.
+std::uint32_t CommonAttributes(const BackupSet& set) {
+  return set.compressed() ? kSetIsCompressed : 0;
 }
 
-Status AppendSet(ByteVector* out, const BackupSet& set, const SetHeadFacts& facts) {
-  SetBlock block{.attributes = SetAttributes(set),
-                 .software_vendor_id = kSoftwareVendorId,
-                 .set_number = set.position,
-                 .pba = facts.pba,
-                 .date = LocalDate(set, set.start_unix_s),
-                 .software_major = static_cast<std::uint8_t>(set.software_major),
-                 .software_minor = static_cast<std::uint8_t>(set.software_minor),
-                 .time_zone = set.time_zone_quarter_hours,
-                 .mtf_minor = kMtfMinor,
-                 .catalog_version = kCatalogType1Version};
-  block.header.attributes = HeadAttributes(facts) | (facts.only_end_follows ? kEndOfSetAtEom : 0);
+std::uint32_t HeadAttributes(const BackupSet& set, const SetHeadFacts& facts) {
+  return CommonAttributes(set) | (facts.continued ? kContinuation : 0);
+}
+
+// Of its SSET, wherever it stands.
+std::uint32_t SetBlockAttributes(const BackupSet& set) {
+  return CommonAttributes(set) | (set.encrypted() ? kSetIsEncrypted : 0);
+}
+
+Status AppendSet(ByteVector* out, const BackupSet& set, const MediumForm& form,
+                 const SetHeadFacts& facts) {
+  // FamilyWriter::Create has refused what has no form.
+  SetBlock block{
+      .attributes = SetAttributes(set),
+      .compression_algorithm = PayloadFormOf(set).value_or(PayloadForm()).codec_algorithm(),
+      .software_vendor_id = kSoftwareVendorId,
+      .set_number = set.position,
+      .pba = facts.pba,
+      .date = LocalDate(set, set.start_unix_s),
+      .software_major = static_cast<std::uint8_t>(set.software_major),
+      .software_minor = static_cast<std::uint8_t>(set.software_minor),
+      .time_zone = set.time_zone_quarter_hours,
+      .mtf_minor = kMtfMinor,
+      .catalog_version = kCatalogType1Version};
+  block.header.attributes = HeadAttributes(set, facts) | SetBlockAttributes(set) |
+                            (facts.only_end_follows ? kEndOfSetAtEom : 0);
   block.header.fla = facts.fla;
   block.header.string_type = kStringUtf16;
   VariablePart variable(sizeof(block));
@@ -58,26 +76,25 @@ Status AppendSet(ByteVector* out, const BackupSet& set, const SetHeadFacts& fact
   block.name = variable.AddString(set.name);
   block.description = variable.AddString(set.description);
   block.user_name = variable.AddString(set.user_name);
-  CAPSTAN_RETURN_IF_ERROR(AppendChecked(out, block, variable));
-  AppendPad(out, kFormatLogicalBlock);
+  CAPSTAN_RETURN_IF_ERROR(AppendChecked(out, block, variable, form));
+  AppendPad(out, form.format_logical_block);
   return OkStatus();
 }
 
-ByteVector DescriptorContent(const BackupSet& set, bool is_final) {
-  const std::string encoded = EncodeDescriptor(set);
-  const DescriptorStream head{.is_final = is_final ? std::uint16_t{1} : std::uint16_t{0},
-                              .length = static_cast<std::uint32_t>(encoded.size())};
-  ByteVector content;
-  AppendBytes(&content, AsBytes(head));
-  AppendBytes(&content, std::as_bytes(std::span(encoded)));
-  return content;
+void AppendProof(ByteVector* out, AuthenticatedPart what, const Authenticator::Tag& tag,
+                 std::size_t covered_from) {
+  const AuthenticationStream stream{.what = static_cast<std::uint16_t>(what), .tag = tag};
+  AppendSealedStream(out, StreamType::kAuthentication,
+                     AsBytes(stream).first(sizeof(stream) - sizeof(StreamSeal)), covered_from);
 }
 
-// The descriptor's seal covers from the SSET on, with which `out` begins.
-Status AppendVolume(ByteVector* out, const BackupSet& set, const SetHeadFacts& facts) {
+// The descriptor's seal covers from the SSET on, with which `out` begins. Returns where the next
+// seal's coverage begins.
+Result<std::size_t> AppendVolume(ByteVector* out, const BackupSet& set, const MediumForm& form,
+                                 const SetHeadFacts& facts) {
   VolumeBlock block{.attributes = kVolumeIsDriveLetter, .date = LocalDate(set, set.start_unix_s)};
-  block.header.attributes = HeadAttributes(facts);
-  block.header.fla = facts.fla + out->size() / kFormatLogicalBlock;
+  block.header.attributes = HeadAttributes(set, facts);
+  block.header.fla = facts.fla + out->size() / form.format_logical_block;
   block.header.control_block_id = 1;
   block.header.string_type = kStringUtf16;
   VariablePart variable(sizeof(block));
@@ -85,7 +102,7 @@ Status AppendVolume(ByteVector* out, const BackupSet& set, const SetHeadFacts& f
   block.header.os_data = variable.AddBytes(AsBytes(kOsData));
   block.device_name = variable.AddString(kDeviceName);
   block.machine_name = variable.AddString(set.machine_name);
-  CAPSTAN_RETURN_IF_ERROR(AppendChecked(out, block, variable));
+  CAPSTAN_RETURN_IF_ERROR(AppendChecked(out, block, variable, form));
 
   const ByteVector content = DescriptorContent(set, false);
   if (content.size() > kDescriptorSizeMax) {
@@ -94,8 +111,13 @@ Status AppendVolume(ByteVector* out, const BackupSet& set, const SetHeadFacts& f
                  set.database_name);
   }
   AppendSealedStream(out, StreamType::kDescriptor, content, 0);
-  AppendPad(out, kFormatLogicalBlock);
-  return OkStatus();
+  std::size_t covered_from = out->size();
+  if (facts.proof) {
+    AppendProof(out, AuthenticatedPart::kHead, *facts.proof, covered_from);
+    covered_from = out->size();
+  }
+  AppendPad(out, form.format_logical_block);
+  return covered_from;
 }
 
 // A directory's name: components end in a null character each, and the root has none.
@@ -112,16 +134,21 @@ struct DirectoryEntry {
   std::string name;  // empty: the root
 };
 
+struct DirectoryFacts {
+  const MediumForm& form;
+  const SetHeadFacts& set;
+};
+
 Status AppendDirectory(ByteVector* out, const BackupSet& set, const DirectoryEntry& entry,
-                       const SetHeadFacts& facts) {
+                       const DirectoryFacts& facts) {
   const MtfDate date = LocalDate(set, set.start_unix_s);
   DirectoryBlock block{.modified = date,
                        .created = date,
                        .backed_up = date,
                        .accessed = date,
                        .directory_id = entry.directory_id};
-  block.header.attributes = HeadAttributes(facts);
-  block.header.fla = facts.fla + out->size() / kFormatLogicalBlock;
+  block.header.attributes = HeadAttributes(set, facts.set);
+  block.header.fla = facts.set.fla + out->size() / facts.form.format_logical_block;
   block.header.control_block_id = entry.directory_id + 1;
   block.header.string_type = kStringUtf16;
   VariablePart variable(sizeof(block));
@@ -130,11 +157,12 @@ Status AppendDirectory(ByteVector* out, const BackupSet& set, const DirectoryEnt
   std::u16string path = ToUtf16(entry.name);
   path.push_back(u'\0');
   block.path = variable.AddUtf16(path);
-  return AppendChecked(out, block, variable);
+  return AppendChecked(out, block, variable, facts.form);
 }
 
 void AppendEndOfSet(ByteVector* out, const BackupSet& set, std::uint32_t control_block_id,
                     EndOfSetBlock block) {
+  block.header.attributes = CommonAttributes(set);
   block.header.control_block_id = control_block_id;
   block.attributes = SetAttributes(set);
   block.set_number = set.position;
@@ -146,10 +174,12 @@ std::uint32_t EndOfSetControlBlockId(const TrailerFacts& facts) {
   return static_cast<std::uint32_t>(kFirstFrameControlBlockId + facts.frames_on_medium);
 }
 
-// Type 1 set map: one set of one volume, both on the family's first medium.
+// Type 1 set map: the sets before, as their own set map had them, and this one of one volume, both
+// on the family's first medium.
 ByteVector SetMapContent(const MediaHeader& header, const BackupSet& set,
                          const TrailerFacts& facts) {
   SetMapEntry entry{.media_sequence_number = 1,
+                    .block_attributes = SetBlockAttributes(set),
                     .set_attributes = SetAttributes(set),
                     .set_pba = facts.set_pba,
                     .set_number = set.position,
@@ -176,26 +206,23 @@ ByteVector SetMapContent(const MediaHeader& header, const BackupSet& set,
   volume.machine_name = volume_strings.AddString(set.machine_name);
   volume.length = static_cast<std::uint16_t>(volume_strings.end());
 
+  std::size_t size = 0;
+  auto first = facts.set_map->end();
+  while (first != facts.set_map->begin() && size + std::prev(first)->size() <= kSetMapSizeMax) {
+    --first;
+    size += first->size();
+  }
   ByteVector content;
+  const auto count = static_cast<std::uint16_t>(facts.set_map->end() - first + 1);
   AppendBytes(&content,
-              AsBytes(SetMapHeader{.media_family_id = header.media_family_id, .set_count = 1}));
+              AsBytes(SetMapHeader{.media_family_id = header.media_family_id, .set_count = count}));
+  for (; first != facts.set_map->end(); ++first) {
+    AppendBytes(&content, *first);
+  }
   AppendBytes(&content, AsBytes(entry));
   strings.AppendTo(&content);
   AppendBytes(&content, AsBytes(volume));
   volume_strings.AppendTo(&content);
-  return content;
-}
-
-ByteVector FamiliesContent(const std::vector<FamilySummary>& families) {
-  ByteVector content;
-  AppendBytes(&content,
-              AsBytes(FamiliesStream{.count = static_cast<std::uint16_t>(families.size())}));
-  for (const FamilySummary& family : families) {
-    AppendBytes(&content, AsBytes(FamilyEntry{.family_number = family.family_number,
-                                              .digest = family.digest,
-                                              .frame_count = family.frame_count,
-                                              .payload_bytes = family.payload_bytes}));
-  }
   return content;
 }
 
@@ -215,6 +242,29 @@ void AppendSpan(ByteVector* out, StreamType type, const SpanStream& span,
 }
 
 }  // namespace
+
+ByteVector DescriptorContent(const BackupSet& set, bool is_final) {
+  const std::string encoded = EncodeDescriptor(set);
+  const DescriptorStream head{.is_final = is_final ? std::uint16_t{1} : std::uint16_t{0},
+                              .length = static_cast<std::uint32_t>(encoded.size())};
+  ByteVector content;
+  AppendBytes(&content, AsBytes(head));
+  AppendBytes(&content, std::as_bytes(std::span(encoded)));
+  return content;
+}
+
+ByteVector FamiliesContent(const std::vector<FamilySummary>& families) {
+  ByteVector content;
+  AppendBytes(&content,
+              AsBytes(FamiliesStream{.count = static_cast<std::uint16_t>(families.size())}));
+  for (const FamilySummary& family : families) {
+    AppendBytes(&content, AsBytes(FamilyEntry{.family_number = family.family_number,
+                                              .digest = family.digest,
+                                              .frame_count = family.frame_count,
+                                              .payload_bytes = family.payload_bytes}));
+  }
+  return content;
+}
 
 std::uint32_t PhysicalBlock(const MediumForm& form) {
   return form.hard_filemarks ? std::max(form.block_size, kPhysicalBlock) : kPhysicalBlock;
@@ -238,7 +288,7 @@ Result<ByteVector> ComposeTape(const MediaHeader& header, const BackupSet& set,
                   .media_sequence_number = header.media_sequence_number,
                   .soft_filemark_units = form.soft_filemark_units,
                   .catalog_type = kCatalogType1,
-                  .format_logical_block = kFormatLogicalBlock,
+                  .format_logical_block = form.format_logical_block,
                   .software_vendor_id = header.software_vendor_id,
                   .date = LocalDate(set, header.date_unix_s),
                   .mtf_major = kMtfMajor};
@@ -249,13 +299,14 @@ Result<ByteVector> ComposeTape(const MediaHeader& header, const BackupSet& set,
   block.description = variable.AddString(header.description);
   block.software_name = variable.AddString(header.software_name);
   ByteVector out;
-  CAPSTAN_RETURN_IF_ERROR(AppendChecked(&out, block, variable));
+  CAPSTAN_RETURN_IF_ERROR(AppendChecked(&out, block, variable, form));
 
   const MediaSetStream stream{.compressed = header.compressed ? std::uint16_t{1} : std::uint16_t{0},
                               .media_set_id = header.media_set_id.bytes,
                               .family_count = header.family_count,
                               .family_number = header.family_number,
                               .mirror_count = header.mirror_count,
+                              .encrypted = header.encrypted ? std::uint16_t{1} : std::uint16_t{0},
                               .date_unix_s = header.date_unix_s};
   AppendSealedStream(&out, StreamType::kMediaSet,
                      AsBytes(stream).first(sizeof(stream) - sizeof(StreamSeal)), 0);
@@ -269,22 +320,17 @@ Result<ByteVector> ComposeTape(const MediaHeader& header, const BackupSet& set,
 Result<ByteVector> ComposeSetHead(const BackupSet& set, const MediumForm& form,
                                   const SetHeadFacts& facts) {
   ByteVector out;
-  CAPSTAN_RETURN_IF_ERROR(AppendSet(&out, set, facts));
+  CAPSTAN_RETURN_IF_ERROR(AppendSet(&out, set, form, facts));
+  CAPSTAN_ASSIGN_OR_RETURN(const std::size_t covered_from, AppendVolume(&out, set, form, facts));
 
-  const std::size_t volume_start = out.size();
-  CAPSTAN_RETURN_IF_ERROR(AppendVolume(&out, set, facts));
-  // The next seal covers from behind this one, which ends where the volume's padding begins.
-  const auto volume = LoadStruct<BlockHeader>(Bytes(out).subspan(volume_start));
-  const auto stream =
-      LoadStruct<StreamHeader>(Bytes(out).subspan(volume_start + volume.first_event_offset));
-  const std::size_t covered_from =
-      volume_start + volume.first_event_offset + sizeof(StreamHeader) + stream.length;
-
-  CAPSTAN_RETURN_IF_ERROR(AppendDirectory(&out, set, {.directory_id = 1, .name = ""}, facts));
-  AppendPad(&out, kFormatLogicalBlock);
+  const DirectoryFacts place{.form = form, .set = facts};
+  CAPSTAN_RETURN_IF_ERROR(AppendDirectory(&out, set, {.directory_id = 1, .name = ""}, place));
+  AppendPad(&out, form.format_logical_block);
   CAPSTAN_RETURN_IF_ERROR(AppendDirectory(
-      &out, set, {.directory_id = 2, .name = DirectoryComponent(set.database_name)}, facts));
-  const SetBeginStream begin{.transfer_size = set.transfer_size};
+      &out, set, {.directory_id = 2, .name = DirectoryComponent(set.database_name)}, place));
+  const SetBeginStream begin{
+      .packing = static_cast<std::uint16_t>(PackingOf(set, form) / kPackingUnit),
+      .transfer_size = set.transfer_size};
   AppendSealedStream(&out, StreamType::kSetBegin,
                      AsBytes(begin).first(sizeof(begin) - sizeof(StreamSeal)), covered_from);
   AppendPad(&out, PhysicalBlock(form));
@@ -294,12 +340,7 @@ Result<ByteVector> ComposeSetHead(const BackupSet& set, const MediumForm& form,
 TrailerHead ComposeTrailerHead(const MediaHeader& header, const BackupSet& final_set,
                                const TrailerFacts& facts) {
   TrailerHead head;
-  ByteVector& out = head.bytes;
-  if (!facts.form.hard_filemarks) {
-    constexpr std::array<std::uint32_t, 1> kPrevious = {1};
-    AppendFilemark(&out, 2, static_cast<std::uint32_t>(facts.offset / kPhysicalBlock), kPrevious);
-  }
-  const std::size_t block_start = out.size();
+  ByteVector out;  // alignment counts from the filemark's end
   AppendEndOfSet(&out, final_set, EndOfSetControlBlockId(facts), {});
 
   // The set map's header has to stand on a physical block: the descriptor is filled up to there.
@@ -308,10 +349,12 @@ TrailerHead ComposeTrailerHead(const MediaHeader& header, const BackupSet& final
   const std::size_t data = out.size() + sizeof(StreamHeader);
   descriptor.resize(RoundUp(data + descriptor.size() + sizeof(StreamSeal), unit) - data -
                     sizeof(StreamSeal));
-  AppendSealedStream(&out, StreamType::kDescriptor, descriptor, block_start);
+  AppendSealedStream(&out, StreamType::kDescriptor, descriptor, 0);
   std::size_t covered_from = out.size();
-  head.set_map_offset = out.size() - block_start;
-  AppendStream(&out, StreamType::kSetMap, SetMapContent(header, final_set, facts));
+  if (facts.set_map) {
+    head.set_map_offset = out.size();
+    AppendStream(&out, StreamType::kSetMap, SetMapContent(header, final_set, facts));
+  }
   AppendSealedStream(&out, StreamType::kFamilies, FamiliesContent(facts.families), covered_from);
   if (!facts.media.empty()) {
     covered_from = out.size();
@@ -320,11 +363,19 @@ TrailerHead ComposeTrailerHead(const MediaHeader& header, const BackupSet& final
 
   head.index_covered_from = out.size();
   out.resize(RoundUp(out.size(), 4));
-  const FrameIndexStream index{.count = facts.frame_count};
+  const std::size_t record_size = IndexRecord::SizeOf(final_set.compressed());
+  const FrameIndexStream index{.entry_size = static_cast<std::uint16_t>(record_size),
+                               .count = facts.frame_count};
   AppendBytes(&out, AsBytes(MakeStreamHeader(
                         StreamType::kFrameIndex,
-                        sizeof(index) + index.count * sizeof(IndexEntry) + sizeof(StreamSeal))));
+                        sizeof(index) + index.count * record_size + sizeof(StreamSeal))));
   AppendBytes(&out, AsBytes(index));
+
+  if (!facts.form.hard_filemarks) {
+    FilemarkTrail(facts.form, facts.filemarks).Append(&head.bytes, facts.offset);
+    head.index_covered_from += head.bytes.size();
+  }
+  AppendBytes(&head.bytes, out);
   return head;
 }
 
@@ -332,23 +383,26 @@ ByteVector ComposeTrailerTail(const BackupSet& final_set, const TrailerFacts& fa
                               const CatalogPlace& place, std::uint64_t lead) {
   // Composed as if from the start of the physical block that it begins in, then cut.
   const std::uint32_t unit = PhysicalBlock(facts.form);
-  const std::size_t cut = lead % unit;
+  const std::size_t cut = (lead - facts.form.filemark_size()) % unit;
   ByteVector out(cut);
   AppendPad(&out, unit);
   const std::size_t block_start = out.size();
   AppendEndOfSet(&out, final_set, EndOfSetControlBlockId(facts) + 1,
                  {.first_pba = place.end_of_set_pba, .set_map_pba = place.set_map_pba});
+  std::size_t covered_from = block_start;
+  if (facts.proof) {
+    AppendProof(&out, AuthenticatedPart::kEnd, *facts.proof, covered_from);
+    covered_from = out.size();
+  }
   const SetEndStream end;
   AppendSealedStream(&out, StreamType::kSetEnd,
-                     AsBytes(end).first(sizeof(end) - sizeof(StreamSeal)), block_start);
+                     AsBytes(end).first(sizeof(end) - sizeof(StreamSeal)), covered_from);
   AppendPad(&out, unit);
   if (!facts.form.hard_filemarks) {
-    const std::array<std::uint32_t, 2> previous = {
-        1, static_cast<std::uint32_t>(facts.offset / kPhysicalBlock)};
-    AppendFilemark(
-        &out, 3,
-        static_cast<std::uint32_t>((facts.offset + lead - cut + out.size()) / kPhysicalBlock),
-        previous);
+    FilemarkTrail marks(facts.form, facts.filemarks);
+    ByteVector first;
+    marks.Append(&first, facts.offset);
+    marks.Append(&out, facts.offset + lead - cut + out.size());
   }
   out.erase(out.begin(), out.begin() + static_cast<std::ptrdiff_t>(cut));
   return out;

@@ -5,11 +5,13 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "server/media/backup_set.h"
 #include "server/media/block_composer.h"
 #include "server/media/family_writer.h"
+#include "server/media/filemark_trail.h"
 
 namespace capstan::media {
 
@@ -18,6 +20,11 @@ inline constexpr std::uint32_t kFirstFrameControlBlockId = 4;  // after SSET, VO
 // Multiples of this separate the parts of a medium. Larger than kPhysicalBlock only with hard
 // filemarks, where it is the device's block.
 std::uint32_t PhysicalBlock(const MediumForm& form);
+
+// What the sizes of a set's frames are multiples of, as FrameGeometry has it.
+inline std::uint32_t PackingOf(const BackupSet& set, const MediumForm& form) {
+  return set.compressed() ? PhysicalBlock(form) : 0;
+}
 
 // What a span says: at which medium, behind how much of the family.
 SpanStream MakeSpan(const BackupSet& set, std::uint16_t media_sequence_number,
@@ -29,10 +36,11 @@ Result<ByteVector> ComposeTape(const MediaHeader& header, const BackupSet& set,
 
 // SSET, VOLB, DIRB, DIRB. Error 3244 as above. Of one size for all media of a family.
 struct SetHeadFacts {
-  std::uint64_t pba = 0;          // of SSET
-  std::uint64_t fla = 0;          // of SSET: 0, or where the media before have got to
-  bool continued = false;         // on another medium than the set's first
-  bool only_end_follows = false;  // no frame comes any more
+  std::uint64_t pba = 0;                    // of SSET
+  std::uint64_t fla = 0;                    // of SSET: 0, or where the media before have got to
+  bool continued = false;                   // on another medium than the set's first
+  bool only_end_follows = false;            // no frame comes any more
+  std::optional<Authenticator::Tag> proof;  // of the family's beginning; of an encrypted set
 };
 Result<ByteVector> ComposeSetHead(const BackupSet& set, const MediumForm& form,
                                   const SetHeadFacts& facts);
@@ -40,19 +48,26 @@ Result<ByteVector> ComposeSetHead(const BackupSet& set, const MediumForm& form,
 struct TrailerFacts {
   MediumForm form;
   std::uint64_t offset = 0;       // of the trailer on its medium; with soft filemarks
+  Filemarks filemarks;            // in front of it; likewise
   std::uint64_t frame_count = 0;  // of the family
   std::uint64_t frames_on_medium = 0;
   std::uint64_t set_pba = 0;  // on the family's first medium
   std::vector<FamilySummary> families;
   std::vector<MediaMapEntry> media;  // empty unless the family lies on several
+  std::optional<SetMap> set_map;     // of the sets before; nothing: the medium has no set map
+  std::optional<Authenticator::Tag> proof;  // of the family's end; of an encrypted set
 };
+
+// The content of CPBD and of CPFS without their seals.
+ByteVector DescriptorContent(const BackupSet& set, bool is_final);
+ByteVector FamiliesContent(const std::vector<FamilySummary>& families);
 
 // First ESET up to and with the header of the frame index stream; the index itself and its seal
 // follow. With soft filemarks there is one in front.
 struct TrailerHead {
   ByteVector bytes;
   std::size_t index_covered_from = 0;  // in `bytes`; where the coverage of the index's seal begins
-  std::uint64_t set_map_offset = 0;    // of TSMP, from the first ESET on
+  std::uint64_t set_map_offset = 0;    // of TSMP, from the first ESET on; 0 without one
 };
 TrailerHead ComposeTrailerHead(const MediaHeader& header, const BackupSet& final_set,
                                const TrailerFacts& facts);

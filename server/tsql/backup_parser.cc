@@ -3,6 +3,7 @@
 #include <string_view>
 #include <utility>
 
+#include "server/messages/messages.h"
 #include "server/tsql/device_list.h"
 #include "server/tsql/keywords.h"
 #include "server/tsql/statement_parsers.h"
@@ -13,10 +14,12 @@ namespace {
 
 // What else T-SQL backs up.
 constexpr std::array kOtherTargets = std::to_array<std::string_view>(
-    {"CERTIFICATE", "GROUP", "LOG", "MASTER", "SERVER", "SERVICE", "SYMMETRIC", "TRANSACTION"});
+    {"GROUP", "LOG", "MASTER", "SERVER", "SERVICE", "SYMMETRIC", "TRANSACTION"});
 // What may stand between the database's name and TO in T-SQL.
 constexpr std::array kFileClauses =
     std::to_array<std::string_view>({"FILE", "FILEGROUP", "PAGE", "READ_WRITE_FILEGROUPS"});
+
+constexpr std::size_t kMirrorsMax = 3;
 
 template <std::size_t N>
 bool AtOneOf(const TokenStream& tokens, const std::array<std::string_view, N>& words) {
@@ -53,15 +56,63 @@ void ApplyOption(const Option& option, BackupStatement& backup) {
     case OptionId::kMediaDescription:
       backup.media_description = option.text;
       break;
+    case OptionId::kCompression:
+      backup.compression = option.compression;
+      break;
+    case OptionId::kNoCompression:
+      backup.compression = CompressionClause{.on = false};
+      break;
+    case OptionId::kEncryption:
+      backup.encryption = option.encryption;
+      break;
+    case OptionId::kExpireDate:
+      backup.expire_date_unix_s = option.unix_s;
+      break;
+    case OptionId::kRetainDays:
+      backup.retain_days = static_cast<int>(option.number);
+      break;
+    case OptionId::kContinueAfterError:
+      backup.continue_after_error = true;
+      break;
     default:
       break;  // one of ApplyTransferOptions
   }
+}
+
+// Takes every "MIRROR TO device, ...": as many devices each as the first copy has, of its class.
+Status ParseMirrors(TokenStream& tokens, BackupStatement& backup) {
+  const Token first = tokens.Peek();
+  while (tokens.TakeWord("MIRROR")) {
+    CAPSTAN_RETURN_IF_ERROR(tokens.ExpectWord("TO"));
+    CAPSTAN_ASSIGN_OR_RETURN(std::vector<DeviceClause> mirror, ParseDeviceList(tokens));
+    backup.mirrors.push_back(std::move(mirror));
+  }
+  if (backup.mirrors.size() > kMirrorsMax) {
+    return tokens.Fail(first, SqlError(3214, kMirrorsMax));
+  }
+  for (const std::vector<DeviceClause>& mirror : backup.mirrors) {
+    if (mirror.front().device_class != backup.devices.front().device_class) {
+      return tokens.Fail(first, SqlError(3011));
+    }
+    if (mirror.size() != backup.devices.size()) {
+      return tokens.Fail(first,
+                         SqlError(3212, backup.devices.front().name, mirror.front().name)
+                             .WithHint("name as many devices behind each MIRROR TO as behind TO"));
+    }
+  }
+  if ((1 + backup.mirrors.size()) * backup.devices.size() > kDevicesMax) {
+    return tokens.Fail(first, SqlError(3205, kDevicesMax));
+  }
+  return OkStatus();
 }
 
 }  // namespace
 
 Result<StatementBody> ParseBackup(TokenStream& tokens) {
   tokens.Next();
+  if (tokens.AtWord("CERTIFICATE")) {
+    return ParseCertificate(tokens, CertificateAction::kExport);
+  }
   if (AtOneOf(tokens, kOtherTargets)) {
     const Token& target = tokens.Peek();
     return tokens.Fail(target, UnsupportedFeature(ToLower(target.text)));
@@ -77,9 +128,7 @@ Result<StatementBody> ParseBackup(TokenStream& tokens) {
   CAPSTAN_RETURN_IF_ERROR(tokens.ExpectWord("TO"));
   const Token first_device = tokens.Peek();
   CAPSTAN_ASSIGN_OR_RETURN(backup.devices, ParseDeviceList(tokens));
-  if (tokens.AtWord("MIRROR")) {
-    return tokens.Fail(tokens.Peek(), UnsupportedFeature("mirror to"));
-  }
+  CAPSTAN_RETURN_IF_ERROR(ParseMirrors(tokens, backup));
   CAPSTAN_ASSIGN_OR_RETURN(const std::vector<Option> options,
                            ParseWithOptions(tokens, kBackupDatabase));
   ApplyTransferOptions(options, backup.transfer);
@@ -87,7 +136,11 @@ Result<StatementBody> ParseBackup(TokenStream& tokens) {
     ApplyOption(option, backup);
   }
   if (backup.snapshot) {
-    CAPSTAN_RETURN_IF_ERROR(CheckSnapshotDevices(tokens, first_device, backup.devices));
+    std::vector<DeviceClause> all = backup.devices;
+    for (const std::vector<DeviceClause>& mirror : backup.mirrors) {
+      all.insert(all.end(), mirror.begin(), mirror.end());
+    }
+    CAPSTAN_RETURN_IF_ERROR(CheckSnapshotDevices(tokens, first_device, all));
   }
   return StatementBody(std::move(backup));
 }

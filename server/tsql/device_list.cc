@@ -9,8 +9,6 @@
 namespace capstan::tsql {
 namespace {
 
-constexpr std::size_t kDevicesMax = 64;
-
 std::optional<DeviceClass> ClassAtWord(const TokenStream& tokens) {
   for (const DeviceClass device_class :
        {DeviceClass::kDisk, DeviceClass::kUrl, DeviceClass::kTape, DeviceClass::kVirtualDevice}) {

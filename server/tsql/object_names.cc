@@ -7,20 +7,25 @@ namespace {
 
 constexpr CatalogObject kHistory[] = {
     {"backupfile", "msdb_dbo_backupfile", ""},
+    {"backupjobhistory", "msdb_dbo_backupjobhistory", ""},
     {"backupmediafamily", "msdb_dbo_backupmediafamily", ""},
     {"backupmediaset", "msdb_dbo_backupmediaset", ""},
     {"backupset", "msdb_dbo_backupset", ""},
     {"restorefile", "msdb_dbo_restorefile", ""},
     {"restorehistory", "msdb_dbo_restorehistory", ""},
+    {"sysjobhistory", "msdb_dbo_sysjobhistory", ""},
 };
 
 constexpr CatalogObject kLive[] = {
+    {"certificates", "sys_certificates", "sys.certificates"},
+    {"configurations", "sys_configurations", "sys.configurations"},
     {"databases", "sys_databases", "sys.databases"},
     {"dm_backup_agents", "sys_dm_backup_agents", "sys.dm_backup_agents"},
     {"dm_backup_device_sets", "sys_dm_backup_device_sets", "sys.dm_backup_device_sets"},
     {"dm_backup_devices", "sys_dm_backup_devices", "sys.dm_backup_devices"},
     {"dm_backup_writers", "sys_dm_backup_writers", "sys.dm_backup_writers"},
     {"dm_exec_requests", "sys_dm_exec_requests", "sys.dm_exec_requests"},
+    {"servers", "sys_servers", "sys.servers"},
     {"sql_logins", "sys_sql_logins", "sys.sql_logins"},
 };
 

@@ -71,6 +71,16 @@ Result<StatementBody> ParsePrint(TokenStream& tokens) {
   return StatementBody(std::move(print));
 }
 
+// RECONFIGURE [WITH OVERRIDE]. There is nothing that OVERRIDE would have to allow.
+Result<StatementBody> ParseReconfigure(TokenStream& tokens) {
+  tokens.Next();
+  if (tokens.AtWord("WITH") && tokens.AtWord("OVERRIDE", 1)) {
+    tokens.Next();
+    tokens.Next();
+  }
+  return StatementBody(ReconfigureStatement{});
+}
+
 Result<StatementBody> ParseStatement(TokenStream& tokens, bool first) {
   if (tokens.AtWord("BACKUP")) {
     return ParseBackup(tokens);
@@ -90,6 +100,14 @@ Result<StatementBody> ParseStatement(TokenStream& tokens, bool first) {
   if (tokens.AtWord("LOGIN", 1) &&
       (tokens.AtWord("CREATE") || tokens.AtWord("ALTER") || tokens.AtWord("DROP"))) {
     return ParseLogin(tokens);
+  }
+  if (tokens.AtWord("CERTIFICATE", 1) && (tokens.AtWord("CREATE") || tokens.AtWord("DROP"))) {
+    const bool create = tokens.AtWord("CREATE");
+    tokens.Next();
+    return ParseCertificate(tokens, create ? CertificateAction::kCreate : CertificateAction::kDrop);
+  }
+  if (tokens.AtWord("RECONFIGURE")) {
+    return ParseReconfigure(tokens);
   }
   if (tokens.AtWord("PRINT")) {
     return ParsePrint(tokens);
@@ -125,7 +143,7 @@ Result<std::vector<Statement>> ParseStatements(TokenStream& tokens) {
     if (!tokens.AtBoundary()) {
       return tokens.SyntaxError();
     }
-    std::string text = TextForRecords(body, tokens.TextSince(first));
+    std::string text = TextForRecords(body, tokens.TextForRecords(first));
     statements.push_back({std::move(body), first.line, std::move(text)});
   }
 }

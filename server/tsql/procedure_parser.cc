@@ -1,5 +1,7 @@
 #include <algorithm>
 #include <array>
+#include <charconv>
+#include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
@@ -63,12 +65,16 @@ Result<ProcedureArgument> ParseArgument(TokenStream& tokens) {
     argument.parameter = tokens.Next().text;
     tokens.Next();
   }
+  const bool negative = tokens.AtSymbol("-") && tokens.Peek(1).kind == TokenKind::kNumber;
+  if (negative) {
+    tokens.Next();
+  }
   const TokenKind kind = tokens.Peek().kind;
   // A bare name is a string here, as in "sp_detach_db sales".
   if (kind != TokenKind::kString && kind != TokenKind::kNumber && !tokens.AtName()) {
     return tokens.SyntaxError();
   }
-  argument.value = tokens.Next().text;
+  argument.value = (negative ? "-" : "") + tokens.Next().text;
   return argument;
 }
 
@@ -137,6 +143,88 @@ Result<StatementBody> BuildDetach(TokenStream& tokens, const ProcedureCall& call
   return StatementBody(DetachStatement{*std::move(values[0])});
 }
 
+Result<StatementBody> BuildConfigure(TokenStream& tokens, const ProcedureCall& call) {
+  constexpr std::array kParameters =
+      std::to_array<Parameter>({{"@configname", false}, {"@configvalue", false}});
+  CAPSTAN_ASSIGN_OR_RETURN(auto values, BindArguments(tokens, call, kParameters));
+  ConfigureStatement configure{.option = values[0].value_or("")};
+  if (values[1].has_value()) {
+    const std::string& text = *values[1];
+    std::int64_t value = 0;
+    const auto parsed = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (parsed.ec != std::errc() || parsed.ptr != text.data() + text.size()) {
+      return tokens.Fail(call.token, SqlError(15129, Clip(text, kNameCharacters), configure.option)
+                                         .WithHint("write a whole number"));
+    }
+    configure.value = value;
+  }
+  return StatementBody(std::move(configure));
+}
+
+Result<StatementBody> BuildSpaceUsed(TokenStream& tokens, const ProcedureCall& call) {
+  // @objname and @updateusage are about tables and statistics that only SQL Server has.
+  constexpr std::array kParameters =
+      std::to_array<Parameter>({{"@objname", false}, {"@updateusage", false}, {"@dbname", true}});
+  CAPSTAN_ASSIGN_OR_RETURN(auto values, BindArguments(tokens, call, kParameters));
+  if (values[0].has_value()) {
+    return tokens.Fail(call.token,
+                       SqlError(3032, "@objname")
+                           .WithHint("name the database: EXEC sp_spaceused @dbname = N'sales'"));
+  }
+  CAPSTAN_RETURN_IF_ERROR(CheckDatabaseName(tokens, call, *values[2]));
+  return StatementBody(SpaceUsedStatement{*std::move(values[2])});
+}
+
+Result<StatementBody> BuildCreateFolder(TokenStream& tokens, const ProcedureCall& call) {
+  constexpr std::array kParameters = std::to_array<Parameter>({{"@path", true}});
+  CAPSTAN_ASSIGN_OR_RETURN(auto values, BindArguments(tokens, call, kParameters));
+  if (values[0]->empty()) {
+    return tokens.Fail(call.token, SqlError(3217, "@path").WithHint("name a folder"));
+  }
+  return StatementBody(CreateFolderStatement{*std::move(values[0])});
+}
+
+Result<StatementBody> BuildLoadHistory(TokenStream& tokens, const ProcedureCall& call) {
+  constexpr std::array kParameters = std::to_array<Parameter>({{"@path", true},
+                                                               {"@path2", false},
+                                                               {"@path3", false},
+                                                               {"@path4", false},
+                                                               {"@path5", false},
+                                                               {"@path6", false},
+                                                               {"@path7", false},
+                                                               {"@path8", false},
+                                                               {"@path9", false},
+                                                               {"@path10", false},
+                                                               {"@path11", false},
+                                                               {"@path12", false},
+                                                               {"@path13", false},
+                                                               {"@path14", false},
+                                                               {"@path15", false},
+                                                               {"@path16", false}});
+  CAPSTAN_ASSIGN_OR_RETURN(auto values, BindArguments(tokens, call, kParameters));
+  LoadHistoryStatement load;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (values[i].has_value() && values[i]->empty()) {
+      return tokens.Fail(call.token,
+                         SqlError(3217, kParameters[i].name).WithHint("name a file or a folder"));
+    }
+    if (values[i].has_value()) {
+      load.paths.push_back(*std::move(values[i]));
+    }
+  }
+  return StatementBody(std::move(load));
+}
+
+struct Procedure {
+  std::string_view name;
+  Result<StatementBody> (*build)(TokenStream& tokens, const ProcedureCall& call);
+};
+constexpr Procedure kProcedures[] = {
+    {"sp_attach_db", BuildAttach},    {"sp_configure", BuildConfigure},
+    {"sp_detach_db", BuildDetach},    {"sp_load_history", BuildLoadHistory},
+    {"sp_spaceused", BuildSpaceUsed}, {"xp_create_subdir", BuildCreateFolder},
+};
+
 }  // namespace
 
 Result<StatementBody> ParseProcedureCall(TokenStream& tokens) {
@@ -154,11 +242,10 @@ Result<StatementBody> ParseProcedureCall(TokenStream& tokens) {
   if (!tokens.AtBoundary()) {
     return tokens.SyntaxError();
   }
-  if (EqualsIgnoreCase(call.name, "sp_attach_db")) {
-    return BuildAttach(tokens, call);
-  }
-  if (EqualsIgnoreCase(call.name, "sp_detach_db")) {
-    return BuildDetach(tokens, call);
+  for (const Procedure& procedure : kProcedures) {
+    if (EqualsIgnoreCase(procedure.name, call.name)) {
+      return procedure.build(tokens, call);
+    }
   }
   return tokens.Fail(call.token, SqlError(2812, call.as_written));
 }

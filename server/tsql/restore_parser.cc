@@ -37,6 +37,47 @@ bool AtOneOf(const TokenStream& tokens, const std::string_view (&words)[N]) {
                      [&](std::string_view word) { return tokens.AtWord(word); });
 }
 
+// What RESTORE DATABASE and the queries share.
+template <typename RestoreLike>
+void ApplySharedOption(const Option& option, RestoreLike& restore) {
+  switch (option.id) {
+    case OptionId::kFile:
+      restore.file_number = static_cast<std::uint16_t>(option.number);
+      break;
+    case OptionId::kMediaName:
+      restore.media_name = option.text;
+      break;
+    case OptionId::kMediaPassword:
+      restore.media_password = option.text;
+      break;
+    case OptionId::kMove:
+      restore.moves.emplace_back(option.text, option.target);
+      break;
+    case OptionId::kContinueAfterError:
+      restore.continue_after_error = true;
+      break;
+    case OptionId::kPassphrase:
+      restore.passphrase = option.passphrase;
+      break;
+    default:
+      break;  // the caller's, or one of ApplyTransferOptions
+  }
+}
+
+void ApplyOption(const Option& option, RestoreStatement& restore) {
+  ApplySharedOption(option, restore);
+  restore.replace = restore.replace || option.id == OptionId::kReplace;
+  restore.snapshot = restore.snapshot || option.id == OptionId::kSnapshot;
+}
+
+void ApplyOption(const Option& option, RestoreQueryStatement& query) {
+  ApplySharedOption(option, query);
+  query.load_history = query.load_history || option.id == OptionId::kLoadHistory;
+  if (option.id == OptionId::kSample) {
+    query.sample_percent = option.percent;
+  }
+}
+
 Result<StatementBody> ParseQuery(TokenStream& tokens, const QueryForm& form) {
   tokens.Next();
   RestoreQueryStatement query;
@@ -47,9 +88,7 @@ Result<StatementBody> ParseQuery(TokenStream& tokens, const QueryForm& form) {
   CAPSTAN_ASSIGN_OR_RETURN(const std::vector<Option> options, ParseWithOptions(tokens, form.kind));
   ApplyTransferOptions(options, query.transfer);
   for (const Option& option : options) {
-    if (option.id == OptionId::kFile) {
-      query.file_number = static_cast<std::uint16_t>(option.number);
-    }
+    ApplyOption(option, query);
   }
   return StatementBody(std::move(query));
 }
@@ -83,15 +122,7 @@ Result<StatementBody> ParseDatabase(TokenStream& tokens) {
                            ParseWithOptions(tokens, kRestoreDatabase));
   ApplyTransferOptions(options, restore.transfer);
   for (const Option& option : options) {
-    if (option.id == OptionId::kReplace) {
-      restore.replace = true;
-    } else if (option.id == OptionId::kSnapshot) {
-      restore.snapshot = true;
-    } else if (option.id == OptionId::kFile) {
-      restore.file_number = static_cast<std::uint16_t>(option.number);
-    } else if (option.id == OptionId::kMove) {
-      restore.moves.emplace_back(option.text, option.target);
-    }
+    ApplyOption(option, restore);
   }
   if (restore.snapshot) {
     CAPSTAN_RETURN_IF_ERROR(CheckSnapshotDevices(tokens, first_device, restore.devices));

@@ -86,6 +86,7 @@ struct RestoreStatement {
   std::uint16_t file_number = 1;                           // FILE = n
   std::vector<std::pair<std::string, std::string>> moves;  // MOVE 'logical' TO 'path'
   std::string media_name;                                  // MEDIANAME; empty: any
+  std::string media_password;                              // MEDIAPASSWORD, of SQL Server's media
   std::optional<PassphraseClause> passphrase;
 };
 
@@ -104,7 +105,8 @@ struct RestoreQueryStatement {
   // VERIFYONLY alone.
   bool continue_after_error = false;
   bool load_history = false;
-  std::optional<double> sample_percent;  // SAMPLE = n PERCENT
+  std::optional<double> sample_percent;                    // SAMPLE = n PERCENT
+  std::vector<std::pair<std::string, std::string>> moves;  // MOVE: is there room at 'path'?
   std::optional<PassphraseClause> passphrase;
 };
 
@@ -153,9 +155,53 @@ struct PrintStatement {
   std::string text;
 };
 
-using StatementBody = std::variant<BackupStatement, RestoreStatement, RestoreQueryStatement,
-                                   AttachStatement, DetachStatement, KillStatement, SelectStatement,
-                                   TraceStatement, LoginStatement, PrintStatement>;
+// sp_configure ['name' [, value]]. Shows all options, shows one, or sets one.
+struct ConfigureStatement {
+  std::string option;  // as written, or part of its name; empty: all
+  std::optional<std::int64_t> value;
+};
+
+// RECONFIGURE [WITH OVERRIDE]: what was set comes into force.
+struct ReconfigureStatement {};
+
+enum class CertificateAction { kCreate, kImport, kExport, kDrop };
+
+// CREATE CERTIFICATE name WITH SUBJECT = 'text' [, START_DATE = 'date'] [, EXPIRY_DATE = 'date'],
+// CREATE CERTIFICATE name FROM FILE = 'path' [WITH PRIVATE KEY (FILE = 'path' [, DECRYPTION BY
+// PASSWORD = 'text'])], BACKUP CERTIFICATE name TO FILE = 'path' [WITH PRIVATE KEY (FILE = 'path'
+// [, ENCRYPTION BY PASSWORD = 'text'])], DROP CERTIFICATE name.
+struct CertificateStatement {
+  CertificateAction action = CertificateAction::kCreate;
+  std::string name;
+  std::string subject;              // of kCreate
+  std::int64_t start_unix_s = 0;    // likewise; 0: not said
+  std::int64_t expiry_unix_s = 0;   // likewise
+  std::string file;                 // of kImport and kExport
+  std::string key_file;             // likewise; empty: without the private key
+  std::string key_file_passphrase;  // of the private key's file
+};
+
+// EXEC sp_spaceused @dbname = 'sales'
+struct SpaceUsedStatement {
+  std::string database;
+};
+
+// EXEC master.dbo.xp_create_subdir 'path'
+struct CreateFolderStatement {
+  std::string path;
+};
+
+// EXEC sp_load_history @path = 'path' [, @path2 = 'path' ...]: history from the media there, files
+// or folders of them.
+struct LoadHistoryStatement {
+  std::vector<std::string> paths;  // 1..16
+};
+
+using StatementBody =
+    std::variant<BackupStatement, RestoreStatement, RestoreQueryStatement, AttachStatement,
+                 DetachStatement, KillStatement, SelectStatement, TraceStatement, LoginStatement,
+                 PrintStatement, ConfigureStatement, ReconfigureStatement, CertificateStatement,
+                 SpaceUsedStatement, CreateFolderStatement, LoadHistoryStatement>;
 
 struct Statement {
   StatementBody body;

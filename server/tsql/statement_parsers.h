@@ -17,6 +17,10 @@ Result<StatementBody> ParseProcedureCall(TokenStream& tokens);
 // CREATE LOGIN, ALTER LOGIN, DROP LOGIN.
 Result<StatementBody> ParseLogin(TokenStream& tokens);
 
+// From the word CERTIFICATE on, which CREATE, BACKUP or DROP stands before; kImport is found out
+// here.
+Result<StatementBody> ParseCertificate(TokenStream& tokens, CertificateAction action);
+
 // SELECT ..., or WITH name AS (SELECT ...) SELECT ...
 Result<StatementBody> ParseSelect(TokenStream& tokens);
 

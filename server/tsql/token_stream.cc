@@ -106,4 +106,25 @@ std::string TokenStream::TextSince(const Token& first) const {
   return std::string(batch_.substr(first.begin, end - first.begin));
 }
 
+std::string TokenStream::TextForRecords(const Token& first) const {
+  std::string text;
+  std::size_t copied = first.begin;
+  const std::size_t taken = position_;
+  for (std::size_t i = 2; i < taken; ++i) {
+    const Token& token = tokens_[i];
+    const Token& name = tokens_[i - 2];
+    const bool is_password = name.begin >= first.begin && name.kind == TokenKind::kWord &&
+                             ToUpper(name.text).ends_with("PASSWORD") &&
+                             tokens_[i - 1].text == "=" && token.kind == TokenKind::kString;
+    if (is_password) {
+      text += batch_.substr(copied, token.begin - copied);
+      text += "'***'";
+      copied = token.end;
+    }
+  }
+  const std::size_t end = taken == 0 ? first.end : tokens_[taken - 1].end;
+  text += batch_.substr(copied, end - copied);
+  return text;
+}
+
 }  // namespace capstan::tsql

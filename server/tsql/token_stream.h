@@ -52,6 +52,9 @@ class TokenStream {
 
   // The text from the first byte of `first` to the last byte of the token taken last.
   std::string TextSince(const Token& first) const;
+  // The same with every password, which is the string behind PASSWORD = or MEDIAPASSWORD =, as
+  // stars.
+  std::string TextForRecords(const Token& first) const;
 
  private:
   const std::string_view batch_;

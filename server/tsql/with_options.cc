@@ -3,11 +3,14 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <optional>
 #include <utility>
 
 #include "server/messages/messages.h"
+#include "server/tsql/date_literal.h"
 #include "server/tsql/keywords.h"
 #include "server/tsql/lexical.h"
+#include "server/tsql/option_clauses.h"
 
 namespace capstan::tsql {
 
@@ -18,6 +21,11 @@ enum class Argument {
   kOptionalNumber,  // [= n]
   kText,            // = 'x'
   kMove,            // 'x' TO 'y'
+  kDate,            // = 'date'
+  kPercent,         // = n PERCENT
+  kCompression,     // [(ALGORITHM = x [, LEVEL = y])]
+  kEncryption,      // (ALGORITHM = x, ...)
+  kPassphrase,      // FROM FILE 'x' | FROM ENVIRONMENT 'X'
   kAny,             // whatever T-SQL has there; only for options that are refused anyway
 };
 
@@ -43,6 +51,7 @@ constexpr std::uint64_t kNameMax = 128;
 constexpr std::uint64_t kDescriptionMax = 255;
 constexpr std::uint64_t kTransferUnit = 65536;
 constexpr std::uint64_t kDefaultStatsPercent = 10;
+constexpr std::uint64_t kRetainDaysMax = 99'999;
 
 // clang-format off
 constexpr OptionSpec kOptions[] = {
@@ -50,18 +59,28 @@ constexpr OptionSpec kOptions[] = {
     {"BLOCKSIZE", kBlockSize, Argument::kNumber, kAll, 512, 65536},
     {"BUFFERCOUNT", kBufferCount, Argument::kNumber, kAll, 1, 2147483647},
     {"CHECKSUM", kChecksum, Argument::kNone, kAll},
+    {"COMPRESSION", kCompression, Argument::kCompression, kBackupDatabase},
+    {"CONTINUE_AFTER_ERROR", kContinueAfterError, Argument::kNone, kBackupDatabase | kRestoreDatabase | kVerifyOnly},
     {"COPY_ONLY", kCopyOnly, Argument::kNone, kBackupDatabase},
     {"DESCRIPTION", kDescription, Argument::kText, kBackupDatabase, 0, kDescriptionMax},
+    {"ENCRYPTION", kEncryption, Argument::kEncryption, kBackupDatabase},
+    {"EXPIREDATE", kExpireDate, Argument::kDate, kBackupDatabase},
     {"FILE", kFile, Argument::kNumber, kOfSets, 1, 65535},
     {"FORMAT", kFormat, Argument::kNone, kBackupDatabase},
     {"INIT", kInit, Argument::kNone, kBackupDatabase},
+    {"LOADHISTORY", kLoadHistory, Argument::kNone, kVerifyOnly},
     {"MAXTRANSFERSIZE", kMaxTransferSize, Argument::kNumber, kAll, kTransferUnit, 64 * kTransferUnit},
     {"MEDIADESCRIPTION", kMediaDescription, Argument::kText, kBackupDatabase, 0, kDescriptionMax},
-    {"MEDIANAME", kMediaName, Argument::kText, kBackupDatabase, 0, kNameMax},
-    {"MOVE", kMove, Argument::kMove, kRestoreDatabase},
+    {"MEDIANAME", kMediaName, Argument::kText, kAll, 0, kNameMax},
+    {"MEDIAPASSWORD", kMediaPassword, Argument::kText, kRestores, 0, kNameMax},
+    {"MOVE", kMove, Argument::kMove, kRestoreDatabase | kVerifyOnly},
     {"NAME", kName, Argument::kText, kBackupDatabase, 0, kNameMax},
     {"NO_CHECKSUM", kNoChecksum, Argument::kNone, kAll},
+    {"NO_COMPRESSION", kNoCompression, Argument::kNone, kBackupDatabase},
+    {"PASSPHRASE", kPassphrase, Argument::kPassphrase, kRestoreDatabase | kVerifyOnly},
     {"REPLACE", kReplace, Argument::kNone, kRestoreDatabase},
+    {"RETAINDAYS", kRetainDays, Argument::kNumber, kBackupDatabase, 0, kRetainDaysMax},
+    {"SAMPLE", kSample, Argument::kPercent, kVerifyOnly},
     {"SKIP", kSkip, Argument::kNone, kBackupDatabase},
     {"SNAPSHOT", kSnapshot, Argument::kNone, kBackupDatabase | kRestoreDatabase},
     {"STATS", kStats, Argument::kOptionalNumber, kAll, 1, 100},
@@ -72,7 +91,6 @@ constexpr OptionSpec kOptions[] = {
     {"NOREWIND", kIgnored, Argument::kNone, kAll},
     {"NOSKIP", kIgnored, Argument::kNone, kBackupDatabase},
     {"NOUNLOAD", kIgnored, Argument::kNone, kAll},
-    {"NO_COMPRESSION", kIgnored, Argument::kNone, kBackupDatabase},
     {"RECOVERY", kIgnored, Argument::kNone, kRestoreDatabase},
     {"RESTART", kIgnored, Argument::kNone, kBackupDatabase},
     {"REWIND", kIgnored, Argument::kNone, kAll},
@@ -80,24 +98,17 @@ constexpr OptionSpec kOptions[] = {
     {"UNLOAD", kIgnored, Argument::kNone, kAll},
 
     // What T-SQL has and Capstan has not.
-    {"COMPRESSION", kUnsupported, Argument::kAny, kBackupDatabase},
-    {"CONTINUE_AFTER_ERROR", kUnsupported, Argument::kAny, kAll},
     {"CREDENTIAL", kUnsupported, Argument::kAny, kAll},
     {"DBNAME", kUnsupported, Argument::kAny, kRestores},
     {"DIFFERENTIAL", kUnsupported, Argument::kAny, kBackupDatabase},
     {"ENABLE_BROKER", kUnsupported, Argument::kAny, kRestoreDatabase},
-    {"ENCRYPTION", kUnsupported, Argument::kAny, kBackupDatabase},
     {"ERROR_BROKER_CONVERSATIONS", kUnsupported, Argument::kAny, kRestoreDatabase},
-    {"EXPIREDATE", kUnsupported, Argument::kAny, kBackupDatabase},
     {"FILESTREAM", kUnsupported, Argument::kAny, kRestoreDatabase},
     {"FILE_SNAPSHOT", kUnsupported, Argument::kAny, kBackupDatabase},
     {"KEEP_CDC", kUnsupported, Argument::kAny, kRestoreDatabase},
     {"KEEP_REPLICATION", kUnsupported, Argument::kAny, kRestoreDatabase},
-    {"LOADHISTORY", kUnsupported, Argument::kAny, kVerifyOnly},
-    {"MEDIANAME", kUnsupported, Argument::kAny, kRestores},
-    {"MEDIAPASSWORD", kUnsupported, Argument::kAny, kAll},
+    {"MEDIAPASSWORD", kUnsupported, Argument::kAny, kBackupDatabase},
     {"METADATA_ONLY", kUnsupported, Argument::kAny, kAll},
-    {"MOVE", kUnsupported, Argument::kMove, kVerifyOnly},
     {"NEW_BROKER", kUnsupported, Argument::kAny, kRestoreDatabase},
     {"NORECOVERY", kUnsupported, Argument::kAny, kBackupDatabase | kRestoreDatabase},
     {"NO_TRUNCATE", kUnsupported, Argument::kAny, kBackupDatabase},
@@ -105,7 +116,6 @@ constexpr OptionSpec kOptions[] = {
     {"PASSWORD", kUnsupported, Argument::kAny, kAll},
     {"RESTART", kUnsupported, Argument::kAny, kRestoreDatabase},
     {"RESTRICTED_USER", kUnsupported, Argument::kAny, kRestoreDatabase},
-    {"RETAINDAYS", kUnsupported, Argument::kAny, kBackupDatabase},
     {"STANDBY", kUnsupported, Argument::kAny, kBackupDatabase | kRestoreDatabase},
     {"STOPAT", kUnsupported, Argument::kAny, kRestoreDatabase},
     {"STOPATMARK", kUnsupported, Argument::kAny, kRestoreDatabase},
@@ -117,7 +127,9 @@ constexpr std::pair<std::string_view, std::string_view> kConflicts[] = {
     {"CHECKSUM", "NO_CHECKSUM"},
     {"CHECKSUM", "SNAPSHOT"},  // no page passes through the server
     {"COMPRESSION", "NO_COMPRESSION"},
+    {"COMPRESSION", "SNAPSHOT"},
     {"DIFFERENTIAL", "SNAPSHOT"},
+    {"ENCRYPTION", "SNAPSHOT"},
     {"FORMAT", "NOFORMAT"},
     {"FORMAT", "NOINIT"},  // FORMAT destroys what NOINIT asks to keep
     {"INIT", "NOINIT"},
@@ -197,6 +209,35 @@ Status ParseNumber(TokenStream& tokens, Option& option) {
   return OkStatus();
 }
 
+// The arguments that are grammars of their own.
+Status ParseClause(TokenStream& tokens, Option& option) {
+  switch (option.spec->argument) {
+    case Argument::kDate: {
+      CAPSTAN_RETURN_IF_ERROR(tokens.ExpectSymbol("="));
+      CAPSTAN_ASSIGN_OR_RETURN(option.text, tokens.ExpectString());
+      return OkStatus();
+    }
+    case Argument::kPercent: {
+      CAPSTAN_ASSIGN_OR_RETURN(option.percent, ParsePercent(tokens));
+      return OkStatus();
+    }
+    case Argument::kCompression: {
+      CAPSTAN_ASSIGN_OR_RETURN(option.compression, ParseCompressionClause(tokens));
+      return OkStatus();
+    }
+    case Argument::kEncryption: {
+      CAPSTAN_ASSIGN_OR_RETURN(option.encryption, ParseEncryptionClause(tokens));
+      return OkStatus();
+    }
+    case Argument::kPassphrase: {
+      CAPSTAN_ASSIGN_OR_RETURN(option.passphrase, ParsePassphraseSource(tokens));
+      return OkStatus();
+    }
+    default:
+      CAPSTAN_CHECK(false);
+  }
+}
+
 Status ParseArgument(TokenStream& tokens, Option& option) {
   switch (option.spec->argument) {
     case Argument::kNone:
@@ -223,8 +264,9 @@ Status ParseArgument(TokenStream& tokens, Option& option) {
     }
     case Argument::kAny:
       return SkipAnyArgument(tokens);
+    default:
+      return ParseClause(tokens, option);
   }
-  CAPSTAN_CHECK(false);
 }
 
 Result<Option> ParseOption(TokenStream& tokens, StatementKind statement) {
@@ -291,8 +333,27 @@ Status CheckSupported(TokenStream& tokens, const std::vector<Option>& options,
   return tokens.Fail(first->token, UnsupportedFeature(refused));
 }
 
-Status CheckValue(TokenStream& tokens, const Option& option) {
+Status CheckDate(TokenStream& tokens, Option& option) {
+  const std::optional<std::int64_t> date = ParseDateLiteral(option.text);
+  if (!date.has_value()) {
+    return tokens.Fail(option.token,
+                       SqlError(3217, option.spec->name)
+                           .WithHint("write a date such as '2030-12-31' or '20301231 18:00'"));
+  }
+  option.unix_s = *date;
+  return OkStatus();
+}
+
+// May fill in what the value means.
+Status CheckValue(TokenStream& tokens, Option& option) {
   const OptionSpec& spec = *option.spec;
+  if (spec.argument == Argument::kDate) {
+    return CheckDate(tokens, option);
+  }
+  if (spec.argument == Argument::kPercent && (option.percent <= 0 || option.percent > 100)) {
+    return tokens.Fail(option.token, SqlError(3250, fmt::format("{}", option.percent), spec.name)
+                                         .WithHint("values above 0 and up to 100 are allowed"));
+  }
   if (spec.argument == Argument::kText && CountCodePoints(option.text) > spec.max) {
     return tokens.Fail(
         option.token,
@@ -336,7 +397,7 @@ Result<std::vector<Option>> ParseWithOptions(TokenStream& tokens, StatementKind 
   }
   CAPSTAN_RETURN_IF_ERROR(CheckConflicts(tokens, options));
   CAPSTAN_RETURN_IF_ERROR(CheckSupported(tokens, options, statement));
-  for (const Option& option : options) {
+  for (Option& option : options) {
     CAPSTAN_RETURN_IF_ERROR(CheckValue(tokens, option));
   }
   return options;

@@ -30,19 +30,29 @@ enum class OptionId {
   kBlockSize,
   kBufferCount,
   kChecksum,
+  kCompression,
+  kContinueAfterError,
   kCopyOnly,
   kDescription,
+  kEncryption,
+  kExpireDate,
   kFile,
   kFormat,
   kIgnored,  // accepted; there is nothing to do
   kInit,
+  kLoadHistory,
   kMaxTransferSize,
   kMediaDescription,
   kMediaName,
+  kMediaPassword,
   kMove,
   kName,
   kNoChecksum,
+  kNoCompression,
+  kPassphrase,
   kReplace,
+  kRetainDays,
+  kSample,
   kSkip,
   kSnapshot,
   kStats,
@@ -58,6 +68,11 @@ struct Option {
   std::uint64_t number = 0;  // of options with a number
   std::string text;          // of options with a string; MOVE 'text' TO 'target'
   std::string target;
+  CompressionClause compression;
+  EncryptionClause encryption;
+  PassphraseClause passphrase;
+  double percent = 0;       // SAMPLE
+  std::int64_t unix_s = 0;  // EXPIREDATE
 };
 
 // Takes "WITH option, ..." if it is there. The options come back checked, in the order written.

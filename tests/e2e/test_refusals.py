@@ -122,12 +122,15 @@ class Targets(ServerTestCase):
         self.assertTrue(self.server.socket.is_socket())
         self.assert_works()
 
-    def test_existing_medium_without_format(self) -> None:
+    def test_existing_file_that_is_no_medium(self) -> None:
         path = self.server.media / "a.bak"
-        self.assert_done(self.server.backup("source", path))
+        path.write_bytes(b"letters to the editor\n" * 1000)
         before = path.read_bytes()
-        self.assert_error(self.server.backup("source", path), 65003, f"'{path}'", "FORMAT")
-        self.assertEqual(path.read_bytes(), before)
+        for options in ("", "INIT", "INIT, SKIP"):
+            with self.subTest(options=options):
+                self.assert_error(self.server.backup("source", path, options=options), 3242,
+                                  f"'{path}'")
+                self.assertEqual(path.read_bytes(), before)
         self.assert_works()
 
     def test_one_file_as_two_stripes(self) -> None:

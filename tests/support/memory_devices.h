@@ -1,12 +1,14 @@
 // MemoryDevices: a DeviceProvider whose media live in memory. Every set is served by a real virtual
 // device client over a real rendezvous socket, so the engine takes the same road as with agents.
 //
-// Media behave as the disk plugin's do: what is being written is invisible until Complete, an end
-// without Complete discards it, Recover finishes or undoes it.
+// Media behave as the disk plugin's do: what is being written or appended is invisible until
+// Complete, an end without Complete discards it, Recover finishes or undoes it. A medium whose
+// appending has not been settled takes no other append (EBUSY), but may be replaced.
 #pragma once
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <cstring>
 #include <functional>
 #include <map>
@@ -69,11 +71,14 @@ class MemoryDevices final : public engine::DeviceProvider {
   // Consulted before a command is executed; anything but success ends the command with that code.
   // `device` counts from 0 in the order of the statement.
   PlannedFault fault;
+  // What Stat says is left.
+  std::uint64_t free_bytes = UINT64_MAX;
   // What ErrorDetail says.
   std::string detail;
-  // What Open and Recover answer, unless OK.
+  // What Open, Recover and Stat answer, unless OK.
   Status open_answer;
   Status recover_answer;
+  Status stat_answer;
   // Called at the beginning of Recover.
   std::function<void()> on_recover;
 
@@ -84,10 +89,11 @@ class MemoryDevices final : public engine::DeviceProvider {
     for (const auto& target : request.targets) {
       auto medium = Prepare(request.mode, target);
       CAPSTAN_RETURN_IF_ERROR(medium.status());
+      client->committed.push_back(request.mode == engine::OpenMode::kAppend ? (*medium)->size()
+                                                                            : std::size_t{0});
       client->media.push_back(*medium);
       client->targets.push_back(target);
     }
-    client->writes = request.mode != engine::OpenMode::kRead;
     const std::string name = Guid::Random().ToString();
     vdi::DeviceSetConfig wishes;
     wishes.device_count = static_cast<std::uint32_t>(request.targets.size());
@@ -115,11 +121,28 @@ class MemoryDevices final : public engine::DeviceProvider {
     const auto partial = partial_.find(target.token);
     if (partial != partial_.end()) {
       if (action == engine::RecoverAction::kCommit) {
-        media_[target.name] = partial->second;
+        Publish(partial->second, target);
       }
       partial_.erase(partial);
+      return OkStatus();
+    }
+    if (const auto done = appended_.find(target.token);
+        done != appended_.end() && action == engine::RecoverAction::kDiscard) {
+      if (media_[target.name] == done->second.appended) {
+        media_[target.name] = done->second.before;
+      }
+      appended_.erase(done);
     }
     return OkStatus();
+  }
+
+  Result<engine::MediumStat> Stat(const std::string&, const engine::DeviceTarget& target,
+                                  Deadline) override {
+    CAPSTAN_RETURN_IF_ERROR(stat_answer);
+    const auto found = medium(target.name);
+    return engine::MediumStat{.exists = found != nullptr,
+                              .size_bytes = found == nullptr ? 0 : found->size(),
+                              .free_bytes = free_bytes};
   }
 
   std::string ErrorDetail(const std::string&, const std::string&) override { return detail; }
@@ -147,24 +170,53 @@ class MemoryDevices final : public engine::DeviceProvider {
   struct Client {
     std::vector<std::shared_ptr<Bytes>> media;
     std::vector<engine::DeviceTarget> targets;
-    bool writes = false;
+    std::vector<std::size_t> committed;    // bytes that an append must not touch
     std::unique_ptr<DeviceClient> client;  // last: its threads use the rest
   };
+  // What was begun and is neither committed nor discarded.
+  struct Partial {
+    std::string target;
+    std::shared_ptr<Bytes> bytes;   // of an append: all of the medium
+    std::shared_ptr<Bytes> before;  // of an append: the medium that it began with; else null
+  };
+  struct Appended {
+    std::shared_ptr<Bytes> before;
+    std::shared_ptr<Bytes> appended;
+  };
+
+  void Publish(const Partial& partial, const engine::DeviceTarget& target)
+      CAPSTAN_REQUIRES(mutex_) {
+    media_[target.name] = partial.bytes;
+    if (partial.before != nullptr) {
+      appended_[target.token] = {partial.before, partial.bytes};
+    }
+  }
 
   Result<std::shared_ptr<Bytes>> Prepare(engine::OpenMode mode, const engine::DeviceTarget& target)
       CAPSTAN_EXCLUDES(mutex_) {
     MutexLock lock(mutex_);
     const auto found = media_.find(target.name);
+    const bool existing = mode == engine::OpenMode::kRead || mode == engine::OpenMode::kAppend;
+    if (existing && found == media_.end()) {
+      return SqlError(3201, target.name, OsErrorText(ENOENT)).WithOsError(ENOENT);
+    }
     if (mode == engine::OpenMode::kRead) {
-      if (found == media_.end()) {
-        return SqlError(3201, target.name, OsErrorText(2));
-      }
       return found->second;
     }
     if (mode == engine::OpenMode::kCreate && found != media_.end()) {
-      return SqlError(65003, target.name);
+      return SqlError(3201, target.name, OsErrorText(EEXIST)).WithOsError(EEXIST);
     }
-    return partial_[target.token] = std::make_shared<Bytes>();
+    Partial partial{.target = target.name, .bytes = std::make_shared<Bytes>(), .before = nullptr};
+    if (mode == engine::OpenMode::kAppend) {
+      for (const auto& [token, other] : partial_) {
+        if (other.target == target.name) {
+          return SqlError(3201, target.name, OsErrorText(EBUSY)).WithOsError(EBUSY);
+        }
+      }
+      partial.before = found->second;
+      *partial.bytes = *found->second;
+    }
+    return (partial_[target.token] = std::move(partial)).bytes;
   }
 
   DeviceHandlers Handlers(Client* client) {
@@ -187,6 +239,9 @@ class MemoryDevices final : public engine::DeviceProvider {
     });
     handlers.write = with_fault([client](std::size_t device, const vdi::ClientCommand& command) {
       Bytes& bytes = *client->media[device];
+      if (static_cast<std::size_t>(command.position) < client->committed[device]) {
+        return Outcome{.code = vdi::CompletionCode::kWriteFault};
+      }
       const auto end = static_cast<std::size_t>(command.position) + command.size;
       bytes.resize(std::max(bytes.size(), end));
       std::memcpy(bytes.data() + command.position, command.buffer, command.size);
@@ -195,8 +250,12 @@ class MemoryDevices final : public engine::DeviceProvider {
     handlers.flush = with_fault([](std::size_t, const vdi::ClientCommand&) { return Outcome{}; });
     handlers.complete = with_fault([this, client](std::size_t device, const vdi::ClientCommand&) {
       MutexLock lock(mutex_);
-      media_[client->targets[device].name] = client->media[device];
-      partial_.erase(client->targets[device].token);
+      const engine::DeviceTarget& target = client->targets[device];
+      const auto partial = partial_.find(target.token);
+      if (partial != partial_.end()) {
+        Publish(partial->second, target);
+        partial_.erase(partial);
+      }
       return Outcome{};
     });
     handlers.other = with_fault([client](std::size_t device, const vdi::ClientCommand& command) {
@@ -211,8 +270,9 @@ class MemoryDevices final : public engine::DeviceProvider {
   }
 
   Mutex mutex_;
-  std::map<std::string, std::shared_ptr<Bytes>> media_ CAPSTAN_GUARDED_BY(mutex_);    // by target
-  std::map<std::string, std::shared_ptr<Bytes>> partial_ CAPSTAN_GUARDED_BY(mutex_);  // by token
+  std::map<std::string, std::shared_ptr<Bytes>> media_ CAPSTAN_GUARDED_BY(mutex_);  // by target
+  std::map<std::string, Partial> partial_ CAPSTAN_GUARDED_BY(mutex_);               // by token
+  std::map<std::string, Appended> appended_ CAPSTAN_GUARDED_BY(mutex_);             // by token
   std::unique_ptr<vdi::Rendezvous> rendezvous_;
   std::vector<std::unique_ptr<Client>> clients_;
   Client* last_client_ = nullptr;

@@ -18,8 +18,10 @@ namespace {
 using Bytes = std::vector<std::byte>;
 
 struct Medium {
-  std::string token;  // of the construction that made it
+  std::string token;  // of the construction or appending that made it
   std::shared_ptr<Bytes> bytes = std::make_shared<Bytes>();
+  std::shared_ptr<Medium> before = nullptr;  // what was appended to; null: new
+  bool held = false;                         // a device is open on it
 };
 
 struct Shelf {
@@ -48,6 +50,7 @@ struct capstan_device {
   std::string token;
   std::uint32_t mode = 0;
   std::shared_ptr<std::vector<std::byte>> bytes;
+  std::size_t committed = 0;  // bytes that an append must not touch
   bool complete = false;
   std::int64_t cursor = 0;
 
@@ -89,9 +92,26 @@ void Complete(capstan_device& device) {
   }
   Shelf& shelf = TheShelf();
   const std::lock_guard lock(shelf.mutex);
-  shelf.media[device.target] = {device.token, device.bytes};
-  shelf.constructions.erase({device.target, device.token});
+  const auto begun = shelf.constructions.find({device.target, device.token});
+  if (begun == shelf.constructions.end()) {
+    return;  // recovered, or forgotten, under our hands
+  }
+  shelf.media[device.target] = std::move(begun->second);
+  shelf.constructions.erase(begun);
   device.complete = true;
+}
+
+// Undoes what the token completed, unless somebody has replaced or continued it since.
+void TakeBack(Shelf& shelf, const std::string& target, const std::string& token) {
+  const auto medium = shelf.media.find(target);
+  if (medium == shelf.media.end() || medium->second.token != token) {
+    return;
+  }
+  if (const std::shared_ptr<Medium> before = medium->second.before; before != nullptr) {
+    medium->second = *before;
+  } else {
+    shelf.media.erase(medium);
+  }
 }
 
 void SetPosition(capstan_device& device, capstan_request& request) {
@@ -151,6 +171,35 @@ void Work(capstan_device& device) {
   }
 }
 
+// Begins a new medium, or to append to the one that is there. 0, or an errno.
+int Begin(Shelf& shelf, capstan_device& device) {
+  const auto medium = shelf.media.find(device.target);
+  const bool appends = device.mode == CAPSTAN_OPEN_APPEND;
+  if (device.mode == CAPSTAN_OPEN_CREATE && medium != shelf.media.end()) {
+    return EEXIST;
+  }
+  if (appends && medium == shelf.media.end()) {
+    return ENOENT;
+  }
+  const auto found = shelf.constructions.lower_bound({device.target, ""});
+  if (found != shelf.constructions.end() && found->first.first == device.target) {
+    // Whoever replaces the medium need not wait until an appending that was cut short is settled.
+    if (appends || found->second.held || found->second.before == nullptr) {
+      return EBUSY;
+    }
+    shelf.constructions.erase(found);
+  }
+  Medium begun{.token = device.token, .held = true};
+  if (appends) {
+    *begun.bytes = *medium->second.bytes;
+    begun.before = std::make_shared<Medium>(medium->second);
+    device.committed = begun.bytes->size();
+  }
+  device.bytes = begun.bytes;
+  shelf.constructions[{device.target, device.token}] = std::move(begun);
+  return 0;
+}
+
 int Open(const capstan_open_params* params, capstan_device** result, capstan_error* error) {
   auto device = std::make_unique<capstan_device>();
   device->target = params->target;
@@ -158,21 +207,14 @@ int Open(const capstan_open_params* params, capstan_device** result, capstan_err
   device->mode = params->mode;
   Shelf& shelf = TheShelf();
   const std::lock_guard lock(shelf.mutex);
-  const auto medium = shelf.media.find(device->target);
   if (params->mode == CAPSTAN_OPEN_READ) {
+    const auto medium = shelf.media.find(device->target);
     if (medium == shelf.media.end()) {
       return Fail(error, ENOENT, "unable to open medium '" + device->target + "'");
     }
     device->bytes = medium->second.bytes;
-  } else {
-    if (params->mode == CAPSTAN_OPEN_CREATE && medium != shelf.media.end()) {
-      return Fail(error, EEXIST, "unable to create medium '" + device->target + "'");
-    }
-    const auto found = shelf.constructions.lower_bound({device->target, ""});
-    if (found != shelf.constructions.end() && found->first.first == device->target) {
-      return Fail(error, EBUSY, "medium '" + device->target + "' is held by another writer");
-    }
-    device->bytes = shelf.constructions[{device->target, device->token}].bytes;
+  } else if (const int os_error = Begin(shelf, *device); os_error != 0) {
+    return Fail(error, os_error, "unable to write medium '" + device->target + "'");
   }
   device->worker = std::jthread([&target = *device] { Work(target); });
   *result = device.release();
@@ -187,6 +229,9 @@ int Submit(capstan_device* device, capstan_request* request, capstan_error* erro
   if ((writes || request->op == CAPSTAN_OP_READ) &&
       (request->position < 0 || request->size == 0 || request->buffer == nullptr)) {
     return Fail(error, EINVAL, "transfer out of range on medium '" + device->target + "'");
+  }
+  if (writes && static_cast<std::size_t>(request->position) < device->committed) {
+    return Fail(error, EINVAL, "a write would change what medium '" + device->target + "' holds");
   }
   const std::lock_guard lock(device->mutex);
   device->requests.push_back(request);
@@ -207,14 +252,23 @@ void Stop(capstan_device& device) {
 int Close(capstan_device* raw, uint32_t outcome, capstan_error* error) {
   const std::unique_ptr<capstan_device> device(raw);
   Stop(*device);
-  if (device->mode == CAPSTAN_OPEN_READ || outcome == CAPSTAN_OUTCOME_KEEP) {
-    return 0;
-  }
   Shelf& shelf = TheShelf();
   const std::lock_guard lock(shelf.mutex);
-  shelf.constructions.erase({device->target, device->token});
+  if (device->mode == CAPSTAN_OPEN_READ) {
+    return 0;
+  }
+  const auto begun = shelf.constructions.find({device->target, device->token});
+  if (outcome == CAPSTAN_OUTCOME_KEEP) {
+    if (begun != shelf.constructions.end()) {
+      begun->second.held = false;
+    }
+    return 0;
+  }
+  if (begun != shelf.constructions.end()) {
+    shelf.constructions.erase(begun);
+  }
   if (outcome == CAPSTAN_OUTCOME_DISCARD && device->complete) {
-    shelf.media.erase(device->target);
+    TakeBack(shelf, device->target, device->token);
   }
   return outcome == CAPSTAN_OUTCOME_DISCARD || device->complete
              ? 0
@@ -249,13 +303,13 @@ int Recover(const char* target, const char* token, uint32_t action, capstan_erro
   if (action == CAPSTAN_RECOVER_DISCARD) {
     if (begun != shelf.constructions.end()) {
       shelf.constructions.erase(begun);
-    } else if (finished) {
-      shelf.media.erase(medium);
+    } else {
+      TakeBack(shelf, target, token);
     }
     return 0;
   }
   if (begun != shelf.constructions.end()) {
-    shelf.media[target] = {token, begun->second.bytes};
+    shelf.media[target] = std::move(begun->second);
     shelf.constructions.erase(begun);
     return 0;
   }
@@ -274,7 +328,8 @@ constexpr capstan_plugin kPlugin = {
     .vendor = "Capstan tests",
     .device_class = "DISK",
     .schemes = "mem",
-    .capabilities = CAPSTAN_CAN_READ | CAPSTAN_CAN_WRITE | CAPSTAN_CAN_RECOVER | CAPSTAN_CAN_REMOVE,
+    .capabilities = CAPSTAN_CAN_READ | CAPSTAN_CAN_WRITE | CAPSTAN_CAN_RECOVER |
+                    CAPSTAN_CAN_REMOVE | CAPSTAN_CAN_APPEND,
     .device_features = 0x200,
     .alignment = 4096,
     .open = Open,

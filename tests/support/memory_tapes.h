@@ -225,6 +225,10 @@ class MemoryTapes final : public engine::DeviceProvider {
                  Deadline) override {
     return OkStatus();
   }
+  Result<engine::MediumStat> Stat(const std::string&, const engine::DeviceTarget&,
+                                  Deadline) override {
+    return engine::MediumStat{};
+  }
   std::string ErrorDetail(const std::string&, const std::string&) override { return ""; }
 
   // The cartridges of a target in the order of their sequence. Not while a set works on them.

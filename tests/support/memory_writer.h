@@ -26,6 +26,7 @@ class MemoryWriter final : public writers::DatabaseWriter {
   std::atomic<int> fail_read{0};
   std::map<std::string, Bytes> restored;  // by physical name, after Commit
   std::vector<std::string> discarded;     // job names given to DiscardRestore
+  int began_restores = 0;
 
   static Bytes Pattern(std::size_t size, unsigned seed) {
     Bytes bytes(size);
@@ -70,6 +71,7 @@ class MemoryWriter final : public writers::DatabaseWriter {
 
   Result<std::unique_ptr<writers::RestoreSession>> BeginRestore(
       std::span<const writers::RestoreTarget> targets, const writers::RestoreOptions&) override {
+    ++began_restores;
     auto session = std::make_unique<Restore>(*this);
     for (const auto& target : targets) {
       session->names_.push_back(target.physical_name);

@@ -109,7 +109,7 @@ inline coordinator::AgentHello DiskHello() {
           .plugin_version = "0.1.0",
           .device_class = "DISK",
           .capabilities = coordinator::capability::kRead | coordinator::capability::kWrite |
-                          coordinator::capability::kRecover};
+                          coordinator::capability::kRecover | coordinator::capability::kAppend};
 }
 
 }  // namespace capstan::test

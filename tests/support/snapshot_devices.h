@@ -40,6 +40,10 @@ class SnapshotDevices final : public engine::DeviceProvider {
                  Deadline) override {
     return OkStatus();
   }
+  Result<engine::MediumStat> Stat(const std::string&, const engine::DeviceTarget&,
+                                  Deadline) override {
+    return engine::MediumStat{};
+  }
   std::string ErrorDetail(const std::string&, const std::string&) override { return ""; }
 
  private:

@@ -12,33 +12,29 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
-#include "tools/capstan/commands/commands.h"
+#include "tools/capstan/command_set.h"
 #include "tools/capstan/statements.h"
-#include "tools/capstan/units.h"
 #include "tools/client/credentials.h"
 
 namespace capstan::cli {
-namespace {
-
-using Action = std::function<ExitStatus(Session&)>;
-
-// Turns what was typed into an action once all of it is known; kInvalidArgument = usage error.
-using Planner = std::function<Result<Action>()>;
-
-// The commands of one parse. CLI11 writes into variables, which the planners share and keep.
-struct Commands {
-  std::string working_directory;
-  std::vector<std::pair<CLI::App*, Planner>> planners;
-
-  void Add(CLI::App* command, Planner planner) {
-    planners.emplace_back(command, std::move(planner));
-  }
-};
 
 void AddJson(CLI::App* command, OutputFormat& format) {
   command->add_flag_callback(
       "--json", [&format] { format = OutputFormat::kJson; }, "Print JSON instead of tables");
 }
+
+void AddListCommand(CLI::App& parent, Commands& commands, const char* name, const char* help,
+                    ListSubject subject) {
+  CLI::App* const command = parent.add_subcommand(name, help);
+  const auto options = std::make_shared<ListOptions>();
+  options->subject = subject;
+  AddJson(command, options->format);
+  commands.Add(command, [options]() -> Result<Action> {
+    return Action([options](Session& session) { return RunList(session, *options); });
+  });
+}
+
+namespace {
 
 void AddExec(CLI::App& app, Commands& commands) {
   CLI::App* const command = app.add_subcommand("exec", "Run statements");
@@ -81,17 +77,6 @@ void AddDatabaseAdd(CLI::App& database, Commands& commands) {
   });
 }
 
-void AddListCommand(CLI::App& parent, Commands& commands, const char* name, const char* help,
-                    ListSubject subject) {
-  CLI::App* const command = parent.add_subcommand(name, help);
-  const auto options = std::make_shared<ListOptions>();
-  options->subject = subject;
-  AddJson(command, options->format);
-  commands.Add(command, [options]() -> Result<Action> {
-    return Action([options](Session& session) { return RunList(session, *options); });
-  });
-}
-
 void AddDatabase(CLI::App& app, Commands& commands) {
   CLI::App* const database = app.add_subcommand("database", "Register, list and forget databases");
   database->require_subcommand(1);
@@ -119,192 +104,9 @@ void AddList(CLI::App& app, Commands& commands) {
                  "Virtual device sets, also those that wait for a statement",
                  ListSubject::kDeviceSets);
   AddListCommand(*list, commands, "jobs", "Statements that are running", ListSubject::kJobs);
+  AddListCommand(*list, commands, "job-history", "What became of earlier jobs, newest first",
+                 ListSubject::kJobHistory);
   AddListCommand(*list, commands, "databases", "Registered databases", ListSubject::kDatabases);
-}
-
-// What backup, restore and verify have in common, as typed.
-struct TypedTransfer {
-  std::string database;
-  std::vector<std::string> targets;
-  std::string max_transfer_size;
-  std::string block_size;
-  std::optional<std::uint64_t> buffer_count;
-  bool checksum = false;
-  bool no_checksum = false;
-  int stats_percent = 10;
-};
-
-constexpr const char* kTargetHelp =
-    "A path, disk:PATH, s3://BUCKET/KEY, tape:NAME or vdi:NAME; give it once per device";
-
-void AddTransferOptions(CLI::App* command, TypedTransfer& typed, const char* target_option) {
-  command->add_option(target_option, typed.targets, kTargetHelp)
-      ->type_name("TARGET")
-      ->required()
-      ->allow_extra_args(false);
-  CLI::Option* const checksum = command->add_flag("--checksum", typed.checksum,
-                                                  "Also check the database's own page checksums");
-  command->add_flag("--no-checksum", typed.no_checksum, "Do not check page checksums")
-      ->excludes(checksum);
-  command
-      ->add_option("--stats", typed.stats_percent,
-                   "Report every N percent in plain output; 0 = never")
-      ->type_name("N")
-      ->check(CLI::Range(0, 100))
-      ->capture_default_str();
-  command
-      ->add_option("--buffer-count", typed.buffer_count,
-                   "Transfer buffers of the whole job; by default the server computes it")
-      ->type_name("N")
-      ->check(CLI::Range(1, 1'000'000));
-  command
-      ->add_option("--max-transfer-size", typed.max_transfer_size,
-                   "Bytes per transfer, for example 1M: a multiple of 64K up to 4M")
-      ->type_name("BYTES");
-  command
-      ->add_option("--block-size", typed.block_size,
-                   "Physical block size of the media: a power of two from 512 to 64K")
-      ->type_name("BYTES");
-}
-
-Result<TransferOptions> PlanTransfer(const TypedTransfer& typed) {
-  TransferOptions transfer;
-  transfer.buffer_count = typed.buffer_count;
-  transfer.stats_percent = typed.stats_percent;
-  if (typed.checksum || typed.no_checksum) {
-    transfer.checksum = typed.checksum;
-  }
-  if (!typed.max_transfer_size.empty()) {
-    CAPSTAN_ASSIGN_OR_RETURN(transfer.max_transfer_size, ParseSize(typed.max_transfer_size));
-  }
-  if (!typed.block_size.empty()) {
-    CAPSTAN_ASSIGN_OR_RETURN(transfer.block_size, ParseSize(typed.block_size));
-  }
-  return transfer;
-}
-
-Result<std::vector<Target>> PlanTargets(const TypedTransfer& typed,
-                                        const std::string& working_directory) {
-  std::vector<Target> targets;
-  for (const std::string& text : typed.targets) {
-    CAPSTAN_ASSIGN_OR_RETURN(Target target, ParseTarget(text, working_directory));
-    targets.push_back(std::move(target));
-  }
-  return targets;
-}
-
-void AddBackup(CLI::App& app, Commands& commands) {
-  struct Typed {
-    TypedTransfer transfer;
-    BackupOptions backup;
-  };
-  CLI::App* const command = app.add_subcommand("backup", "Back a database up");
-  command->footer(
-      "Several --to stripe one backup over several devices, all of one kind. Without --init or "
-      "--format the\nbackup is appended to what is on the media.\n\n"
-      "Examples:\n"
-      "  capstan backup sales --to /backup/sales.bak --init\n"
-      "  capstan backup sales --to /disk1/s.bak --to /disk2/s.bak --format --checksum\n"
-      "  capstan backup sales --to s3://backups/sales.bak --max-transfer-size 4M\n"
-      "  capstan backup sales --to vdi:VendorDevice");
-  const auto typed = std::make_shared<Typed>();
-  command->add_option("DATABASE", typed->backup.database, "Name of the database")->required();
-  AddTransferOptions(command, typed->transfer, "-t,--to");
-  command->add_flag("--format", typed->backup.format,
-                    "Make a new media set; all that is on the media goes");
-  command->add_flag("--init", typed->backup.init,
-                    "Replace the backups on the media, keep the media set");
-  command->add_flag("--copy-only", typed->backup.copy_only,
-                    "Leave no trace in the sequence of differential and log backups");
-  command->add_option("--name", typed->backup.name, "Name of the backup set");
-  command->add_option("--description", typed->backup.description, "Text about the backup set");
-  command->add_option("--media-name", typed->backup.media_name, "Name of the media set");
-  command->add_option("--media-description", typed->backup.media_description,
-                      "Text about the media set");
-  commands.Add(command, [typed, &commands]() -> Result<Action> {
-    BackupOptions options = typed->backup;
-    CAPSTAN_ASSIGN_OR_RETURN(options.transfer, PlanTransfer(typed->transfer));
-    CAPSTAN_ASSIGN_OR_RETURN(options.targets,
-                             PlanTargets(typed->transfer, commands.working_directory));
-    return Action(
-        [options = std::move(options)](Session& session) { return RunBackup(session, options); });
-  });
-}
-
-void AddFileNumber(CLI::App* command, std::optional<int>& file_number) {
-  command
-      ->add_option("--file", file_number,
-                   "Which backup set of the media, from 1; by default the first")
-      ->type_name("N")
-      ->check(CLI::Range(1, 65535));
-}
-
-void AddRestore(CLI::App& app, Commands& commands) {
-  struct Typed {
-    TypedTransfer transfer;
-    RestoreOptions restore;
-    std::vector<std::string> moves;
-    std::optional<std::string> to;
-  };
-  CLI::App* const command = app.add_subcommand("restore", "Restore a database from a backup");
-  command->footer(
-      "Examples:\n"
-      "  capstan restore sales --from /backup/sales.bak --replace\n"
-      "  capstan restore sales_copy --from /backup/sales.bak --to /srv/copy.db\n"
-      "  capstan restore sales --from /disk1/s.bak --from /disk2/s.bak --move sales=/srv/new.db");
-  const auto typed = std::make_shared<Typed>();
-  command->add_option("DATABASE", typed->restore.database, "Name to restore it under")->required();
-  AddTransferOptions(command, typed->transfer, "-f,--from");
-  command->add_flag("--replace", typed->restore.replace, "Overwrite what is there");
-  CLI::Option* const move =
-      command->add_option("--move", typed->moves, "Put the file with this logical name there")
-          ->type_name("LOGICAL=PATH")
-          ->allow_extra_args(false);
-  command
-      ->add_option("--to", typed->to,
-                   "Put the only file of the backup there; its logical name is looked up")
-      ->type_name("PATH")
-      ->excludes(move);
-  AddFileNumber(command, typed->restore.file_number);
-  commands.Add(command, [typed, &commands]() -> Result<Action> {
-    const std::string& directory = commands.working_directory;
-    RestoreOptions options = typed->restore;
-    CAPSTAN_ASSIGN_OR_RETURN(options.transfer, PlanTransfer(typed->transfer));
-    CAPSTAN_ASSIGN_OR_RETURN(options.sources, PlanTargets(typed->transfer, directory));
-    for (const std::string& text : typed->moves) {
-      CAPSTAN_ASSIGN_OR_RETURN(auto logical_and_path, ParseMove(text, directory));
-      options.moves.push_back(std::move(logical_and_path));
-    }
-    std::optional<std::string> to;
-    if (typed->to.has_value()) {
-      to = AbsolutePath(*typed->to, directory);
-    }
-    return Action([options = std::move(options), to = std::move(to)](Session& session) {
-      return RunRestore(session, options, to);
-    });
-  });
-}
-
-void AddVerify(CLI::App& app, Commands& commands) {
-  struct Typed {
-    TypedTransfer transfer;
-    std::optional<int> file_number;
-  };
-  CLI::App* const command =
-      app.add_subcommand("verify", "Read a backup and check it, without restoring it");
-  command->footer("Example:\n  capstan verify --from /backup/sales.bak");
-  const auto typed = std::make_shared<Typed>();
-  AddTransferOptions(command, typed->transfer, "-f,--from");
-  AddFileNumber(command, typed->file_number);
-  commands.Add(command, [typed, &commands]() -> Result<Action> {
-    RestoreOptions options;
-    options.file_number = typed->file_number;
-    CAPSTAN_ASSIGN_OR_RETURN(options.transfer, PlanTransfer(typed->transfer));
-    CAPSTAN_ASSIGN_OR_RETURN(options.sources,
-                             PlanTargets(typed->transfer, commands.working_directory));
-    return Action(
-        [options = std::move(options)](Session& session) { return RunVerify(session, options); });
-  });
 }
 
 void AddHistory(CLI::App& app, Commands& commands) {
@@ -397,12 +199,11 @@ void AddAll(CLI::App& app, Commands& commands) {
       "command.");
   AddExec(app, commands);
   AddDatabase(app, commands);
-  AddBackup(app, commands);
-  AddRestore(app, commands);
-  AddVerify(app, commands);
+  AddTransferCommands(app, commands);
   AddHistory(app, commands);
   AddList(app, commands);
   AddLogin(app, commands);
+  AddStoreCommands(app, commands);
   AddTop(app, commands);
   AddCancel(app, commands);
   AddStatus(app, commands);

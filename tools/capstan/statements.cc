@@ -1,5 +1,6 @@
 #include "tools/capstan/statements.h"
 
+#include <algorithm>
 #include <filesystem>
 
 #include <fmt/format.h>
@@ -83,6 +84,62 @@ void AddFileNumber(std::vector<std::string>& with, const std::optional<int>& fil
   }
 }
 
+void AddCompression(std::vector<std::string>& with, const std::optional<Compression>& compression) {
+  if (!compression.has_value()) {
+    return;
+  }
+  std::vector<std::string> parts;
+  if (!compression->algorithm.empty()) {
+    parts.push_back("ALGORITHM = " + compression->algorithm);
+  }
+  if (!compression->level.empty()) {
+    parts.push_back("LEVEL = " + compression->level);
+  }
+  const std::string settings = parts.empty() ? "" : fmt::format(" ({})", fmt::join(parts, ", "));
+  with.push_back((compression->on ? "COMPRESSION" : "NO_COMPRESSION") + settings);
+}
+
+std::string PassphraseText(const PassphraseSource& source) {
+  return source.file.empty() ? "PASSPHRASE FROM ENVIRONMENT " + QuoteString(source.environment)
+                             : "PASSPHRASE FROM FILE " + QuoteString(source.file);
+}
+
+void AddEncryption(std::vector<std::string>& with, const BackupOptions& options) {
+  if (!options.certificate.empty()) {
+    with.push_back(fmt::format("ENCRYPTION (ALGORITHM = AES_256, SERVER CERTIFICATE = {})",
+                               QuoteIdentifier(options.certificate)));
+  } else if (options.passphrase.given()) {
+    with.push_back(
+        fmt::format("ENCRYPTION (ALGORITHM = AES_256, {})", PassphraseText(options.passphrase)));
+  }
+}
+
+void AddIf(std::vector<std::string>& with, bool wanted, std::string_view keyword) {
+  if (wanted) {
+    with.emplace_back(keyword);
+  }
+}
+
+// What RESTORE and VERIFYONLY share.
+void AddReading(std::vector<std::string>& with, const RestoreOptions& options) {
+  AddIf(with, options.continue_after_error, "CONTINUE_AFTER_ERROR");
+  if (options.passphrase.given()) {
+    with.push_back(PassphraseText(options.passphrase));
+  }
+}
+
+std::string PrivateKeyClause(std::string_view key_file, std::string_view password_option,
+                             std::string_view key_passphrase) {
+  if (key_file.empty()) {
+    return "";
+  }
+  const std::string password =
+      key_passphrase.empty()
+          ? ""
+          : fmt::format(", {} BY PASSWORD = {}", password_option, QuoteString(key_passphrase));
+  return fmt::format(" WITH PRIVATE KEY (FILE = {}{})", QuoteString(key_file), password);
+}
+
 std::string WithClause(const std::vector<std::string>& with) {
   return with.empty() ? "" : fmt::format(" WITH {}", fmt::join(with, ", "));
 }
@@ -98,6 +155,10 @@ std::string QuoteString(std::string_view text) {
 }
 
 std::string AbsolutePath(std::string_view path, std::string_view working_directory) {
+  const bool on_windows_drive = path.size() > 2 && path[1] == ':' && path[2] == '\\';
+  if (on_windows_drive || path.starts_with("\\\\")) {
+    return std::string(path);
+  }
   // operator/ drops the left side when the right one is absolute.
   return (std::filesystem::path(working_directory) / path).lexically_normal().string();
 }
@@ -151,24 +212,54 @@ Result<std::pair<std::string, std::string>> ParseMove(std::string_view text,
                    AbsolutePath(text.substr(equals + 1), working_directory));
 }
 
+Result<Compression> ParseCompression(std::string_view text) {
+  const std::size_t colon = text.find(':');
+  const auto upper = [](std::string_view word) {
+    std::string result(word);
+    std::transform(result.begin(), result.end(), result.begin(), [](char c) {
+      return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+    });
+    return result;
+  };
+  const Compression compression{
+      .algorithm = upper(text.substr(0, colon)),
+      .level = colon == std::string_view::npos ? "" : upper(text.substr(colon + 1))};
+  const std::string& algorithm = compression.algorithm;
+  const std::string& level = compression.level;
+  const bool known =
+      (algorithm.empty() && level.empty()) || algorithm == "ZSTD" || algorithm == "LZ4";
+  if (!known || (level.empty() && colon != std::string_view::npos) ||
+      (!level.empty() && level != "LOW" && level != "MEDIUM" && level != "HIGH")) {
+    return Error(Code::kInvalidArgument, "'{}' is no compression", text)
+        .WithHint("write zstd or lz4, with :low, :medium or :high behind it if you like");
+  }
+  return compression;
+}
+
 std::string BackupStatement(const BackupOptions& options) {
   std::vector<std::string> with;
-  if (options.copy_only) {
-    with.emplace_back("COPY_ONLY");
-  }
-  if (options.format) {
-    with.emplace_back("FORMAT");
-  }
-  if (options.init) {
-    with.emplace_back("INIT");
+  AddIf(with, options.copy_only, "COPY_ONLY");
+  AddIf(with, options.format, "FORMAT");
+  AddIf(with, options.init, "INIT");
+  AddIf(with, options.skip, "SKIP");
+  AddIf(with, options.continue_after_error, "CONTINUE_AFTER_ERROR");
+  AddCompression(with, options.compression);
+  AddEncryption(with, options);
+  AddText(with, "EXPIREDATE", options.expire_date);
+  if (options.retain_days.has_value()) {
+    with.push_back(fmt::format("RETAINDAYS = {}", *options.retain_days));
   }
   AddText(with, "NAME", options.name);
   AddText(with, "DESCRIPTION", options.description);
   AddText(with, "MEDIANAME", options.media_name);
   AddText(with, "MEDIADESCRIPTION", options.media_description);
   AddTransfer(with, options.transfer);
-  return fmt::format("BACKUP DATABASE {} TO {}{}", QuoteIdentifier(options.database),
-                     DeviceList(options.targets), WithClause(with));
+  std::string devices = DeviceList(options.targets);
+  for (const std::vector<Target>& mirror : options.mirrors) {
+    devices += " MIRROR TO " + DeviceList(mirror);
+  }
+  return fmt::format("BACKUP DATABASE {} TO {}{}", QuoteIdentifier(options.database), devices,
+                     WithClause(with));
 }
 
 std::string RestoreStatement(const RestoreOptions& options) {
@@ -177,9 +268,8 @@ std::string RestoreStatement(const RestoreOptions& options) {
   for (const auto& [logical_name, path] : options.moves) {
     with.push_back(fmt::format("MOVE {} TO {}", QuoteString(logical_name), QuoteString(path)));
   }
-  if (options.replace) {
-    with.emplace_back("REPLACE");
-  }
+  AddIf(with, options.replace, "REPLACE");
+  AddReading(with, options);
   AddTransfer(with, options.transfer);
   return fmt::format("RESTORE DATABASE {} FROM {}{}", QuoteIdentifier(options.database),
                      DeviceList(options.sources), WithClause(with));
@@ -188,6 +278,11 @@ std::string RestoreStatement(const RestoreOptions& options) {
 std::string VerifyStatement(const RestoreOptions& options) {
   std::vector<std::string> with;
   AddFileNumber(with, options.file_number);
+  AddIf(with, options.load_history, "LOADHISTORY");
+  if (options.sample_percent.has_value()) {
+    with.push_back(fmt::format("SAMPLE = {} PERCENT", *options.sample_percent));
+  }
+  AddReading(with, options);
   AddTransfer(with, options.transfer);
   return fmt::format("RESTORE VERIFYONLY FROM {}{}", DeviceList(options.sources), WithClause(with));
 }
@@ -226,6 +321,44 @@ std::string KillStatement(std::int64_t session_id) {
   return fmt::format("KILL {}", session_id);
 }
 
+std::string CreateCertificateStatement(std::string_view name, std::string_view subject) {
+  return fmt::format("CREATE CERTIFICATE {} WITH SUBJECT = {}", QuoteIdentifier(name),
+                     QuoteString(subject));
+}
+
+std::string ImportCertificateStatement(std::string_view name, std::string_view file,
+                                       std::string_view key_file, std::string_view key_passphrase) {
+  return fmt::format("CREATE CERTIFICATE {} FROM FILE = {}{}", QuoteIdentifier(name),
+                     QuoteString(file), PrivateKeyClause(key_file, "DECRYPTION", key_passphrase));
+}
+
+std::string ExportCertificateStatement(std::string_view name, std::string_view file,
+                                       std::string_view key_file, std::string_view key_passphrase) {
+  return fmt::format("BACKUP CERTIFICATE {} TO FILE = {}{}", QuoteIdentifier(name),
+                     QuoteString(file), PrivateKeyClause(key_file, "ENCRYPTION", key_passphrase));
+}
+
+std::string DropCertificateStatement(std::string_view name) {
+  return "DROP CERTIFICATE " + QuoteIdentifier(name);
+}
+
+std::string LoadHistoryStatement(const std::vector<std::string>& paths) {
+  CAPSTAN_CHECK(!paths.empty() && paths.size() <= kLoadPathsMax);
+  std::vector<std::string> quoted;
+  for (const std::string& path : paths) {
+    quoted.push_back(QuoteString(path));
+  }
+  return fmt::format("EXEC sp_load_history {}", fmt::join(quoted, ", "));
+}
+
+std::string NewestSetStatement(std::string_view database) {
+  return fmt::format(
+      "SELECT TOP (1) backup_set_id, media_set_id, position, name, backup_finish_date "
+      "FROM msdb.dbo.backupset WHERE database_name = {} AND type = 'D' "
+      "ORDER BY backup_finish_date DESC, backup_set_id DESC",
+      QuoteString(database));
+}
+
 std::string HistoryStatement(std::string_view database, int limit) {
   const std::string where =
       database.empty() ? "" : fmt::format(" WHERE database_name = {}", QuoteString(database));
@@ -239,9 +372,9 @@ std::string HistoryStatement(std::string_view database, int limit) {
 std::string HistoryDevicesStatement(const std::vector<std::string>& media_set_ids) {
   CAPSTAN_CHECK(!media_set_ids.empty());
   return fmt::format(
-      "SELECT media_set_id, family_sequence_number, physical_device_name "
+      "SELECT media_set_id, family_sequence_number, physical_device_name, device_type "
       "FROM msdb.dbo.backupmediafamily WHERE media_set_id IN ({}) "
-      "ORDER BY media_set_id, family_sequence_number",
+      "ORDER BY media_set_id, family_sequence_number, media_count, mirror",
       fmt::join(media_set_ids, ", "));
 }
 

@@ -17,7 +17,8 @@ std::string QuoteIdentifier(std::string_view name);
 // N'text', with ' doubled.
 std::string QuoteString(std::string_view text);
 
-// An absolute, normalised path, without touching the file system; symbolic links stay.
+// An absolute, normalised path, without touching the file system; symbolic links stay, and so do
+// E:\x and \\server\x, which the server maps.
 std::string AbsolutePath(std::string_view path, std::string_view working_directory);
 
 enum class TargetClass { kDisk, kUrl, kTape, kVirtualDevice };
@@ -46,13 +47,39 @@ struct TransferOptions {
   int stats_percent = 10;  // 0 = no STATS clause
 };
 
+// --compression[=ALGORITHM[:LEVEL]], --no-compression
+struct Compression {
+  bool on = true;
+  std::string algorithm;  // "ZSTD", "LZ4"; empty: the server's default
+  std::string level;      // "LOW", "MEDIUM", "HIGH"; empty: the algorithm's default
+};
+
+// "zstd", "lz4:high"; empty: neither is said.
+Result<Compression> ParseCompression(std::string_view text);
+
+// Where the server finds a passphrase. A command line never holds one.
+struct PassphraseSource {
+  std::string file;         // absolute path on the server
+  std::string environment;  // variable of the server; used if there is no file
+
+  bool given() const { return !file.empty() || !environment.empty(); }
+};
+
 struct BackupOptions {
   std::string database;
   std::vector<Target> targets;
+  std::vector<std::vector<Target>> mirrors;  // further copies, each as many as targets
   TransferOptions transfer;
+  std::optional<Compression> compression;
+  std::string certificate;  // encrypt under this one of the server's
+  PassphraseSource passphrase;
   bool format = false;
   bool init = false;
+  bool skip = false;
   bool copy_only = false;
+  bool continue_after_error = false;
+  std::string expire_date;         // as T-SQL takes it
+  std::optional<int> retain_days;  // wins over expire_date
   std::string name;
   std::string description;
   std::string media_name;
@@ -63,7 +90,11 @@ struct RestoreOptions {
   std::string database;
   std::vector<Target> sources;
   TransferOptions transfer;
+  PassphraseSource passphrase;
   bool replace = false;
+  bool continue_after_error = false;
+  bool load_history = false;                               // of VERIFYONLY
+  std::optional<double> sample_percent;                    // of VERIFYONLY
   std::optional<int> file_number;                          // from 1
   std::vector<std::pair<std::string, std::string>> moves;  // logical name, path
 };
@@ -78,6 +109,18 @@ std::string CreateLoginStatement(std::string_view name, std::string_view passwor
 std::string AlterLoginStatement(std::string_view name, std::string_view password);
 std::string DropLoginStatement(std::string_view name);
 std::string KillStatement(std::int64_t session_id);
+std::string CreateCertificateStatement(std::string_view name, std::string_view subject);
+// `key_file` empty: without the private key; `key_passphrase` empty: its file is not encrypted.
+std::string ImportCertificateStatement(std::string_view name, std::string_view file,
+                                       std::string_view key_file, std::string_view key_passphrase);
+std::string ExportCertificateStatement(std::string_view name, std::string_view file,
+                                       std::string_view key_file, std::string_view key_passphrase);
+std::string DropCertificateStatement(std::string_view name);
+// REQUIRES: 1..kLoadPathsMax paths.
+inline constexpr std::size_t kLoadPathsMax = 16;
+std::string LoadHistoryStatement(const std::vector<std::string>& paths);
+// The newest full backup set of a database: its position and the columns of HistoryStatement.
+std::string NewestSetStatement(std::string_view database);
 // The newest `limit` backup sets, of one database unless `database` is empty.
 std::string HistoryStatement(std::string_view database, int limit);
 // The devices of those media sets; REQUIRES: at least one id, each a whole number.

@@ -28,7 +28,8 @@ class DiskPlace final : public MediaPlace {
   std::size_t LeftOverCount() override {
     const std::filesystem::directory_iterator all(directory_.path());
     return static_cast<std::size_t>(std::count_if(begin(all), end(all), [](const auto& entry) {
-      return entry.path().extension() == ".capstan-partial";
+      return entry.path().extension() == ".capstan-partial" ||
+             entry.path().extension() == ".capstan-append";
     }));
   }
 
@@ -68,12 +69,13 @@ MediaUnderTest OnTmpfs() {
           .mode = "io_uring (direct|buffered)|pread/pwrite (direct|buffered)"};
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Disk, MediaConformance,
+const auto kEveryWay =
     testing::Values(OnDisk("UringDirect", "", "io_uring direct"),
                     OnDisk("ThreadDirect", "threads", "pread/pwrite direct"),
-                    OnDisk("ThreadBuffered", "buffered", "pread/pwrite buffered"), OnTmpfs()),
-    NameOf);
+                    OnDisk("ThreadBuffered", "buffered", "pread/pwrite buffered"), OnTmpfs());
+
+INSTANTIATE_TEST_SUITE_P(Disk, MediaConformance, kEveryWay, NameOf);
+INSTANTIATE_TEST_SUITE_P(Disk, AppendConformance, kEveryWay, NameOf);
 
 }  // namespace
 }  // namespace capstan::test

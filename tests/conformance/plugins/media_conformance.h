@@ -1,7 +1,9 @@
 // The conformance suite of media plugins: what plugin.h promises, as tests. A plugin's test program
-// links media_conformance.cc and instantiates it:
+// links media_conformance.cc and append_conformance.cc (whose clauses are skipped for a plugin that
+// does not announce CAPSTAN_CAN_APPEND) and instantiates them:
 //
 //   INSTANTIATE_TEST_SUITE_P(Disk, MediaConformance, testing::Values(DiskUnderTest()), NameOf);
+//   INSTANTIATE_TEST_SUITE_P(Disk, AppendConformance, testing::Values(DiskUnderTest()), NameOf);
 #pragma once
 
 #include <functional>
@@ -46,9 +48,21 @@ class MediaConformance : public testing::TestWithParam<MediaUnderTest> {
   // A finished medium of one 64 KiB block, made from `seed`.
   void MakeMedium(unsigned seed);
   // Whether the medium is exactly what MakeMedium(seed) writes.
-  bool HoldsMedium(unsigned seed);
+  bool HoldsMedium(unsigned seed) { return HoldsMedia({seed}); }
+  // Whether it is exactly that of several, one behind the other.
+  bool HoldsMedia(const std::vector<unsigned>& seeds);
 
   std::unique_ptr<MediaPlace> place_;
+};
+
+class AppendConformance : public MediaConformance {
+ protected:
+  void SetUp() override;
+
+  // Writes what MakeMedium(seed) writes behind the end of the medium; the device is still open.
+  std::unique_ptr<agent::MediaDevice> Append(unsigned seed, const std::string& token);
+  std::uint64_t Size();                          // what stat says
+  Status AppendError(const std::string& token);  // why the medium cannot be appended to
 };
 
 }  // namespace capstan::test

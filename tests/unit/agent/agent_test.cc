@@ -122,6 +122,62 @@ TEST_F(AgentTest, ReadsToTheEndOfData) {
   EXPECT_EQ(reader.Load().size(), 0U);
 }
 
+// One set that both reads and writes: what is there is looked at before more is written behind it.
+TEST_F(AgentTest, AppendsToAMediumThatItReads) {
+  OpenForWriting();
+  Write();
+  Run(CommandCode::kComplete);
+  engine_.CloseDevices();
+  ASSERT_TRUE(engine_.WaitForClose());
+  test::ScriptedEngine appending;
+  Agent appender(*plugin_, appending.creator());
+  const test::MediaBuffer read(buffer_.size());
+  const auto size = static_cast<std::uint32_t>(buffer_.size());
+
+  ASSERT_THAT(appender.OpenDeviceSet(Order(CAPSTAN_OPEN_APPEND)).status, IsOk());
+  appending.Configure();
+  const auto got =
+      appending.Run(0, {.code = CommandCode::kRead, .size = size, .buffer = read.data()});
+  const auto put = appending.Run(
+      0, {.code = CommandCode::kWrite, .size = size, .position = size, .buffer = buffer_.data()});
+  const auto done = appending.Run(0, {.code = CommandCode::kComplete});
+  appending.CloseDevices();
+
+  ASSERT_TRUE(appending.WaitForClose());
+  ASSERT_TRUE(got && put && done);
+  EXPECT_EQ(got->code, CompletionCode::kSuccess);
+  EXPECT_EQ(put->code, CompletionCode::kSuccess);
+  EXPECT_EQ(done->code, CompletionCode::kSuccess);
+  EXPECT_EQ(test::MemoryMediumBytes(kTarget).size(), 2 * buffer_.size());
+}
+
+TEST_F(AgentTest, AppendThatTheEngineGaveUpIsUndone) {
+  OpenForWriting();
+  Write();
+  Run(CommandCode::kComplete);
+  engine_.CloseDevices();
+  ASSERT_TRUE(engine_.WaitForClose());
+  test::ScriptedEngine appending;
+  Agent appender(*plugin_, appending.creator());
+  const auto size = static_cast<std::uint32_t>(buffer_.size());
+
+  ASSERT_THAT(appender.OpenDeviceSet(Order(CAPSTAN_OPEN_APPEND)).status, IsOk());
+  appending.Configure();
+  ASSERT_TRUE(appending.Run(
+      0, {.code = CommandCode::kWrite, .size = size, .position = size, .buffer = buffer_.data()}));
+  EXPECT_THAT(appender.CloseDeviceSet("set"), IsOk());
+
+  EXPECT_EQ(test::MemoryMediumBytes(kTarget).size(), buffer_.size());
+  EXPECT_EQ(test::MemoryConstructionCount(), 0U);
+}
+
+TEST_F(AgentTest, MissingMediumIsNotAppendedTo) {
+  const OrderOutcome outcome = agent_->OpenDeviceSet(Order(CAPSTAN_OPEN_APPEND));
+
+  EXPECT_EQ(outcome.status.os_error(), ENOENT);
+  EXPECT_EQ(outcome.target, kTarget);
+}
+
 TEST_F(AgentTest, MediumThatDoesNotOpenFailsTheOrderAndUndoesTheOthers) {
   UsePlan({{.call = Call::kOpen, .number = 2, .os_error = EACCES}});
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "tools/capstan/session.h"
 #include "tools/capstan/statements.h"
@@ -18,7 +19,17 @@ struct ExecOptions {
   bool stop_on_error = false;
 };
 
-enum class ListSubject { kDatabases, kAgents, kDevices, kDeviceSets, kJobs, kLogins, kWriters };
+enum class ListSubject {
+  kDatabases,
+  kAgents,
+  kCertificates,
+  kDevices,
+  kDeviceSets,
+  kJobHistory,
+  kJobs,
+  kLogins,
+  kWriters,
+};
 
 struct ListOptions {
   ListSubject subject = ListSubject::kDatabases;
@@ -45,21 +56,44 @@ struct LoginOptions {
   std::string password_file;  // "-" = standard input, empty = the terminal is asked, twice
 };
 
+struct CertificateOptions {
+  std::string name;
+  std::string subject;              // empty: the name
+  std::string file;                 // of the server
+  std::string key_file;             // of the server; empty: without the private key
+  std::string key_passphrase_file;  // read here; "-" = standard input, empty = no passphrase
+};
+
+struct RebuildOptions {
+  std::vector<std::string> paths;  // of the server
+  OutputFormat format = OutputFormat::kTable;
+};
+
 ExitStatus RunExec(Session& session, const ExecOptions& options);
 ExitStatus RunDatabaseAdd(Session& session, const std::string& name, const std::string& location);
 ExitStatus RunDatabaseRemove(Session& session, const std::string& name);
 ExitStatus RunLoginAdd(Session& session, const LoginOptions& options);
 ExitStatus RunLoginPassword(Session& session, const LoginOptions& options);
 ExitStatus RunLoginRemove(Session& session, const std::string& name);
-ExitStatus RunBackup(Session& session, const BackupOptions& options);
+// Names of targets are templates (name_template.h). `verify`: reads every copy back when it is
+// made.
+ExitStatus RunBackup(Session& session, BackupOptions options, bool verify);
 // `single_file_path`: where the only file of the backup goes; its logical name is looked up.
 ExitStatus RunRestore(Session& session, RestoreOptions options,
                       const std::optional<std::string>& single_file_path);
+// The newest full backup set of `database` in the server's history; `options` without sources.
+ExitStatus RunRestoreLatest(Session& session, RestoreOptions options, const std::string& database,
+                            const std::optional<std::string>& single_file_path);
 ExitStatus RunVerify(Session& session, const RestoreOptions& options);
 ExitStatus RunHistory(Session& session, const HistoryOptions& options);
 ExitStatus RunList(Session& session, const ListOptions& options);
 ExitStatus RunTop(Session& session, const TopOptions& options);
 ExitStatus RunCancel(Session& session, std::int64_t session_id);
+ExitStatus RunCertificateAdd(Session& session, const CertificateOptions& options);
+ExitStatus RunCertificateExport(Session& session, const CertificateOptions& options);
+ExitStatus RunCertificateRemove(Session& session, const std::string& name);
+// kFailed too if a medium could not be read.
+ExitStatus RunCatalogRebuild(Session& session, const RebuildOptions& options);
 ExitStatus RunStatus(Session& session, const StatusOptions& options);
 
 }  // namespace capstan::cli

@@ -53,6 +53,24 @@ constexpr std::array kLogins = std::to_array<ColumnView>({
     {"create_date", "added"},
     {"modify_date", "password of"},
 });
+constexpr std::array kCertificates = std::to_array<ColumnView>({
+    {"name", "certificate"},
+    {"subject", "subject"},
+    {"pvt_key_encryption_type_desc", "private key"},
+    {"start_date", "valid from"},
+    {"expiry_date", "until"},
+    {"thumbprint", "thumbprint"},
+});
+constexpr std::array kJobHistory = std::to_array<ColumnView>({
+    {"started", "started"},
+    {"command", "command"},
+    {"database_name", "database"},
+    {"executed_as", "by"},
+    {"status", "status"},
+    {"percent_complete", "done", Unit::kPercent},
+    {"code", "code"},
+    {"description", "description"},
+});
 constexpr std::array kJobs = std::to_array<ColumnView>({
     {"session_id", "job"},
     {"command", "command"},
@@ -85,6 +103,13 @@ std::string ListStatement(ListSubject subject) {
     case ListSubject::kAgents:
       return "SELECT agent_name, plugin, plugin_version, device_class, pid, attached_at, state, "
              "last_error FROM sys.dm_backup_agents ORDER BY agent_name";
+    case ListSubject::kCertificates:
+      return "SELECT name, subject, pvt_key_encryption_type_desc, start_date, expiry_date, "
+             "thumbprint FROM sys.certificates ORDER BY name";
+    case ListSubject::kJobHistory:
+      return "SELECT TOP (50) started, command, database_name, executed_as, status, "
+             "percent_complete, ended, code, severity, source, description, possible_reasons, "
+             "query FROM msdb.dbo.backupjobhistory ORDER BY instance_id DESC";
     case ListSubject::kDevices:
       return "SELECT session_id, job_id, device_name, target, agent, mode, bytes, "
              "current_bytes_per_second, mean_bytes_per_second, in_flight, state, wait, errors, "
@@ -111,6 +136,10 @@ std::span<const ColumnView> ListColumns(ListSubject subject) {
       return kDatabases;
     case ListSubject::kAgents:
       return kAgents;
+    case ListSubject::kCertificates:
+      return kCertificates;
+    case ListSubject::kJobHistory:
+      return kJobHistory;
     case ListSubject::kDevices:
       return kDevices;
     case ListSubject::kDeviceSets:

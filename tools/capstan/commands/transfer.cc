@@ -1,8 +1,14 @@
 // backup, restore, verify, cancel: what moves data, and what stops it.
+#include <algorithm>
+#include <ctime>
+
+#include <fmt/chrono.h>
 #include <fmt/format.h>
 
 #include "tools/capstan/commands/commands.h"
+#include "tools/capstan/name_template.h"
 #include "tools/capstan/row_reader.h"
+#include "tools/client/text_width.h"
 
 namespace capstan::cli {
 namespace {
@@ -23,10 +29,137 @@ Result<std::string> SingleLogicalName(const ResultSet& file_list) {
       .WithHint("say where each file goes with --move LOGICAL=PATH");
 }
 
+// Puts values in place of the tags in names of targets. The server is asked for its name only if
+// one has a tag.
+ExitStatus ExpandTargets(Session& session, BackupOptions& options) {
+  std::vector<Target*> targets;
+  for (Target& target : options.targets) {
+    targets.push_back(&target);
+  }
+  for (std::vector<Target>& mirror : options.mirrors) {
+    for (Target& target : mirror) {
+      targets.push_back(&target);
+    }
+  }
+  const bool plain = std::none_of(targets.begin(), targets.end(), [](const Target* target) {
+    return target->name.find('{') != std::string::npos ||
+           target->name.find('}') != std::string::npos;
+  });
+  if (plain) {
+    return ExitStatus::kDone;
+  }
+  const QueryResult server = Query(session, "SELECT name FROM sys.servers WHERE server_id = 0");
+  if (server.status != ExitStatus::kDone) {
+    return server.status;
+  }
+  const ResultSet& servers = server.result_sets.front();
+  const std::tm now = fmt::localtime(std::time(nullptr));
+  const NameTags tags{
+      .database = options.database,
+      .type = options.copy_only ? "FULL_COPY_ONLY" : "FULL",
+      .server = servers.rows.empty() ? "" : RowReader(servers, servers.rows.front()).Text("name"),
+      .date = fmt::format("{:%Y%m%d}", now),
+      .time = fmt::format("{:%H%M%S}", now)};
+  for (Target* const target : targets) {
+    target->name = ExpandName(target->name, tags);
+  }
+  return ExitStatus::kDone;
+}
+
+std::string NamesOf(const std::vector<Target>& targets) {
+  std::vector<std::string> names;
+  for (const Target& target : targets) {
+    names.push_back(target.name);
+  }
+  return fmt::format("{}", fmt::join(names, ", "));
+}
+
+// Reads the backup that was just made back from each of its copies.
+ExitStatus VerifyBackup(Session& session, const BackupOptions& backup) {
+  if (backup.targets.front().target_class == TargetClass::kVirtualDevice) {
+    session.console.Out("Not verified: only the program behind the virtual device could.\n");
+    return ExitStatus::kDone;
+  }
+  const QueryResult newest = Query(session, NewestSetStatement(backup.database));
+  if (newest.status != ExitStatus::kDone) {
+    return newest.status;
+  }
+  const ResultSet& sets = newest.result_sets.front();
+  const auto position =
+      sets.rows.empty() ? std::nullopt : RowReader(sets, sets.rows.front()).Unsigned("position");
+  if (!position.has_value()) {
+    return ReportFailure(session.console,
+                         Error(Code::kInternal, "the server has no record of the backup"));
+  }
+  std::vector<std::vector<Target>> copies = backup.mirrors;
+  copies.insert(copies.begin(), backup.targets);
+  for (const std::vector<Target>& copy : copies) {
+    session.console.Out(fmt::format("Verifying file {} on {} (--no-verify leaves this out).\n",
+                                    *position, Printable(NamesOf(copy))));
+    RestoreOptions restore;
+    restore.sources = copy;
+    restore.transfer = backup.transfer;
+    restore.transfer.checksum.reset();  // whether the set has any was decided when it was made
+    restore.passphrase = backup.passphrase;
+    restore.continue_after_error = backup.continue_after_error;
+    restore.file_number = static_cast<int>(*position);
+    const ExitStatus status = RunVerify(session, restore);
+    if (status != ExitStatus::kDone) {
+      return status;
+    }
+  }
+  return ExitStatus::kDone;
+}
+
+std::optional<TargetClass> ClassOfDeviceType(std::optional<std::uint64_t> device_type) {
+  switch (device_type.value_or(0)) {
+    case 2:
+      return TargetClass::kDisk;
+    case 5:
+      return TargetClass::kTape;
+    case 9:
+      return TargetClass::kUrl;
+    default:
+      return std::nullopt;  // among them the virtual device of a program that is gone
+  }
+}
+
+// The first medium and the first copy of each family, in the order of the families.
+Result<std::vector<Target>> SourcesOf(const ResultSet& devices) {
+  std::vector<Target> sources;
+  std::string family;
+  for (const Row& row : devices.rows) {
+    const RowReader reader(devices, row);
+    if (reader.Text("family_sequence_number") == family) {
+      continue;
+    }
+    family = reader.Text("family_sequence_number");
+    const auto target_class = ClassOfDeviceType(reader.Unsigned("device_type"));
+    if (!target_class.has_value()) {
+      return Error(Code::kInvalidArgument, "'{}' is a device that cannot be opened by its name",
+                   reader.Text("physical_device_name"))
+          .WithHint("start the program that serves it, and say --from vdi:NAME");
+    }
+    sources.push_back({*target_class, reader.Text("physical_device_name")});
+  }
+  if (sources.empty()) {
+    return Error(Code::kInternal, "the server does not know where the backup is");
+  }
+  return sources;
+}
+
 }  // namespace
 
-ExitStatus RunBackup(Session& session, const BackupOptions& options) {
-  return RunStatement(session, BackupStatement(options), kWithProgress);
+ExitStatus RunBackup(Session& session, BackupOptions options, bool verify) {
+  const ExitStatus named = ExpandTargets(session, options);
+  if (named != ExitStatus::kDone) {
+    return named;
+  }
+  const ExitStatus status = RunStatement(session, BackupStatement(options), kWithProgress);
+  if (status != ExitStatus::kDone || !verify) {
+    return status;
+  }
+  return VerifyBackup(session, options);
 }
 
 ExitStatus RunRestore(Session& session, RestoreOptions options,
@@ -43,6 +176,37 @@ ExitStatus RunRestore(Session& session, RestoreOptions options,
     options.moves.emplace_back(*logical_name, *single_file_path);
   }
   return RunStatement(session, RestoreStatement(options), kWithProgress);
+}
+
+ExitStatus RunRestoreLatest(Session& session, RestoreOptions options, const std::string& database,
+                            const std::optional<std::string>& single_file_path) {
+  const QueryResult newest = Query(session, NewestSetStatement(database));
+  if (newest.status != ExitStatus::kDone) {
+    return newest.status;
+  }
+  const ResultSet& sets = newest.result_sets.front();
+  if (sets.rows.empty()) {
+    return ReportFailure(
+        session.console,
+        Error(Code::kNotFound, "the server's history has no backup of '{}'", database)
+            .WithHint("'capstan history' lists what it has; 'capstan catalog rebuild' adds media"));
+  }
+  const RowReader set(sets, sets.rows.front());
+  const QueryResult devices = Query(session, HistoryDevicesStatement({set.Text("media_set_id")}));
+  if (devices.status != ExitStatus::kDone) {
+    return devices.status;
+  }
+  Result<std::vector<Target>> sources = SourcesOf(devices.result_sets.front());
+  if (!sources.ok()) {
+    return ReportFailure(session.console, sources.status());
+  }
+  options.sources = *std::move(sources);
+  options.file_number = static_cast<int>(set.Unsigned("position").value_or(1));
+  session.console.Out(Printable(fmt::format("The newest backup of '{}' finished {}: file {} on {}",
+                                            database, set.Text("backup_finish_date"),
+                                            *options.file_number, NamesOf(options.sources))) +
+                      "\n");
+  return RunRestore(session, std::move(options), single_file_path);
 }
 
 ExitStatus RunVerify(Session& session, const RestoreOptions& options) {

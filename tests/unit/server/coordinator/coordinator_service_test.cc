@@ -153,6 +153,7 @@ TEST_F(CoordinatorServiceTest, CarriesTheOtherOrders) {
 
   agents_.Post(id, CloseSetOrder{"set"});
   agents_.Post(id, RecoverOrder{"/b", "t", engine::RecoverAction::kCommit});
+  agents_.Post(id, OpenSetOrder{.set_name = "set", .mode = engine::OpenMode::kAppend});
 
   v1::ServerMessage message;
   ASSERT_TRUE(stream.Receive(&message));
@@ -161,6 +162,37 @@ TEST_F(CoordinatorServiceTest, CarriesTheOtherOrders) {
   EXPECT_EQ(message.order().recover_media().target(), "/b");
   EXPECT_EQ(message.order().recover_media().token(), "t");
   EXPECT_EQ(message.order().recover_media().action(), v1::RecoverMedia::ACTION_COMMIT);
+  ASSERT_TRUE(stream.Receive(&message));
+  EXPECT_EQ(message.order().open_device_set().mode(), v1::OpenDeviceSet::MODE_APPEND);
+}
+
+TEST_F(CoordinatorServiceTest, CarriesWhatStatFound) {
+  AgentStream stream(address_);
+  ASSERT_TRUE(Attach(stream));
+  const AgentId id = (*agents_.WaitForAgent("DISK", {.deadline = Deadline::After(10s)})).id;
+  // An agent that says nothing of a medium says nothing of its space either.
+  for (const bool told : {true, false}) {
+    OrderResult result;
+    std::jthread engine(
+        [&] { result = agents_.Execute(id, StatOrder{"/b"}, {.deadline = Deadline::After(10s)}); });
+    v1::ServerMessage message;
+    ASSERT_TRUE(stream.Receive(&message));
+    EXPECT_EQ(message.order().stat_media().target(), "/b");
+    v1::AgentMessage reply;
+    reply.mutable_result()->set_order_id(message.order().order_id());
+    if (told) {
+      reply.mutable_result()->mutable_stat()->set_exists(true);
+      reply.mutable_result()->mutable_stat()->set_size(4096);
+      reply.mutable_result()->mutable_stat()->set_free_space(7);
+    }
+    ASSERT_TRUE(stream.Send(reply));
+    engine.join();
+
+    ASSERT_THAT(result.status, IsOk());
+    EXPECT_EQ(result.stat.exists, told);
+    EXPECT_EQ(result.stat.size_bytes, told ? 4096U : 0U);
+    EXPECT_EQ(result.stat.free_bytes, told ? 7U : UINT64_MAX);
+  }
 }
 
 // A code that no Status has must not become one.

@@ -150,6 +150,9 @@ TEST_P(MediaDevicesErrorTest, SpeaksAsSqlServerDoes) {
 
   EXPECT_THAT(provided, HasReason(GetParam().reason));
   EXPECT_EQ(provided.status().message(), GetParam().message);
+  if (GetParam().reason == 3201) {
+    EXPECT_EQ(provided.status().os_error(), GetParam().os_error);
+  }
   EXPECT_FALSE(provided.status().hint().empty());
 }
 
@@ -159,12 +162,21 @@ INSTANTIATE_TEST_SUITE_P(
         Failure{ENOENT, engine::OpenMode::kRead, 3201,
                 "Cannot open backup device '/backup/a.bak'. Operating system error 2(No such file "
                 "or directory)."},
+        Failure{ENOENT, engine::OpenMode::kAppend, 3201,
+                "Cannot open backup device '/backup/a.bak'. Operating system error 2(No such file "
+                "or directory)."},
+        Failure{EBUSY, engine::OpenMode::kAppend, 3201,
+                "Cannot open backup device '/backup/a.bak'. Operating system error 16(Device or "
+                "resource busy)."},
+        Failure{EACCES, engine::OpenMode::kAppend, 3201,
+                "Cannot open backup device '/backup/a.bak'. Operating system error 5(Access is "
+                "denied.)."},
         Failure{EACCES, engine::OpenMode::kCreate, 3201,
                 "Cannot open backup device '/backup/a.bak'. Operating system error 5(Access is "
                 "denied.)."},
-        Failure{EEXIST, engine::OpenMode::kCreate, 65003,
-                "The backup device '/backup/a.bak' already holds data, and neither FORMAT nor INIT "
-                "was specified."},
+        Failure{EEXIST, engine::OpenMode::kCreate, 3201,
+                "Cannot open backup device '/backup/a.bak'. Operating system error 17(File "
+                "exists)."},
         Failure{EEXIST, engine::OpenMode::kReplace, 3201,
                 "Cannot open backup device '/backup/a.bak'. Operating system error 17(File "
                 "exists)."}));
@@ -225,6 +237,66 @@ TEST_F(MediaDevicesTest, AnAgentThatCannotWriteIsNotAskedTo) {
   EXPECT_THAT(provided, HasReason(3201));
   EXPECT_EQ(provided.status().hint(), "plugin 'disk' of agent 'disk' cannot write media");
   EXPECT_TRUE(link_->orders().empty());
+}
+
+TEST_F(MediaDevicesTest, AnAgentThatCannotAppendIsNotAskedTo) {
+  AgentHello hello = DiskHello();
+  hello.capabilities = capability::kRead | capability::kWrite;
+  Attach(hello);
+
+  const auto provided = devices_->Open(Request(engine::OpenMode::kAppend), Deadline::After(10s));
+
+  EXPECT_THAT(provided, HasReason(3201));
+  EXPECT_EQ(provided.status().os_error(), EOPNOTSUPP);
+  EXPECT_EQ(provided.status().hint(),
+            "plugin 'disk' of agent 'disk' cannot append to media; add FORMAT or INIT, or back up "
+            "to another device");
+  EXPECT_TRUE(link_->orders().empty());
+}
+
+TEST_F(MediaDevicesTest, AppendIsOrderedFromAnAgentThatCan) {
+  AgentHello hello = DiskHello();
+  hello.capabilities = capability::kRead | capability::kWrite | capability::kAppend;
+  Attach(hello);
+
+  ASSERT_THAT(devices_->Open(Request(engine::OpenMode::kAppend), Deadline::After(10s)), IsOk());
+
+  EXPECT_EQ(std::get<OpenSetOrder>(link_->orders()[0].second).mode, engine::OpenMode::kAppend);
+}
+
+TEST_F(MediaDevicesTest, StatIsOrderedFromTheAgent) {
+  Attach();
+  const engine::DeviceTarget target{.name = "/b", .token = ""};
+  answer_.stat = {.exists = true, .size_bytes = 4096, .free_bytes = 7};
+
+  const auto stat = devices_->Stat("DISK", target, Deadline::After(10s));
+
+  ASSERT_THAT(stat, IsOk());
+  EXPECT_EQ(std::get<StatOrder>(link_->orders()[0].second).target, "/b");
+  EXPECT_TRUE(stat->exists);
+  EXPECT_EQ(stat->size_bytes, 4096U);
+  EXPECT_EQ(stat->free_bytes, 7U);
+}
+
+TEST_F(MediaDevicesTest, StatThatFailsIs3201WithTheCause) {
+  Attach();
+  answer_ = {.status = OsError(EACCES, "unable to look up").WithOsError(EACCES), .target = "/b"};
+
+  const auto stat = devices_->Stat("DISK", {.name = "/b", .token = ""}, Deadline::After(10s));
+
+  EXPECT_THAT(stat, HasReason(3201));
+  EXPECT_EQ(stat.status().os_error(), EACCES);
+  EXPECT_THAT(stat, MessageHas("5(Access is denied.)"));
+}
+
+TEST_F(MediaDevicesTest, StatNeedsAnAgentUnlessTheDeviceIsAVendors) {
+  const engine::DeviceTarget target{.name = "v", .token = ""};
+
+  EXPECT_THAT(devices_->Stat("DISK", target, Deadline::After(10ms)), HasReason(65001));
+  const auto vendors = devices_->Stat("VIRTUAL_DEVICE", target, Deadline::After(10ms));
+  ASSERT_THAT(vendors, IsOk());
+  EXPECT_FALSE(vendors->exists);
+  EXPECT_EQ(vendors->free_bytes, UINT64_MAX);
 }
 
 // S1-56: a hung agent's set ends with its lease, whoever waits on the set.

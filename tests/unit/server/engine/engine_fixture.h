@@ -45,7 +45,8 @@ class EngineFixture : public testing::Test {
                                                      .devices = devices_,
                                                      .error_log = *error_log_,
                                                      .writers = {{"memory", &writer_}},
-                                                     .settings = settings});
+                                                     .settings = settings,
+                                                     .certificates = certificates_.get()});
     if (!catalog_->FindDatabase("sales").ok()) {
       ASSERT_THAT(
           catalog_->AddDatabase({.name = "sales", .scheme = "memory", .location = "/db/sales"}),
@@ -111,6 +112,7 @@ class EngineFixture : public testing::Test {
   RecordingObserver observer_;
   std::unique_ptr<catalog::Catalog> catalog_;
   std::unique_ptr<ErrorLog> error_log_;
+  std::unique_ptr<transform::CertificateStore> certificates_;  // null unless a test opens one
   std::unique_ptr<Engine> engine_;
 };
 

@@ -101,7 +101,7 @@ class SpanBuilder {
 // Mounts the media in their order, whatever number the reader asks for.
 Status ReadTapes(const std::vector<Tape>& tapes, RecordingVisitor* visitor,
                  std::size_t chunk_size = 10'000, Media media = Media::kSeveral) {
-  const auto reader = FamilyReader::Create("dev", 1, visitor, media);
+  const auto reader = FamilyReader::Create("dev", 1, visitor, {.media = media});
   for (const Tape& tape : tapes) {
     if (reader->next_medium() != 0) {
       reader->BeginNextMedium();

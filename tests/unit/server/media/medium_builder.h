@@ -113,18 +113,25 @@ inline std::vector<std::byte> BytesOf(MediumPart& part, std::size_t fill_size = 
     bytes.insert(bytes.end(), target.begin(), target.begin() + static_cast<std::ptrdiff_t>(size));
   }
   EXPECT_EQ(bytes.size(), part.size_bytes());
-  EXPECT_EQ(bytes.size() % kPhysicalBlock, 0U);
+  EXPECT_EQ(bytes.size() % 512, 0U);
   return bytes;
 }
 
 // Writes the frames of a family and leaves it open, so that several can be made in parallel.
 class MediumBuilder {
  public:
-  MediumBuilder(const MediaHeader& header, const BackupSet& set) : set_(set) {
-    auto writer = FamilyWriter::Create(header, set);
+  MediumBuilder(const MediaHeader& header, const BackupSet& set)
+      : MediumBuilder({.header = header, .set = set, .form = {}, .append = {}}) {}
+  // `bytes`: what a medium that is appended to holds so far, up to where the set goes.
+  explicit MediumBuilder(const FamilyOptions& options, std::vector<std::byte> bytes = {})
+      : set_(options.set) {
+    auto writer = FamilyWriter::Create(options);
     EXPECT_THAT(writer, test::IsOk());
     writer_ = std::move(writer).value();
-    medium_.bytes = BytesOf(*writer_->Preamble());
+    medium_.bytes = std::move(bytes);
+    EXPECT_EQ(writer_->preamble_offset(), medium_.bytes.size());
+    const std::vector<std::byte> preamble = BytesOf(*writer_->Preamble());
+    medium_.bytes.insert(medium_.bytes.end(), preamble.begin(), preamble.end());
     medium_.data_offset = medium_.bytes.size();
   }
 

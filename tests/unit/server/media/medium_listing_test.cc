@@ -1,6 +1,5 @@
 // Label and sets of a medium, without reading its frames.
 #include <algorithm>
-#include <limits>
 #include <optional>
 
 #include <gtest/gtest.h>
@@ -8,6 +7,7 @@
 #include "server/media/block_composer.h"
 #include "server/media/descriptor_codec.h"
 #include "tests/unit/server/media/medium_builder.h"
+#include "tests/unit/server/media/memory_source.h"
 
 namespace capstan::media {
 namespace {
@@ -15,44 +15,6 @@ namespace {
 using test::HasCode;
 using test::HasReason;
 using test::IsOk;
-
-// A medium in memory. Forward-only ones fail the test if they are asked to go back.
-class MemorySource final : public MediumSource {
- public:
-  enum class Access { kRandom, kForward };
-
-  explicit MemorySource(std::span<const std::byte> bytes, Access access = Access::kRandom)
-      : bytes_(bytes), access_(access) {}
-
-  const std::string& device_name() const override { return name_; }
-  std::uint64_t size_bytes() const override {
-    return access_ == Access::kRandom ? bytes_.size() : 0;
-  }
-  Result<std::size_t> ReadAt(std::uint64_t offset, std::span<std::byte> target) override {
-    if (reads_left == 0) {
-      return Error(Code::kUnavailable, "no more");
-    }
-    --reads_left;
-    if (access_ == Access::kForward) {
-      EXPECT_GE(offset, position_);
-    }
-    const std::size_t start = std::min<std::uint64_t>(offset, bytes_.size());
-    const std::size_t size = std::min(target.size(), bytes_.size() - start);
-    std::copy_n(bytes_.begin() + static_cast<std::ptrdiff_t>(start), size, target.begin());
-    position_ = start + size;
-    bytes_read += size;
-    return size;
-  }
-
-  std::uint64_t bytes_read = 0;
-  std::uint64_t reads_left = std::numeric_limits<std::uint64_t>::max();
-
- private:
-  const std::string name_ = "dev";
-  const std::span<const std::byte> bytes_;
-  const Access access_;
-  std::uint64_t position_ = 0;
-};
 
 using Access = MemorySource::Access;
 

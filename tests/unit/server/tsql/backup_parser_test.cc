@@ -71,15 +71,16 @@ TEST(BackupParser, TakesTheOtherExamplesWithoutCompression) {
   EXPECT_EQ(tape.devices[0].name, R"(\\.\Tape0)");
 }
 
-// S3-13, S3-24, S3-26: parsed as a whole, then refused for the one option.
-TEST(BackupParser, RefusesCompressionByName) {
-  ExpectError({R"(BACKUP DATABASE test TO DISK = N'E:\testbackup.bak'
+// S3-13, S3-24, S3-26
+TEST(BackupParser, TakesTheCompressingExamples) {
+  for (const char* text : {R"(BACKUP DATABASE test TO DISK = N'E:\testbackup.bak'
       WITH NAME = N'testbackup-Full Database Backup', SKIP, NOREWIND, NOUNLOAD, COMPRESSION, STATS = 10)",
-               3032, "One or more of the options (compression) are not supported", 2});
-  ExpectError({R"(BACKUP DATABASE test TO TAPE = N'\\.\Tape0'
+                           R"(BACKUP DATABASE test TO TAPE = N'\\.\Tape0'
       WITH INIT, COMPRESSION,
-      NAME = N'testbackup-Full Database Backup', SKIP, NOUNLOAD, STATS = 10)",
-               3032, "(compression)", 2});
+      NAME = N'testbackup-Full Database Backup', SKIP, NOUNLOAD, STATS = 10)"}) {
+    const auto backup = ParseOne<BackupStatement>(text);
+    EXPECT_TRUE(backup.skip && backup.compression && backup.compression->on) << text;
+  }
 }
 
 TEST(BackupParser, TakesEveryDeviceClass) {
@@ -157,6 +158,39 @@ TEST(BackupParser, SaysWhereTheSyntaxBreaks) {
   }
 }
 
+TEST(BackupParser, TakesUpToThreeMirrors) {
+  const auto backup = ParseOne<BackupStatement>(
+      "BACKUP DATABASE d TO DISK='a', DISK='b' MIRROR TO DISK='c', DISK='d'\n"
+      "MIRROR TO DISK='e', DISK='f' MIRROR TO DISK='g', DISK='h' WITH FORMAT");
+  ASSERT_EQ(backup.mirrors.size(), 3U);
+  EXPECT_EQ(backup.mirrors[0][1].name, "d");
+  EXPECT_EQ(backup.mirrors[2][0].name, "g");
+}
+
+// S1-59
+TEST(BackupParser, RefusesMirrorsThatAreNotLikeTheFirstCopy) {
+  const std::string to = "BACKUP DATABASE d TO DISK='a'";
+  for (const BadBatch& bad : std::vector<BadBatch>{
+           {to + " MIRROR TO DISK='b' MIRROR TO DISK='c' MIRROR TO DISK='d' MIRROR TO DISK='e'",
+            3214, "Only 3 are allowed."},
+           {to + "\nMIRROR TO DISK='b', DISK='c'", 3212,
+            "The mirror device \"a\" and the mirror device \"b\" have different", 2},
+           {to + " MIRROR TO TAPE='b'", 3011, "same general class"},
+           {to + " MIRROR TO DISK=''", 3044, "zero-length"},
+           {to + " MIRROR DISK='b'", 156, "keyword 'DISK'."},
+           {"BACKUP DATABASE d TO " + DiskList(22) + " MIRROR TO " + DiskList(22) + " MIRROR TO " +
+                DiskList(22),
+            3205, "only 64 are allowed"},
+           {"BACKUP DATABASE d TO VIRTUAL_DEVICE='a' MIRROR TO VIRTUAL_DEVICE='b' WITH SNAPSHOT",
+            3277, "one virtual device"}}) {
+    ExpectError(bad);
+  }
+  EXPECT_EQ(ParseOne<BackupStatement>("BACKUP DATABASE d TO " + DiskList(32) + " MIRROR TO " +
+                                      DiskList(32))
+                .mirrors.size(),
+            1U);
+}
+
 TEST(BackupParser, RefusesWhatIsNotSupportedByName) {
   for (const BadBatch& bad : std::vector<BadBatch>{
            {"BACKUP LOG d TO DISK='x'", 3032, "(log)"},
@@ -164,7 +198,6 @@ TEST(BackupParser, RefusesWhatIsNotSupportedByName) {
            {"BACKUP DATABASE d FILE='f' TO DISK='x'", 3032, "(file)"},
            {"BACKUP DATABASE d FILEGROUP='f' TO DISK='x'", 3032, "(filegroup)"},
            {"BACKUP DATABASE d READ_WRITE_FILEGROUPS TO DISK='x'", 3032, "(read_write_filegroups)"},
-           {"BACKUP DATABASE d TO DISK='x' MIRROR TO DISK='y'", 3032, "(mirror to)"},
            {"BACKUP GROUP a, b TO DISK='x' WITH METADATA_ONLY, FORMAT", 3032, "(group)"},
            {"BACKUP SERVER TO DISK='x' WITH METADATA_ONLY, FORMAT", 3032, "(server)"}}) {
     ExpectError(bad);

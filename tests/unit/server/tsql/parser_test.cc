@@ -63,7 +63,7 @@ TEST(ParseBatch, Kills) {
 
 TEST(ParseBatch, KnowsNoOtherStatements) {
   for (const char* keyword : {"INSERT", "UPDATE", "DELETE", "CREATE", "DROP", "ALTER", "USE", "SET",
-                              "DECLARE", "IF", "WHILE", "RECONFIGURE", "MERGE", "TRUNCATE"}) {
+                              "DECLARE", "IF", "WHILE", "MERGE", "TRUNCATE"}) {
     ExpectError({std::string(keyword) + " x", 156,
                  "Incorrect syntax near the keyword '" + std::string(keyword) + "'."});
   }

@@ -53,11 +53,44 @@ TEST(ProcedureParser, RefusesWrongArguments) {
   }
 }
 
+// S3-09, S3-10
+TEST(ProcedureParser, Configures) {
+  EXPECT_EQ(ParseOne<ConfigureStatement>("sp_configure").option, "");
+  const auto show =
+      ParseOne<ConfigureStatement>("-- why\nsp_configure 'backup compression default'");
+  EXPECT_EQ(show.option, "backup compression default");
+  EXPECT_FALSE(show.value.has_value());
+  EXPECT_EQ(ParseOne<ConfigureStatement>("EXEC sp_configure 'media retention', 30;").value, 30);
+  EXPECT_EQ(
+      ParseOne<ConfigureStatement>("EXEC sys.sp_configure @configvalue = -1, @configname = N'x'")
+          .value,
+      -1);
+  EXPECT_EQ(ParseAll("EXEC sp_configure 'x', 1 RECONFIGURE WITH OVERRIDE SELECT 1").size(), 3U);
+  ParseOne<ReconfigureStatement>("reconfigure;");
+  ExpectError({"EXEC sp_configure 'x', 'y'", 15129, "'y' is not a valid value"});
+  ExpectError({"EXEC sp_configure 'x', 1, 2", 8144, "too many arguments"});
+  ExpectError({"RECONFIGURE OVERRIDE", 102, "near 'OVERRIDE'."});
+}
+
+// S0-35, S0-55
+TEST(ProcedureParser, TakesPathsAndDatabases) {
+  EXPECT_EQ(ParseOne<CreateFolderStatement>("EXEC master.dbo.xp_create_subdir N'E:\\b'").path,
+            "E:\\b");
+  EXPECT_EQ(ParseOne<LoadHistoryStatement>("EXEC sp_load_history @path = '/b', @path16 = '/c'").paths,
+            (std::vector<std::string>{"/b", "/c"}));
+  EXPECT_EQ(ParseOne<SpaceUsedStatement>("EXEC sp_spaceused @dbname = 'sales'").database, "sales");
+  ExpectError({"EXEC sp_spaceused", 201, "'@dbname'"});
+  ExpectError({"EXEC sp_spaceused 'customers'", 201, "'@dbname'"});
+  ExpectError({"EXEC sp_spaceused 'customers', @dbname='d'", 3032, "(@objname)"});
+  ExpectError({"EXEC xp_create_subdir ''", 3217, "@path"});
+  ExpectError({"EXEC sp_load_history", 201, "'@path'"});
+  ExpectError({"EXEC sp_load_history '/b', ''", 3217, "@path2"});
+}
+
 TEST(ProcedureParser, DoesNotFindOtherProcedures) {
   ExpectError(
       {"\nEXEC xp_cmdshell 'ls'", 2812, "Could not find stored procedure 'xp_cmdshell'.", 2});
   ExpectError({"EXEC master..sp_who", 2812, "'master..sp_who'"});
-  ExpectError({"sp_configure 'backup compression default', 1", 2812, "'sp_configure'"});
   ExpectError({"hello", 2812, "'hello'"});
 }
 

@@ -112,8 +112,8 @@ TEST(RestoreParser, RefusesWhatIsNotSupportedByName) {
             "(stopat, partial)"},
            {"RESTORE DATABASE d FROM DISK='x' WITH FILE = 3, DBNAME = 'e', METADATA_ONLY", 3032,
             "(dbname, metadata_only)"},
-           {"RESTORE VERIFYONLY FROM DISK='x' WITH LOADHISTORY", 3032, "(loadhistory)"},
-           {"RESTORE VERIFYONLY FROM DISK='x' WITH MOVE 'a' TO 'b'", 3032, "(move)"},
+           {"RESTORE LABELONLY FROM DISK='x' WITH LOADHISTORY", 3032, "(loadhistory)"},
+           {"RESTORE FILELISTONLY FROM DISK='x' WITH MOVE 'a' TO 'b'", 3032, "(move)"},
            {"RESTORE HEADERONLY FROM DISK='x' WITH REPLACE", 3032, "(replace)"}}) {
     ExpectError(bad);
     EXPECT_NE(ErrorOf(bad.batch).status.hint(), "") << bad.batch;

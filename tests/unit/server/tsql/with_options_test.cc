@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "server/tsql/date_literal.h"
 #include "tests/unit/server/tsql/parse_helpers.h"
 
 namespace capstan::tsql {
@@ -34,6 +35,8 @@ TEST(WithOptions, RefusesOptionsThatExcludeEachOther) {
            {kBackup + "UNLOAD, NOUNLOAD", 3031, "'nounload'"},
            {kBackup + "NOREWIND, UNLOAD", 3031, "'unload'"},
            {kBackup + "COMPRESSION, NO_COMPRESSION", 3031, "'no_compression'"},
+           {kBackup + "SNAPSHOT, COMPRESSION", 3031, "'compression'"},
+           {kBackup + "EXPIREDATE = '20300101', EXPIREDATE = '20300101'", 3031, "'expiredate'"},
            {kBackup + "STOP_ON_ERROR, CONTINUE_AFTER_ERROR", 3031, "'continue_after_error'"},
            {kBackup + "NAME='a', NAME='b'", 3031, "Option 'name' conflicts with option(s) 'name'"},
            {kRestore + "RECOVERY, NORECOVERY", 3031, "'norecovery'"},
@@ -44,25 +47,23 @@ TEST(WithOptions, RefusesOptionsThatExcludeEachOther) {
 }
 
 TEST(WithOptions, ListsAllThatIsNotSupported) {
-  ExpectError({kBackup + "INIT,\nDIFFERENTIAL, COMPRESSION", 3032,
-               "One or more of the options (differential, compression) are not supported for this "
-               "statement. Review the documentation for supported options.",
-               2});
+  ExpectError(
+      {kBackup + "INIT,\nDIFFERENTIAL, METADATA_ONLY", 3032,
+       "One or more of the options (differential, metadata_only) are not supported for this "
+       "statement. Review the documentation for supported options.",
+       2});
   EXPECT_EQ(ErrorOf(kBackup + "DIFFERENTIAL").status.hint(),
             "this version of Capstan does not support DIFFERENTIAL");
 }
 
 TEST(WithOptions, ParsesWhatItRefuses) {
   for (const char* option :
-       {"COMPRESSION", "COMPRESSION (ALGORITHM = MS_XPRESS)", "DIFFERENTIAL",
-        "EXPIREDATE = '2030-01-01'", "RETAINDAYS = 5", "PASSWORD = 'p'", "MEDIAPASSWORD = 'p'",
-        "CONTINUE_AFTER_ERROR", "ENCRYPTION (ALGORITHM = AES_256, SERVER CERTIFICATE = c)",
-        "METADATA_ONLY", "NORECOVERY", "CREDENTIAL = 'c'", "STANDBY = 'f'", "NO_TRUNCATE",
-        "FILE_SNAPSHOT"}) {
+       {"DIFFERENTIAL", "PASSWORD = 'p'", "MEDIAPASSWORD = 'p'", "METADATA_ONLY", "NORECOVERY",
+        "CREDENTIAL = 'c'", "STANDBY = 'f'", "NO_TRUNCATE", "FILE_SNAPSHOT"}) {
     ExpectError({kBackup + option + ", STATS = 10", 3032, "not supported"});
   }
-  ExpectError({kBackup + "ENCRYPTION (ALGORITHM = (AES_256)", 102, "near ')'."});
-  ExpectError({kBackup + "EXPIREDATE = )", 102, "near ')'."});
+  ExpectError({kBackup + "METADATA_ONLY (A = (B)", 102, "near ')'."});
+  ExpectError({kBackup + "PASSWORD = )", 102, "near ')'."});
   ExpectError({kRestore + "STOPATMARK = 'x' AFTER y", 102, "near 'y'."});
 }
 
@@ -96,6 +97,8 @@ TEST(WithOptions, RefusesValuesOutOfRange) {
            {kBackup + "MAXTRANSFERSIZE = 4259840", 3250, "'4259840'"},
            {kBackup + "MAXTRANSFERSIZE = 100000", 3217,
             "Invalid value specified for MAXTRANSFERSIZE parameter."},
+           {kBackup + "RETAINDAYS = 100000", 3250, "'100000'"},
+           {kBackup + "EXPIREDATE = 'soon'", 3217, "for EXPIREDATE parameter"},
            {kRestore + "FILE = 0", 3250, "'0' is not within range for the FILE parameter."},
            {kRestore + "FILE = 65536", 3250, "'65536'"}}) {
     ExpectError(bad);
@@ -139,6 +142,66 @@ TEST(WithOptions, SaysWhereTheSyntaxBreaks) {
                              {kBackup + "NAME x", 102, "near 'x'."}}) {
     ExpectError(bad);
   }
+}
+
+// S3-03, S3-05, S3-06
+TEST(WithOptions, TakesWhatConcernsTheMediaOfABackup) {
+  const auto backup =
+      ParseOne<BackupStatement>(kBackup +
+                                "FORMAT, INIT, SKIP, RETAINDAYS = 7, EXPIREDATE = '2030-01-01', "
+                                "NO_COMPRESSION, CONTINUE_AFTER_ERROR, MEDIANAME = 'm'");
+  EXPECT_TRUE(backup.format && backup.init && backup.skip && backup.continue_after_error);
+  EXPECT_EQ(backup.retain_days, 7);
+  EXPECT_EQ(backup.expire_date_unix_s, ParseDateLiteral("20300101"));
+  ASSERT_TRUE(backup.compression.has_value());
+  EXPECT_FALSE(backup.compression->on);
+  const auto plain = ParseOne<BackupStatement>(kBackup + "NOFORMAT, NOINIT, NOSKIP");
+  EXPECT_FALSE(plain.format || plain.init || plain.skip || plain.continue_after_error);
+  EXPECT_FALSE(plain.compression || plain.encryption || plain.retain_days ||
+               plain.expire_date_unix_s);
+}
+
+TEST(WithOptions, TakesWhatRestoresAsk) {
+  const auto restore =
+      ParseOne<RestoreStatement>(kRestore +
+                                 "MEDIANAME = 'm', MEDIAPASSWORD = 'p', CONTINUE_AFTER_ERROR, "
+                                 "PASSPHRASE FROM ENVIRONMENT 'KEY'");
+  EXPECT_EQ(restore.media_name, "m");
+  EXPECT_EQ(restore.media_password, "p");
+  EXPECT_TRUE(restore.continue_after_error);
+  ASSERT_TRUE(restore.passphrase.has_value());
+  EXPECT_EQ(restore.passphrase->from, PassphraseClause::From::kEnvironment);
+  EXPECT_EQ(restore.passphrase->name, "KEY");
+  const auto verify = ParseOne<RestoreQueryStatement>(
+      "RESTORE VERIFYONLY FROM DISK='x' WITH LOADHISTORY, SAMPLE = 12.5 PERCENT, CHECKSUM, "
+      "MOVE 'a' TO '/b', CONTINUE_AFTER_ERROR, PASSPHRASE FROM FILE '/k', MEDIAPASSWORD = 'p'");
+  EXPECT_TRUE(verify.load_history && verify.continue_after_error);
+  EXPECT_EQ(verify.sample_percent, 12.5);
+  EXPECT_EQ(verify.transfer.checksum, true);
+  EXPECT_EQ(verify.moves.size(), 1U);
+  EXPECT_EQ(verify.passphrase->name, "/k");
+  EXPECT_EQ(ParseOne<RestoreQueryStatement>(
+                "RESTORE LABELONLY FROM DISK='x' WITH MEDIAPASSWORD = 'p', MEDIANAME='m'")
+                .media_password,
+            "p");
+}
+
+TEST(WithOptions, RefusesSamplesThatAreNone) {
+  const std::string verify = "RESTORE VERIFYONLY FROM DISK='x' WITH ";
+  ExpectError({verify + "SAMPLE = 0 PERCENT", 3250, "'0' is not within range for the SAMPLE"});
+  ExpectError({verify + "SAMPLE = 100.5 PERCENT", 3250, "'100.5'"});
+  ExpectError({verify + "SAMPLE = 10", 102, "near '10'."});
+  ExpectError({verify + "SAMPLE = x PERCENT", 102, "near 'x'."});
+  ExpectError({"RESTORE HEADERONLY FROM DISK='x' WITH LOADHISTORY", 3032, "(loadhistory)"});
+}
+
+TEST(WithOptions, KeepsMediaPasswordsOutOfTheRecords) {
+  const auto statements = ParseAll(
+      "PRINT 'MEDIAPASSWORD'; RESTORE DATABASE d FROM DISK='x' WITH MEDIAPASSWORD = N'geheim', "
+      "REPLACE");
+  ASSERT_EQ(statements.size(), 2U);
+  EXPECT_EQ(statements[1].text,
+            "RESTORE DATABASE d FROM DISK='x' WITH MEDIAPASSWORD = '***', REPLACE");
 }
 
 // Syntax comes first: the value is only looked at when the clause can be read to its end.
@@ -186,7 +249,7 @@ TEST(WithOptions, SaysWhatIsTerminating) {
       {"RESTORE LABELONLY FROM DISK='a' WITH MAXTRANSFERSIZE=100000", "RESTORE LABELONLY"},  // 3217
       {"BACKUP DATABASE d TO DISK='a' WITH SNAPSHOT", "BACKUP DATABASE"},                    // 3277
       {"BACKUP DATABASE d TO DISK='a' WITH INIT, NOINIT", ""},                               // 3031
-      {"BACKUP DATABASE d TO DISK='a' WITH COMPRESSION", ""},                                // 3032
+      {"BACKUP DATABASE d TO DISK='a' WITH DIFFERENTIAL", ""},                               // 3032
       {"BACKUP DATABASE d TO DISK='a' WITH COLOUR", ""},                                     // 155
       {"BACKUP DATABASE d TOO", ""},                                                         // 102
       {"RESTORE DATABASE d FROM DISK='a'; SELECT", ""},                                      // 102

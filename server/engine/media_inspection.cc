@@ -1,0 +1,152 @@
+#include "server/engine/media_inspection.h"
+
+#include <atomic>
+#include <cerrno>
+#include <utility>
+
+#include "server/engine/device_source.h"
+#include "server/engine/restore_job.h"
+#include "server/engine/worker_group.h"
+#include "server/media/media_password.h"
+#include "server/messages/messages.h"
+
+namespace capstan::engine {
+namespace {
+
+constexpr std::uint32_t kListingTransferSize = 64 << 10;  // bytes
+
+class SilentObserver final : public JobObserver {
+ public:
+  void OnMessage(int, const std::string&) override {}
+  void OnProgress(const JobSnapshot&) override {}
+};
+
+// Has a worker do `work` on the set's devices, which ends when they stall or the job is cancelled.
+Status RunWatched(Job& job, OpenSet& set, std::chrono::milliseconds device_timeout,
+                  std::function<Status()> work) {
+  FirstError error;
+  const std::atomic<std::uint64_t> no_progress{0};
+  SilentObserver silent;
+  Monitor monitor({job, silent, set, error, no_progress, device_timeout, {}});
+  {
+    WorkerGroup worker(error);
+    worker.Start(std::move(work));
+    monitor.RunUntil([&](std::chrono::milliseconds patience) { return worker.WaitAll(patience); });
+  }
+  return error.failed() ? error.status() : OkStatus();
+}
+
+// A medium that was read and is not one that we can go on with.
+bool IsAboutContents(const Status& status) {
+  switch (status.reason()) {
+    case 3208:
+    case 3239:
+    case 3241:
+    case 3242:
+    case 3243:
+      return true;
+    default:
+      return false;
+  }
+}
+
+Result<media::MediumState> InspectMedium(const Engine::Parts& parts,
+                                         const TransferRequest& transfer, Job& job) {
+  const std::string& target = transfer.targets.front();
+  media::MediumState state{.target = target, .exists = false, .failure = {}, .listing = {}};
+  CAPSTAN_ASSIGN_OR_RETURN(const MediumStat stat,
+                           parts.devices.Stat(transfer.device_class, {.name = target, .token = ""},
+                                              Deadline::After(parts.settings.timeouts.open)));
+  state.exists = stat.exists;
+  if (!stat.exists || stat.size_bytes == 0) {
+    return state;
+  }
+  Result<media::MediumListing> listing = ListMedium(parts, transfer, job);
+  if (listing.ok()) {
+    state.listing = std::move(listing).value();
+  } else if (IsAboutContents(listing.status())) {
+    state.failure = listing.status();
+  } else if (listing.status().reason() != 3254) {
+    return listing.status();
+  }
+  return state;
+}
+
+}  // namespace
+
+Result<media::MediumListing> ListMedium(const Engine::Parts& parts, const TransferRequest& transfer,
+                                        Job& job) {
+  TransferRequest first = transfer;
+  first.targets.resize(1);
+  first.buffer_count = 2;
+  first.max_transfer_size =
+      transfer.device_class == "VIRTUAL_DEVICE" ? transfer.max_transfer_size : kListingTransferSize;
+  CAPSTAN_ASSIGN_OR_RETURN(const auto set,
+                           OpenForReading(parts, first, [&job] { return job.cancelled(); }));
+  media::MediumListing listing;
+  CAPSTAN_RETURN_IF_ERROR(RunWatched(job, *set, parts.settings.timeouts.device, [&]() -> Status {
+    CAPSTAN_ASSIGN_OR_RETURN(const auto source, DeviceSource::Create(*set, set->device(0)));
+    CAPSTAN_ASSIGN_OR_RETURN(listing, media::ReadListing(*source));
+    return media::CheckMediaPassword(listing.header, transfer.media_password);
+  }));
+  CAPSTAN_RETURN_IF_ERROR(set->Close());
+  return listing;
+}
+
+Result<media::MediaRows> InspectMedia(const Engine::Parts& parts, const BackupRequest& request,
+                                      Job& job) {
+  media::MediaRows rows;
+  const auto inspect_row = [&](const std::vector<std::string>& targets) -> Status {
+    std::vector<media::MediumState>& row = rows.emplace_back();
+    for (const std::string& target : targets) {
+      TransferRequest one = request.transfer;
+      one.targets = {target};
+      one.block_size.reset();  // of what is written
+      CAPSTAN_ASSIGN_OR_RETURN(auto state, InspectMedium(parts, one, job));
+      row.push_back(std::move(state));
+    }
+    return OkStatus();
+  };
+  CAPSTAN_RETURN_IF_ERROR(inspect_row(request.transfer.targets));
+  for (const auto& mirror : request.mirrors) {
+    CAPSTAN_RETURN_IF_ERROR(inspect_row(mirror));
+  }
+  return rows;
+}
+
+Status CheckUnchanged(OpenSet& set, const std::vector<media::AppendPoint>& expected,
+                      const Engine::Parts& parts, Job& job) {
+  return RunWatched(job, set, parts.settings.timeouts.device, [&]() -> Status {
+    for (std::size_t i = 0; i < set.device_count(); ++i) {
+      CAPSTAN_ASSIGN_OR_RETURN(const auto source, DeviceSource::Create(set, set.device(i)));
+      CAPSTAN_ASSIGN_OR_RETURN(const media::MediumListing listing, media::ReadListing(*source));
+      if (listing.append != expected[i]) {
+        return SqlError(3201, set.device(i).target(), OsErrorText(EBUSY))
+            .WithOsError(EBUSY)
+            .WithHint("another backup has changed the medium meanwhile; run the statement again");
+      }
+    }
+    return OkStatus();
+  });
+}
+
+Result<std::uint64_t> FindSet(OpenSet& set, DeviceChannel& channel, std::uint16_t position) {
+  if (position <= 1 || !set.random_access() || set.removable()) {
+    return std::uint64_t{0};
+  }
+  CAPSTAN_ASSIGN_OR_RETURN(const auto source, DeviceSource::Create(set, channel));
+  const Result<media::MediumListing> listing = media::ReadListing(*source);
+  if (!listing.ok()) {
+    // Reading through the medium finds the words, unless the device itself has failed.
+    return IsAboutContents(listing.status()) ? Result<std::uint64_t>(std::uint64_t{0})
+                                             : listing.status();
+  }
+  for (const media::SetListing& each : listing->sets) {
+    if (each.set.position == position) {
+      return each.set_offset;
+    }
+  }
+  return std::uint64_t{0};
+}
+
+}  // namespace capstan::engine

@@ -1,0 +1,18 @@
+// Dates as T-SQL takes them from a string, with us_english's order of day and month.
+//
+// Pure but for the time zone of this process. Threads: any.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+namespace capstan::tsql {
+
+// Seconds since 1970 of a date and time in the server's time zone; nullopt if the text is none:
+//   2030-12-31, 20301231, 12/31/2030, 12-31-2030, 12.31.2030, Dec 31 2030, December 31, 2030,
+//   31 Dec 2030, each with an optional time behind a blank or a T: 18:00, 18:00:30, 18:00:30.500,
+//   6:00 PM, 6PM. Fractions of a second are left out. Years 1970 to 9999.
+std::optional<std::int64_t> ParseDateLiteral(std::string_view text);
+
+}  // namespace capstan::tsql

@@ -1,0 +1,125 @@
+// certificate and catalog on the command line.
+#include <memory>
+
+#include "tools/capstan/command_set.h"
+#include "tools/capstan/statements.h"
+
+namespace capstan::cli {
+namespace {
+
+// What a command on certificates is told; paths are the server's.
+CertificateOptions Absolute(CertificateOptions options, const std::string& directory) {
+  for (std::string* const path : {&options.file, &options.key_file}) {
+    if (!path->empty()) {
+      *path = AbsolutePath(*path, directory);
+    }
+  }
+  return options;
+}
+
+void AddKeyFileOptions(CLI::App* command, CertificateOptions& options, const char* help) {
+  CLI::Option* const key = command->add_option("--key", options.key_file, help)->type_name("PATH");
+  command
+      ->add_option(
+          "--key-passphrase-file", options.key_passphrase_file,
+          "The passphrase of that file is the first line of this one; '-' = standard input")
+      ->type_name("FILE")
+      ->needs(key);
+}
+
+void AddCertificateAdd(CLI::App& certificate, Commands& commands) {
+  CLI::App* const command = certificate.add_subcommand("add", "Make a certificate, or import one");
+  command->footer(
+      "Paths are the server's. Without --from, a new key of 3072 bits is made. Keep a copy outside "
+      "of the\nserver ('capstan certificate export'): without it, what it encrypts is lost with "
+      "the server.\n\n"
+      "Examples:\n"
+      "  capstan certificate add backups\n"
+      "  capstan certificate add backups --from /safe/backups.crt --key /safe/backups.key");
+  const auto options = std::make_shared<CertificateOptions>();
+  command->add_option("NAME", options->name, "Its name in statements")->required();
+  CLI::Option* const from =
+      command->add_option("--from", options->file, "Import the certificate in this PEM file")
+          ->type_name("PATH");
+  command->add_option("--subject", options->subject, "Whom it is for; by default its name")
+      ->type_name("TEXT")
+      ->excludes(from);
+  AddKeyFileOptions(command, *options, "PEM file of its private key; without it, it only encrypts");
+  command->get_option("--key")->needs(from);
+  commands.Add(command, [options, &commands]() -> Result<Action> {
+    return Action([options = Absolute(*options, commands.working_directory)](Session& session) {
+      return RunCertificateAdd(session, options);
+    });
+  });
+}
+
+void AddCertificateExport(CLI::App& certificate, Commands& commands) {
+  CLI::App* const command =
+      certificate.add_subcommand("export", "Write a certificate to a file of the server");
+  const auto options = std::make_shared<CertificateOptions>();
+  command->add_option("NAME", options->name, "Which")->required();
+  command->add_option("--to", options->file, "PEM file for the certificate; must not exist")
+      ->type_name("PATH")
+      ->required();
+  AddKeyFileOptions(command, *options, "PEM file for its private key; must not exist");
+  commands.Add(command, [options, &commands]() -> Result<Action> {
+    return Action([options = Absolute(*options, commands.working_directory)](Session& session) {
+      return RunCertificateExport(session, options);
+    });
+  });
+}
+
+void AddCertificate(CLI::App& app, Commands& commands) {
+  CLI::App* const certificate = app.add_subcommand(
+      "certificate", "Make, import, export and remove the certificates that encrypt backups");
+  certificate->require_subcommand(1);
+  AddCertificateAdd(*certificate, commands);
+  AddListCommand(*certificate, commands, "list", "List the certificates",
+                 ListSubject::kCertificates);
+  AddCertificateExport(*certificate, commands);
+  CLI::App* const remove = certificate->add_subcommand(
+      "remove", "Remove a certificate; what it encrypted can then be restored with a copy only");
+  const auto name = std::make_shared<std::string>();
+  remove->add_option("NAME", *name, "Which")->required();
+  commands.Add(remove, [name]() -> Result<Action> {
+    return Action([name](Session& session) { return RunCertificateRemove(session, *name); });
+  });
+}
+
+void AddCatalog(CLI::App& app, Commands& commands) {
+  CLI::App* const catalog = app.add_subcommand("catalog", "The server's history of backups");
+  catalog->require_subcommand(1);
+  CLI::App* const rebuild = catalog->add_subcommand(
+      "rebuild", "Add what media on disk say to the history, for example after its loss");
+  rebuild->footer(
+      "Paths are the server's: media, or folders, which are searched with all below them. Media "
+      "are "
+      "known by\nwhat is in them. What is known already stays as it is. Exit status 1 if one could "
+      "not be read.\n\n"
+      "Example:\n  capstan catalog rebuild /backup /disk2/backup");
+  const auto options = std::make_shared<RebuildOptions>();
+  rebuild->add_option("PATH", options->paths, "Files and folders")
+      ->required()
+      ->check(CLI::Validator(
+          [](std::string& path) { return path.empty() ? std::string("a path is empty") : ""; }, ""))
+      ->expected(1, static_cast<int>(kLoadPathsMax));
+  AddJson(rebuild, options->format);
+  commands.Add(rebuild, [options, &commands]() -> Result<Action> {
+    RebuildOptions absolute = *options;
+    for (std::string& path : absolute.paths) {
+      path = AbsolutePath(path, commands.working_directory);
+    }
+    return Action([absolute = std::move(absolute)](Session& session) {
+      return RunCatalogRebuild(session, absolute);
+    });
+  });
+}
+
+}  // namespace
+
+void AddStoreCommands(CLI::App& app, Commands& commands) {
+  AddCertificate(app, commands);
+  AddCatalog(app, commands);
+}
+
+}  // namespace capstan::cli
