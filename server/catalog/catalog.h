@@ -135,6 +135,9 @@ class Catalog {
   virtual Status PrepareBackup(const Guid& job_guid, const media::MediaHeader& header,
                                const media::BackupSet& set) = 0;
   virtual Status CommitBackup(const Guid& job_guid) = 0;
+  // A prepared backup turned out not to be whole on its media: its job is running again, so that
+  // after a crash what it began is discarded. Before anything of it is.
+  virtual Status RevokeBackup(const Guid& job_guid) = 0;
   virtual Status CommitRestore(const Guid& job_guid, const RestoreRecord& restore) = 0;
   virtual Status ForgetJob(const Guid& job_guid) = 0;
   virtual Result<std::vector<JobRecord>> UnfinishedJobs() = 0;

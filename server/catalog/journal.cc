@@ -146,6 +146,12 @@ Status MarkPrepared(Connection& connection, const Guid& job_guid, std::int64_t b
                         backup_set_id, job_guid.ToString());
 }
 
+Status MarkRunning(Connection& connection, const Guid& job_guid) {
+  return connection.Run(
+      "UPDATE catalog_job SET prepared = 0, backup_set_id = NULL WHERE job_guid = ?",
+      job_guid.ToString());
+}
+
 Status DeleteJob(Connection& connection, const Guid& job_guid) {
   return connection.Run("DELETE FROM catalog_job WHERE job_guid = ?", job_guid.ToString());
 }

@@ -28,6 +28,8 @@ Result<JournalEntry> FindJob(Connection& connection, const Guid& job_guid);
 // In the order in which the jobs began.
 Result<std::vector<JobRecord>> ListJobs(Connection& connection);
 Status MarkPrepared(Connection& connection, const Guid& job_guid, std::int64_t backup_set_id);
+// Takes MarkPrepared back.
+Status MarkRunning(Connection& connection, const Guid& job_guid);
 // Nothing happens if there is no such job.
 Status DeleteJob(Connection& connection, const Guid& job_guid);
 

@@ -187,6 +187,19 @@ Status SqliteCatalog::CommitRestore(const Guid& job_guid, const RestoreRecord& r
   return OkStatus();
 }
 
+Status SqliteCatalog::RevokeBackup(const Guid& job_guid) {
+  const MutexLock lock(mutex_);
+  CAPSTAN_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(connection_));
+  CAPSTAN_ASSIGN_OR_RETURN(const JournalEntry entry, FindJob(connection_, job_guid));
+  CAPSTAN_RETURN_IF_ERROR(MarkRunning(connection_, job_guid));
+  if (entry.backup_set_id) {
+    CAPSTAN_RETURN_IF_ERROR(RemoveBackup(connection_, *entry.backup_set_id));
+  }
+  CAPSTAN_RETURN_IF_ERROR(transaction.Commit());
+  CAPSTAN_CRASH_POINT("catalog.after_revoke");
+  return OkStatus();
+}
+
 Status SqliteCatalog::ForgetJob(const Guid& job_guid) {
   const MutexLock lock(mutex_);
   CAPSTAN_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(connection_));

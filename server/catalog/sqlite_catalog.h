@@ -35,6 +35,7 @@ class SqliteCatalog final : public Catalog {
                        const media::BackupSet& set) override;
   Status CommitBackup(const Guid& job_guid) override;
   Status CommitRestore(const Guid& job_guid, const RestoreRecord& restore) override;
+  Status RevokeBackup(const Guid& job_guid) override;
   Status ForgetJob(const Guid& job_guid) override;
   Result<std::vector<JobRecord>> UnfinishedJobs() override;
 

@@ -330,7 +330,13 @@ Status BackupJob::Commit() {
   Status completed = request_.snapshot ? snapshot_->Complete() : pipeline_->Complete();
   if (!completed.ok()) {
     if (set_->abort_reason().ok() || request_.transfer.device_class == "VIRTUAL_DEVICE") {
-      prepared_ = false;  // a device refused to commit: the set is not whole
+      // A device refused to commit: the set is not whole. The journal must say so before any
+      // family of it is discarded, or a crash in between would have the rest committed.
+      if (Status revoked = parts_.catalog.RevokeBackup(job_.guid()); !revoked.ok()) {
+        CAPSTAN_LOG(kError, "job {} stays prepared in the journal: {}", job_.guid().ToString(),
+                    revoked.message());
+      }
+      prepared_ = false;
       return completed;
     }
     // The agent is gone, the media are whole: finish them when it is back.

@@ -81,10 +81,18 @@ class CapstanServer:
     def backup(self, targets: list[Path]) -> float:
         """Backs `bench` up on new media; the seconds that the engine says it took."""
         devices = [part for target in targets for part in ("--to", str(target))]
-        return _seconds_in(self._capstan("backup", "bench", "--format", "--stats", "0", *devices))
+        return _seconds_in(self._capstan("backup", "bench", "--format", "--no-verify", "--stats",
+                                         "0", *devices))
+
+    def execute(self, statement: str) -> None:
+        self._capstan("exec", statement)
 
     def execute_backup(self, statement: str) -> float:
         """Runs a BACKUP statement as it is; the seconds that the engine says it took."""
+        return _seconds_in(self._capstan("exec", statement))
+
+    def execute_restore(self, statement: str) -> float:
+        """Runs a RESTORE statement as it is; the seconds that the engine says it took."""
         return _seconds_in(self._capstan("exec", statement))
 
     def vdi_environment(self) -> dict[str, str]:

@@ -30,7 +30,7 @@ void PrintTo(const CrashCase& crash, std::ostream* out) {
   *out << crash.point;
 }
 
-// The steps below: a backup that commits, a prepared one that is forgotten, a backup that commits,
+// The steps below: a backup that commits, a prepared one that is revoked and forgotten, a backup that commits,
 // a restore. Passes of a point are counted from 1.
 constexpr std::array kCases = {
     CrashCase{"catalog.before_begin", 0, 0},
@@ -41,8 +41,8 @@ constexpr std::array kCases = {
     CrashCase{"catalog.after_commit", 1, 0},
     CrashCase{"catalog.before_begin:2", 1, 0},
     CrashCase{"catalog.before_prepare:2", 1, 0},
-    // What the server meant to forget is prepared, so recovery takes it for complete.
-    CrashCase{"catalog.before_forget", 2, 0},
+    CrashCase{"catalog.after_revoke", 1, 0},
+    CrashCase{"catalog.before_forget", 1, 0},
     CrashCase{"catalog.after_forget", 1, 0},
     CrashCase{"catalog.before_prepare:3", 1, 0},
     CrashCase{"catalog.after_prepare:3", 2, 0},
@@ -83,6 +83,7 @@ class CatalogCrash : public testing::TestWithParam<CrashCase> {
     const JobRecord failing = test::SampleJob(2);
     EXPECT_THAT(catalog->BeginJob(failing), IsOk());
     EXPECT_THAT(catalog->PrepareBackup(failing.job_guid, header, test::SampleSet()), IsOk());
+    EXPECT_THAT(catalog->RevokeBackup(failing.job_guid), IsOk());
     EXPECT_THAT(catalog->ForgetJob(failing.job_guid), IsOk());
 
     EXPECT_THAT(test::RecordBackup(*catalog, header, test::SampleSet()), IsOk());

@@ -100,6 +100,25 @@ TEST_F(CatalogJournal, LeavesNothingOfAForgottenPreparedBackup) {
   EXPECT_EQ(Value("SELECT count(*) FROM msdb_dbo_backupfile"), "1");
 }
 
+TEST_F(CatalogJournal, ARevokedBackupIsRunningAndHasLeftNoRow) {
+  const JobRecord job = SampleJob();
+  const auto header = SampleHeader();
+  const auto set = SampleSet();
+  ASSERT_THAT(catalog_->BeginJob(job), IsOk());
+  ASSERT_THAT(catalog_->PrepareBackup(job.job_guid, header, set), IsOk());
+
+  ASSERT_THAT(catalog_->RevokeBackup(job.job_guid), IsOk());
+
+  ASSERT_EQ(Unfinished().size(), 1u);
+  EXPECT_EQ(Unfinished()[0].state, JobState::kRunning);
+  EXPECT_EQ(Unfinished()[0].devices.size(), job.devices.size());
+  EXPECT_THAT(test::RecordBackup(*catalog_, header, set), IsOk()) << "its identities are free";
+}
+
+TEST_F(CatalogJournal, RevokesNothingThatIsNotThere) {
+  EXPECT_THAT(catalog_->RevokeBackup(Guid::Random()), HasCode(Code::kNotFound));
+}
+
 TEST_F(CatalogJournal, KeepsEarlierSetsOfTheMediumWhenAnAppendIsForgotten) {
   const auto header = SampleHeader();
   ASSERT_THAT(test::RecordBackup(*catalog_, header, SampleSet()), IsOk());

@@ -131,6 +131,29 @@ TEST_F(Failure, AFlushOrCommitThatFailsFailsTheBackup) {
   }
 }
 
+// A server that dies while it discards must not find a job that it would commit.
+TEST_F(Failure, ARefusedCommitIsNoLongerPreparedWhenItsMediaAreDiscarded) {
+  devices_.fault = [](std::size_t device, const vdi::ClientCommand& command) {
+    return device == 1 && command.code == CommandCode::kComplete ? CompletionCode::kWriteFault
+                                                                 : CompletionCode::kSuccess;
+  };
+  int prepared = 0;
+  devices_.on_recover = [&] {
+    const auto jobs = catalog_->UnfinishedJobs();
+    for (const catalog::JobRecord& job : *jobs) {
+      prepared += job.state == catalog::JobState::kPrepared ? 1 : 0;
+    }
+  };
+
+  EXPECT_THAT(Backup({"c", "d"}), HasReason(3202));
+
+  EXPECT_GE(devices_.recovered, 2);
+  EXPECT_EQ(prepared, 0);
+  devices_.on_recover = nullptr;
+  EXPECT_EQ(devices_.medium("c"), nullptr);
+  ExpectNothingHarmed();
+}
+
 TEST_F(Failure, AReadErrorOfTheDatabaseEndsTheBackup) {
   writer_.fail_read = 5;
 
