@@ -6,6 +6,7 @@
 #include "server/engine/backup_job.h"
 #include "server/engine/media_inspection.h"
 #include "server/engine/restore_job.h"
+#include "server/engine/sqlserver_verify.h"
 #include "server/engine/verify_job.h"
 #include "server/engine/worker_group.h"
 #include "server/messages/messages.h"
@@ -110,6 +111,10 @@ Status Engine::Verify(const VerifyRequest& request, JobObserver& observer) {
       auto started, parts_.jobs.Start(IdentityOf(request.transfer, "RESTORE VERIFYONLY", "")));
   RunningJob job(parts_.jobs, std::move(started));
   Status status = VerifyJob(parts_, request, *job, observer).Run();
+  // A virtual device is not there a second time.
+  if (MayBeSqlServers(status) && request.transfer.device_class != "VIRTUAL_DEVICE") {
+    status = VerifySqlServerMedia(parts_, request, *job, observer);
+  }
   LogOutcome(parts_.error_log, request.transfer.session_id, "VERIFY DATABASE", status);
   return status;
 }

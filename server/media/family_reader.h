@@ -4,7 +4,7 @@
 // The medium is untrusted input: every length is checked against what is left before it is used,
 // and no amount of damage makes the reader allocate more than a constant. Errors are SQL Server's:
 // 3241 (malformed; the hint names device, byte and piece), 3242 (no MTF), 3243 (other MTF version),
-// 3239 (a codec or version of ours that is not known, or SQL Server's compressed container), 3143
+// 3239 (a codec or version of ours that is not known), 65013 (SQL Server's medium), 3143
 // (another program's medium or set), 3208/3256 (ends too early), 3254 (empty). Of a family on
 // several media: 3249 (begins elsewhere), 3258, 3133, 3247 and 3232 (not the medium that follows).
 // Threads: one at a time.
