@@ -184,14 +184,15 @@ Status CopySets(OpenSet& set, const TransferRequest& targets,
   CAPSTAN_RETURN_IF_ERROR(CheckUnchanged(*old, expected, parts, job));
   const auto timeout = parts.settings.timeouts.device;
   // Both sets are watched: a device of either may stall.
-  CAPSTAN_RETURN_IF_ERROR(RunWatched(job, set, timeout, [&]() -> Status {
+  Status copied = RunWatched(job, set, timeout, [&]() -> Status {
     return RunWatched(job, *old, timeout, [&]() -> Status {
       for (std::size_t i = 0; i < set.device_count(); ++i) {
         CAPSTAN_RETURN_IF_ERROR(CopyMedium(*old, set, i, expected[i].offset));
       }
       return OkStatus();
     });
-  }));
+  });
+  CAPSTAN_RETURN_IF_ERROR(std::move(copied));
   return old->Close();
 }
 

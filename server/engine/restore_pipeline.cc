@@ -104,23 +104,6 @@ Status RestorePipeline::NoteBad(const std::string& target, const media::FrameExt
 Status RestorePipeline::Deliver(const media::FrameView& frame) {
   CAPSTAN_RETURN_IF_ERROR(parts_.sink.OnFrame(frame));
   parts_.damage.NoteGood(frame.extent);
-  parts_.damage.NoteGood(frame.extent);
-  bytes_done_.fetch_add(frame.extent.length, std::memory_order_relaxed);
-  return OkStatus();
-}
-
-Status RestorePipeline::Lose(const media::FrameExtent& frame, const std::string& target,
-                             Status why) {
-  if (!parts_.continue_after_error || why.code() != Code::kDataLoss) {
-    return why;
-  }
-  parts_.damage.NoteLost(target, frame, why);
-  return OkStatus();
-}
-
-Status RestorePipeline::Deliver(const media::FrameView& frame) {
-  CAPSTAN_RETURN_IF_ERROR(parts_.sink.OnFrame(frame));
-  parts_.damage.NoteGood(frame.extent);
   bytes_done_.fetch_add(frame.extent.length, std::memory_order_relaxed);
   return OkStatus();
 }
@@ -129,8 +112,8 @@ Status RestorePipeline::OnAllFamilies(const ArrivedFamily& family) {
   if (!parts_.media_name.empty() && parts_.media_name != family.header.name) {
     return SqlError(4037, parts_.media_name, family.header.name, family.target);
   }
-  CAPSTAN_ASSIGN_OR_RETURN(coding_, UnlockCoding(family.set, parts_.keys, family.target));
   begun_set_ = family.set;
+  CAPSTAN_ASSIGN_OR_RETURN(coding_, UnlockCoding(family.set, parts_.keys, family.target));
   std::uint64_t total = 0;
   for (const auto& file : family.set.files) {
     total += file.size_bytes;

@@ -63,8 +63,6 @@ class RestorePipeline {
   Status ReadFamily(std::size_t index);
   Status OnAllFamilies(const ArrivedFamily& family);
   Status Deliver(const media::FrameView& frame);
-  // A frame that cannot be used: `why`, unless the job goes on after errors.
-  Status Lose(const media::FrameExtent& frame, const std::string& target, Status why);
   // What becomes of a frame that is no good: the job's error, or a line of the report.
   Status NoteBad(const std::string& target, const media::FrameExtent& extent, Status why);
 
