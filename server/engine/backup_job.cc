@@ -14,6 +14,8 @@
 namespace capstan::engine {
 namespace {
 
+constexpr std::uint64_t kPageErrorsLogged = 1000;  // of one backup
+
 std::string_view RecoveryModelName(writers::RecoveryModel model) {
   switch (model) {
     case writers::RecoveryModel::kSimple:
@@ -232,16 +234,24 @@ Status BackupJob::OpenDevices() {
   }
   set_ = std::move(opened).value();
   CAPSTAN_CRASH_POINT("engine.after_open");
-  if (media_plan_.action != media::MediumAction::kAppend) {
+  return CheckMedia();
+}
+
+// From here on nobody else can write to media that are appended to.
+Status BackupJob::CheckMedia() {
+  if (!media_plan_.families.front().mirrors.front().append) {
     return OkStatus();
   }
-  // From here on nobody else can write to them.
   std::vector<media::AppendPoint> expected;
+  TransferRequest old = request_.transfer;
+  old.targets.clear();
   for (std::size_t i = 0; i < journal_.devices.size(); ++i) {
     const media::MediaPlan::Family& family = media_plan_.families[i % media_plan_.families.size()];
     expected.push_back(*family.mirrors.front().append);
+    old.targets.push_back(journal_.devices[i].target);
   }
-  return CheckUnchanged(*set_, expected, parts_, job_);
+  return media_plan_.copies_sets ? CopySets(*set_, old, expected, parts_, job_)
+                                 : CheckUnchanged(*set_, expected, parts_, job_);
 }
 
 media::BackupSet BackupJob::DescribeSet(const writers::DatabaseDescription& description,
@@ -329,6 +339,7 @@ Status BackupJob::TransferData() {
   writers::BackupOptions options;
   options.copy_only = request_.copy_only;
   options.verify_page_checksums = request_.transfer.checksum.value_or(false);
+  options.on_page_error = [this](const writers::PageError& error) { return OnPageError(error); };
   options.lock_deadline = Deadline::After(parts_.settings.timeouts.database);
   CAPSTAN_ASSIGN_OR_RETURN(session_,
                            writer_->BeginBackup(database_.location, database_.name, options));
@@ -346,8 +357,22 @@ Status BackupJob::TransferData() {
                             request_.transfer.stats_percent, coding_},
       std::move(families));
   CAPSTAN_RETURN_IF_ERROR(pipeline_->WriteData());
+  final_set_.is_damaged = page_errors_ > 0;
   final_set_.finish_unix_s = std::time(nullptr);
   return pipeline_->WriteTrailers(final_set_);
+}
+
+Status BackupJob::OnPageError(const writers::PageError& error) {
+  Status failure =
+      SqlError(3043, database_.name, error.file_id, error.page, error.file).WithHint(error.cause);
+  if (!request_.continue_after_error) {
+    return failure;
+  }
+  if (page_errors_.fetch_add(1) < kPageErrorsLogged) {
+    parts_.error_log.Write(request_.transfer.session_id,
+                           fmt::format("{} ({})", failure.message(), error.cause));
+  }
+  return OkStatus();
 }
 
 Status BackupJob::Commit() {
@@ -419,6 +444,9 @@ void BackupJob::Undo() {
 }
 
 void BackupJob::ReportCompletion() {
+  if (final_set_.is_damaged) {
+    observer_.OnMessage(3042, MessageText(3042));
+  }
   for (const auto& file : final_set_.files) {
     observer_.OnMessage(4035, MessageText(4035, PagesOf(file.backup_size_bytes), database_.name,
                                           file.logical_name, final_set_.position));

@@ -5,6 +5,7 @@
 // Threads: the statement's.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <string>
 #include <vector>
@@ -30,6 +31,7 @@ class BackupJob {
   Status PlanForm();   // how frames are coded, and the key
   Status BeginJournal();
   Status OpenDevices();
+  Status CheckMedia();
   Status Transfer();          // until prepared in the catalog
   Status TransferData();      // view, pipeline
   Status TransferSnapshot();  // freeze, description, snapshot, thaw
@@ -45,6 +47,8 @@ class BackupJob {
   Result<std::vector<std::unique_ptr<media::FamilyWriter>>> MakeFamilies(
       const media::BackupSet& set);
   void ReportCompletion();
+  // Any thread that reads. 3043, unless the job goes on after errors.
+  Status OnPageError(const writers::PageError& error);
 
   const Engine::Parts& parts_;
   const BackupRequest& request_;
@@ -62,6 +66,7 @@ class BackupJob {
   bool media_touched_ = true;  // an agent may have begun media
   bool prepared_ = false;
   media::BackupSet final_set_;
+  std::atomic<std::uint64_t> page_errors_{0};  // that the job went on after
   std::unique_ptr<OpenSet> set_;
   std::unique_ptr<writers::BackupSession> session_;
   // Of an encrypted set, one per family.

@@ -6,7 +6,8 @@
 #include "server/engine/backup_job.h"
 #include "server/engine/media_inspection.h"
 #include "server/engine/restore_job.h"
-#include "server/engine/restore_pipeline.h"
+#include "server/engine/sqlserver_verify.h"
+#include "server/engine/verify_job.h"
 #include "server/engine/worker_group.h"
 #include "server/messages/messages.h"
 #include "vdi/base/log.h"
@@ -46,12 +47,6 @@ class LoggingObserver final : public JobObserver {
   JobObserver& next_;
   ErrorLog& log_;
   const int session_id_;
-};
-
-class VerifySink final : public FrameSink {
- public:
-  Status OnSet(const media::BackupSet&) override { return OkStatus(); }
-  Status OnFrame(const media::FrameView&) override { return OkStatus(); }
 };
 
 JobIdentity IdentityOf(const TransferRequest& transfer, std::string command, std::string database) {
@@ -115,31 +110,13 @@ Status Engine::Verify(const VerifyRequest& request, JobObserver& observer) {
   CAPSTAN_ASSIGN_OR_RETURN(
       auto started, parts_.jobs.Start(IdentityOf(request.transfer, "RESTORE VERIFYONLY", "")));
   RunningJob job(parts_.jobs, std::move(started));
-  CAPSTAN_ASSIGN_OR_RETURN(const auto set, OpenForReading(parts_, request.transfer));
-  VerifySink sink;
-  RestorePipeline pipeline({*job,
-                            observer,
-                            *set,
-                            sink,
-                            parts_.settings.timeouts.device,
-                            request.transfer.stats_percent,
-                            {.certificates = parts_.certificates, .passphrase = request.passphrase},
-                            request.file_number});
-  Status status = pipeline.Run();
-  if (!set->abort_reason().ok()) {
-    return status;
+  Status status = VerifyJob(parts_, request, *job, observer).Run();
+  // A virtual device is not there a second time.
+  if (MayBeSqlServers(status) && request.transfer.device_class != "VIRTUAL_DEVICE") {
+    status = VerifySqlServerMedia(parts_, request, *job, observer);
   }
-  Status closed = set->Close();
-  CAPSTAN_RETURN_IF_ERROR(std::move(status));
-  CAPSTAN_RETURN_IF_ERROR(std::move(closed));
-  if (request.transfer.checksum.value_or(false) && !pipeline.set().has_checksums) {
-    return SqlError(3187);
-  }
-  observer.OnMessage(3262, MessageText(3262, request.file_number));
-  if (pipeline.set().is_snapshot) {
-    observer.OnMessage(65008, MessageText(65008, request.file_number));
-  }
-  return OkStatus();
+  LogOutcome(parts_.error_log, request.transfer.session_id, "VERIFY DATABASE", status);
+  return status;
 }
 
 Result<media::MediumListing> Engine::List(const TransferRequest& request) {

@@ -8,7 +8,7 @@
 
 namespace capstan::engine {
 
-Status CheckFamilies(const std::vector<ArrivedFamily>& families) {
+Status CheckFamilies(const std::vector<ArrivedFamily>& families, std::size_t lost_count) {
   const ArrivedFamily& first = families.front();
   std::map<std::uint16_t, std::string> seen;
   for (const ArrivedFamily& family : families) {
@@ -28,34 +28,40 @@ Status CheckFamilies(const std::vector<ArrivedFamily>& families) {
     }
   }
   const std::size_t wanted = first.header.family_count;
-  if (families.size() < wanted) {
+  if (families.size() + lost_count < wanted) {
     std::string missing;
     for (std::uint16_t number = 1; number <= wanted; ++number) {
       if (!seen.contains(number)) {
         missing += fmt::format("{}{}", missing.empty() ? "" : ", ", number);
       }
     }
-    return SqlError(3132, wanted, families.size())
+    return SqlError(3132, wanted, families.size() + lost_count)
         .WithHint(fmt::format("add the device that holds media family {}", missing));
   }
-  if (families.size() > wanted) {
-    return SqlError(3231, first.target, wanted, families.size());
+  if (families.size() + lost_count > wanted) {
+    return SqlError(3231, first.target, wanted, families.size() + lost_count);
   }
   return OkStatus();
 }
 
 Status CheckWhole(const std::vector<FinishedFamily>& families) {
   for (const FinishedFamily& speaker : families) {
+    if (speaker.trailer.damaged) {
+      continue;
+    }
     for (const FinishedFamily& other : families) {
+      if (other.trailer.damaged) {
+        continue;
+      }
       const auto said = std::find_if(
           speaker.trailer.families.begin(), speaker.trailer.families.end(),
           [&](const auto& summary) { return summary.family_number == other.seen.family_number; });
       if (said == speaker.trailer.families.end() || said->frame_count != other.seen.frame_count ||
           said->payload_bytes != other.seen.payload_bytes || said->digest != other.seen.digest) {
-        return SqlError(3189).WithHint(
-            fmt::format("media family {} on '{}' does not hold what '{}' says it must hold; use "
-                        "another copy of it",
-                        other.seen.family_number, other.target, speaker.target));
+        return SqlError(3189).WithHint(fmt::format(
+            "media family {} on '{}', whose end of set is at byte {}, does not hold "
+            "what '{}' says it must hold; use another copy of it",
+            other.seen.family_number, other.target, other.trailer.end_offset, speaker.target));
       }
     }
   }
@@ -68,18 +74,29 @@ Status FamilyGate::Arrive(ArrivedFamily family) {
     return *decided_;
   }
   arrived_.push_back(std::move(family));
-  if (arrived_.size() == count_) {
-    Status status = CheckFamilies(arrived_);
-    if (status.ok()) {
-      status = on_all_(arrived_.front());
-    }
-    decided_ = std::move(status);
-    decided_cv_.NotifyAll();
-  }
+  DecideIfAll();
   while (!decided_) {
     decided_cv_.Wait(mutex_);  // ends: whoever cannot arrive calls Fail
   }
   return *decided_;
+}
+
+void FamilyGate::DecideIfAll() {
+  if (arrived_.size() + lost_.size() < count_ || decided_) {
+    return;
+  }
+  Status status = arrived_.empty() ? lost_.front() : CheckFamilies(arrived_, lost_.size());
+  if (status.ok()) {
+    status = on_all_(arrived_.front());
+  }
+  decided_ = std::move(status);
+  decided_cv_.NotifyAll();
+}
+
+void FamilyGate::Lose(Status why) {
+  MutexLock lock(mutex_);
+  lost_.push_back(std::move(why));
+  DecideIfAll();
 }
 
 void FamilyGate::Fail(Status status) {

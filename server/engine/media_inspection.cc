@@ -1,5 +1,6 @@
 #include "server/engine/media_inspection.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <utility>
@@ -72,6 +73,51 @@ Result<media::MediumState> InspectMedium(const Engine::Parts& parts,
   return state;
 }
 
+// A buffer of a set's pool for as long as this lives; null once the pool is stopped.
+class BorrowedBuffer {
+ public:
+  explicit BorrowedBuffer(TransferPool& pool) : pool_(pool), buffer_(pool.Take()) {}
+  ~BorrowedBuffer() {
+    if (buffer_ != nullptr) {
+      pool_.Return(buffer_);
+    }
+  }
+  BorrowedBuffer(const BorrowedBuffer&) = delete;
+  BorrowedBuffer& operator=(const BorrowedBuffer&) = delete;
+  TransferBuffer* get() { return buffer_; }
+
+ private:
+  TransferPool& pool_;
+  TransferBuffer* const buffer_;
+};
+
+// The first `size` bytes of the medium in device `index`.
+Status CopyMedium(OpenSet& from, OpenSet& to, std::size_t index, std::uint64_t size) {
+  const auto source = DeviceSource::Create(from, from.device(index));
+  CAPSTAN_RETURN_IF_ERROR(source.status());
+  BorrowedBuffer buffer(to.pool());
+  if (buffer.get() == nullptr) {
+    return SqlError(3204);
+  }
+  for (std::uint64_t at = 0; at < size;) {
+    const std::span<std::byte> piece = buffer.get()->data.first(
+        static_cast<std::size_t>(std::min<std::uint64_t>(buffer.get()->data.size(), size - at)));
+    CAPSTAN_ASSIGN_OR_RETURN(const std::size_t filled, (*source)->ReadAt(at, piece));
+    vdi::ServerCommand command;
+    command.code = vdi::CommandCode::kWrite;
+    command.buffer = piece.data();
+    command.size = static_cast<std::uint32_t>(piece.size());
+    command.position = static_cast<std::int64_t>(at);
+    CAPSTAN_ASSIGN_OR_RETURN(const vdi::ServerCommand done, to.device(index).Execute(command));
+    if (filled != piece.size() || done.completion_code != vdi::CompletionCode::kSuccess ||
+        done.bytes_transferred != piece.size()) {
+      return to.ErrorOf(Direction::kWrite, to.device(index), done.completion_code);
+    }
+    at += piece.size();
+  }
+  return OkStatus();
+}
+
 }  // namespace
 
 Result<media::MediumListing> ListMedium(const Engine::Parts& parts, const TransferRequest& transfer,
@@ -128,6 +174,25 @@ Status CheckUnchanged(OpenSet& set, const std::vector<media::AppendPoint>& expec
     }
     return OkStatus();
   });
+}
+
+Status CopySets(OpenSet& set, const TransferRequest& targets,
+                const std::vector<media::AppendPoint>& expected, const Engine::Parts& parts,
+                Job& job) {
+  CAPSTAN_ASSIGN_OR_RETURN(const auto old,
+                           OpenForReading(parts, targets, [&job] { return job.cancelled(); }));
+  CAPSTAN_RETURN_IF_ERROR(CheckUnchanged(*old, expected, parts, job));
+  const auto timeout = parts.settings.timeouts.device;
+  // Both sets are watched: a device of either may stall.
+  CAPSTAN_RETURN_IF_ERROR(RunWatched(job, set, timeout, [&]() -> Status {
+    return RunWatched(job, *old, timeout, [&]() -> Status {
+      for (std::size_t i = 0; i < set.device_count(); ++i) {
+        CAPSTAN_RETURN_IF_ERROR(CopyMedium(*old, set, i, expected[i].offset));
+      }
+      return OkStatus();
+    });
+  }));
+  return old->Close();
 }
 
 Result<std::uint64_t> FindSet(OpenSet& set, DeviceChannel& channel, std::uint16_t position) {

@@ -27,6 +27,12 @@ Result<media::MediaRows> InspectMedia(const Engine::Parts& parts, const BackupRe
 Status CheckUnchanged(OpenSet& set, const std::vector<media::AppendPoint>& expected,
                       const Engine::Parts& parts, Job& job);
 
+// Copies what stands in front of the append points, `expected` as above, from the media `targets`
+// to those of `set`, which take their place. 3201 if they are not as they were inspected.
+Status CopySets(OpenSet& set, const TransferRequest& targets,
+                const std::vector<media::AppendPoint>& expected, const Engine::Parts& parts,
+                Job& job);
+
 // The SSET of the set at `position`, if the medium in `channel` can be looked through for it; 0
 // otherwise.
 Result<std::uint64_t> FindSet(OpenSet& set, DeviceChannel& channel, std::uint16_t position);

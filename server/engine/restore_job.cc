@@ -14,6 +14,8 @@
 namespace capstan::engine {
 namespace {
 
+constexpr std::uint32_t kZerosSize = 1 << 20;  // bytes written at a time in the place of lost ones
+
 bool FileExists(const std::string& path) {
   struct stat info {};
   return ::stat(path.c_str(), &info) == 0;
@@ -60,6 +62,7 @@ Status RestoreJob::Run() {
   if (!status.ok()) {
     return Undo(std::move(status));
   }
+  SayDamage();
   for (const auto& file : final_set_.files) {
     observer_.OnMessage(4035, MessageText(4035, PagesOf(file.backup_size_bytes), request_.database,
                                           file.logical_name, final_set_.position));
@@ -75,14 +78,17 @@ Status RestoreJob::Transfer() {
   CAPSTAN_ASSIGN_OR_RETURN(
       set_, OpenForReading(parts_, request_.transfer, [this] { return job_.cancelled(); }));
   RestorePipeline pipeline(
-      {job_,
-       observer_,
-       *set_,
-       *this,
-       parts_.settings.timeouts.device,
-       request_.transfer.stats_percent,
-       {.certificates = parts_.certificates, .passphrase = request_.passphrase},
-       request_.file_number});
+      {.job = job_,
+       .observer = observer_,
+       .set = *set_,
+       .sink = *this,
+       .device_timeout = parts_.settings.timeouts.device,
+       .stats_percent = request_.transfer.stats_percent,
+       .keys = {.certificates = parts_.certificates, .passphrase = request_.passphrase},
+       .damage = damage_,
+       .file_number = request_.file_number,
+       .media_name = request_.media_name,
+       .continue_after_error = request_.continue_after_error});
   CAPSTAN_RETURN_IF_ERROR(pipeline.Run());
   final_set_ = pipeline.set();
   if (request_.snapshot) {
@@ -91,7 +97,40 @@ Status RestoreJob::Transfer() {
   if (Status closed = set_->Close(); !closed.ok()) {
     CAPSTAN_LOG(kWarning, "device set did not close in order: {}", closed.message());
   }
+  return request_.snapshot ? OkStatus() : SettleDamage();
+}
+
+Status RestoreJob::SettleDamage() {
+  if (final_set_.is_damaged && !request_.continue_after_error) {
+    return SqlError(3182);
+  }
+  if (!request_.continue_after_error) {
+    return OkStatus();
+  }
+  const std::vector<std::byte> zeros(kZerosSize);
+  for (const LostRange& range : damage_.Lost(final_set_)) {
+    for (std::uint64_t done = 0; done < range.length;) {
+      const auto length =
+          static_cast<std::uint32_t>(std::min<std::uint64_t>(kZerosSize, range.length - done));
+      CAPSTAN_RETURN_IF_ERROR(session_->WriteExtent(
+          {.file_index = range.file_index, .offset = range.offset + done, .length = length},
+          std::span(zeros).first(length)));
+      done += length;
+    }
+  }
   return OkStatus();
+}
+
+void RestoreJob::SayDamage() {
+  for (const auto& [number, text] : damage_.Messages(final_set_)) {
+    observer_.OnMessage(number, text);
+  }
+  if (final_set_.is_damaged) {
+    observer_.OnMessage(3188, MessageText(3188));
+  }
+  if (damage_.any() || final_set_.is_damaged) {
+    observer_.OnMessage(3184, MessageText(3184));
+  }
 }
 
 Status RestoreJob::Mount() {

@@ -33,6 +33,10 @@ class RestoreJob final : private FrameSink {
   Status OnFrame(const media::FrameView& frame) override;
 
   Status Transfer();
+  // After the transfer: 3182 for a set whose database was damaged; zeros in the place of what is
+  // lost.
+  Status SettleDamage();
+  void SayDamage();
   // WITH SNAPSHOT, when the description has been read: clears the place of the database and has the
   // client put the files there.
   Status Mount();
@@ -60,6 +64,7 @@ class RestoreJob final : private FrameSink {
   writers::DatabaseWriter* writer_ = nullptr;
   std::vector<writers::RestoreTarget> targets_;
   media::BackupSet final_set_;
+  DamageReport damage_;
   bool journal_begun_ = false;
   std::unique_ptr<OpenSet> set_;
   std::unique_ptr<writers::RestoreSession> session_;

@@ -23,12 +23,14 @@ class RestorePipeline::Visitor final : public media::FamilyVisitor {
     return OkStatus();
   }
   Status OnSetBegin(const media::BackupSet& set) override {
-    files_ = set.files;
+    set_ = set;
+    arrived_ = true;
     return pipeline_.gate_.Arrive({.target = target_, .header = header_, .set = set});
   }
   Status OnFrame(const media::FrameView& frame) override {
-    CAPSTAN_RETURN_IF_ERROR(CheckPlace(frame));
-    CAPSTAN_RETURN_IF_ERROR(media::VerifyFrame(frame, target_));
+    if (Status status = Check(frame); !status.ok()) {
+      return pipeline_.NoteBad(target_, frame.extent, std::move(status));
+    }
     return pipeline_.coding_.form.plain() ? pipeline_.Deliver(frame)
                                           : pipeline_.pool_.Submit(frame, target_);
   }
@@ -38,18 +40,29 @@ class RestorePipeline::Visitor final : public media::FamilyVisitor {
   }
   Status OnSetEnd(const media::SetTrailer& trailer, const media::FamilySummary& seen) override {
     finished_ = {.target = target_, .trailer = trailer, .seen = seen};
+    damage_.NoteEnd(target_, trailer);
+    return OkStatus();
+  }
+  Status OnDamage(const media::MediumDamage& damage) override {
+    damage_.NoteDamage(target_, damage);
     return OkStatus();
   }
 
+  // Whether the others have been told of this family.
+  bool arrived() const { return arrived_; }
   FinishedFamily TakeFinished() { return std::move(finished_); }
 
  private:
+  Status Check(const media::FrameView& frame) const {
+    CAPSTAN_RETURN_IF_ERROR(CheckPlace(frame));
+    return media::VerifyFrame(frame, target_);
+  }
   // A frame may be whole and still name a place that its file does not have.
   Status CheckPlace(const media::FrameView& frame) const {
     const media::FrameExtent& extent = frame.extent;
-    if (extent.file_index < files_.size() &&
-        extent.file_offset <= files_[extent.file_index].size_bytes &&
-        extent.length <= files_[extent.file_index].size_bytes - extent.file_offset) {
+    if (extent.file_index < set_.files.size() &&
+        extent.file_offset <= set_.files[extent.file_index].size_bytes &&
+        extent.length <= set_.files[extent.file_index].size_bytes - extent.file_offset) {
       return OkStatus();
     }
     return SqlError(65004, target_, frame.medium_offset,
@@ -58,8 +71,10 @@ class RestorePipeline::Visitor final : public media::FamilyVisitor {
 
   RestorePipeline& pipeline_;
   const std::string& target_;
+  DamageReport& damage_ = pipeline_.parts_.damage;
   media::MediaHeader header_;
-  std::vector<media::BackupFile> files_;
+  media::BackupSet set_;
+  bool arrived_ = false;
   std::optional<KeyAuthenticator> authenticator_;
   FinishedFamily finished_;
 };
@@ -72,11 +87,50 @@ RestorePipeline::RestorePipeline(Parts parts)
                 parts.stats_percent}),
       finished_(parts.set.device_count()),
       pool_(error_, [this](const DecodedFrame& decoded) {
-        return decoded.status.ok() ? Deliver(decoded.frame) : decoded.status;
+        return decoded.status.ok() ? Deliver(decoded.frame)
+                                   : NoteBad(decoded.target, decoded.frame.extent, decoded.status);
       }) {}
 
+Status RestorePipeline::NoteBad(const std::string& target, const media::FrameExtent& extent,
+                                Status why) {
+  why = std::move(why).WithHint("lost: " + PlaceOf(begun_set_, extent));
+  if (!parts_.continue_after_error) {
+    return why;
+  }
+  parts_.damage.NoteLost(target, extent, why);
+  return OkStatus();
+}
+
+Status RestorePipeline::Deliver(const media::FrameView& frame) {
+  CAPSTAN_RETURN_IF_ERROR(parts_.sink.OnFrame(frame));
+  parts_.damage.NoteGood(frame.extent);
+  parts_.damage.NoteGood(frame.extent);
+  bytes_done_.fetch_add(frame.extent.length, std::memory_order_relaxed);
+  return OkStatus();
+}
+
+Status RestorePipeline::Lose(const media::FrameExtent& frame, const std::string& target,
+                             Status why) {
+  if (!parts_.continue_after_error || why.code() != Code::kDataLoss) {
+    return why;
+  }
+  parts_.damage.NoteLost(target, frame, why);
+  return OkStatus();
+}
+
+Status RestorePipeline::Deliver(const media::FrameView& frame) {
+  CAPSTAN_RETURN_IF_ERROR(parts_.sink.OnFrame(frame));
+  parts_.damage.NoteGood(frame.extent);
+  bytes_done_.fetch_add(frame.extent.length, std::memory_order_relaxed);
+  return OkStatus();
+}
+
 Status RestorePipeline::OnAllFamilies(const ArrivedFamily& family) {
+  if (!parts_.media_name.empty() && parts_.media_name != family.header.name) {
+    return SqlError(4037, parts_.media_name, family.header.name, family.target);
+  }
   CAPSTAN_ASSIGN_OR_RETURN(coding_, UnlockCoding(family.set, parts_.keys, family.target));
+  begun_set_ = family.set;
   std::uint64_t total = 0;
   for (const auto& file : family.set.files) {
     total += file.size_bytes;
@@ -87,10 +141,13 @@ Status RestorePipeline::OnAllFamilies(const ArrivedFamily& family) {
   return coding_.form.plain() ? OkStatus() : pool_.Start(coding_);
 }
 
-Status RestorePipeline::Deliver(const media::FrameView& frame) {
-  CAPSTAN_RETURN_IF_ERROR(parts_.sink.OnFrame(frame));
-  bytes_done_.fetch_add(frame.extent.length, std::memory_order_relaxed);
-  return OkStatus();
+const media::BackupSet& RestorePipeline::set() const {
+  for (const FinishedFamily& family : finished_) {
+    if (!family.trailer.damaged) {
+      return family.trailer.set;
+    }
+  }
+  return begun_set_;
 }
 
 Status RestorePipeline::ReadFamily(std::size_t index) {
@@ -102,6 +159,7 @@ Status RestorePipeline::ReadFamily(std::size_t index) {
       channel.target(), parts_.file_number, &visitor,
       media::ReaderOptions{
           .media = parts_.set.removable() ? media::Media::kSeveral : media::Media::kOne,
+          .tolerate_damage = parts_.continue_after_error,
           .set_offset = set_offset});
   const auto buffers = static_cast<std::uint32_t>(
       std::max<std::size_t>(1, parts_.set.pool().size() / parts_.set.device_count()));
@@ -109,6 +167,14 @@ Status RestorePipeline::ReadFamily(std::size_t index) {
   Status status = feed.Run(*reader);
   if (status.ok() && !reader->done()) {
     status = error_.failed() ? error_.status() : reader->Finish();
+  }
+  // A device that fails aborts the set; here the medium has no head that could be read.
+  if (parts_.continue_after_error && status.code() == Code::kDataLoss && !visitor.arrived() &&
+      parts_.set.abort_reason().ok()) {
+    parts_.damage.NoteFamily(channel.target(), status);
+    finished_[index] = {.target = channel.target(), .trailer = {.damaged = true}};
+    gate_.Lose(status);
+    return OkStatus();
   }
   if (!status.ok()) {
     error_.Set(

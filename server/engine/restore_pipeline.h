@@ -3,6 +3,9 @@
 // compressed or encrypted. RESTORE DATABASE and VERIFYONLY are the same pipeline with different
 // sinks. The key of an encrypted set is unlocked before the sink hears of the set.
 //
+// With continue_after_error it goes on in spite of damage: good frames are handed on, everything
+// else is reported. What cannot be read because a device fails is an error all the same.
+//
 // Threads: Run from the job's thread; one worker per family, which calls the sink.
 #pragma once
 
@@ -12,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "server/engine/damage_report.h"
 #include "server/engine/decode_pool.h"
 #include "server/engine/family_gate.h"
 #include "server/engine/first_error.h"
@@ -40,7 +44,10 @@ class RestorePipeline {
     std::chrono::milliseconds device_timeout;
     std::optional<int> stats_percent;
     KeyRing keys;
+    DamageReport& damage;  // gets every good frame, and what is found if the job goes on
     std::uint16_t file_number = 1;
+    std::string media_name;  // 4037 unless the medium has it; empty: any
+    bool continue_after_error = false;
   };
 
   explicit RestorePipeline(Parts parts);
@@ -48,14 +55,18 @@ class RestorePipeline {
   // OK only if every family was read to its end and all of them together are whole.
   Status Run();
 
-  // The final header of the set, after Run.
-  const media::BackupSet& set() const { return finished_.front().trailer.set; }
+  // The final header of the set, after Run; that of its beginning if every end is damaged.
+  const media::BackupSet& set() const;
 
  private:
   class Visitor;
   Status ReadFamily(std::size_t index);
   Status OnAllFamilies(const ArrivedFamily& family);
   Status Deliver(const media::FrameView& frame);
+  // A frame that cannot be used: `why`, unless the job goes on after errors.
+  Status Lose(const media::FrameExtent& frame, const std::string& target, Status why);
+  // What becomes of a frame that is no good: the job's error, or a line of the report.
+  Status NoteBad(const std::string& target, const media::FrameExtent& extent, Status why);
 
   Parts parts_;
   FirstError error_;
@@ -63,6 +74,7 @@ class RestorePipeline {
   FamilyGate gate_;
   SetCoding coding_;  // written by the worker that arrives last, before the others go on
   Monitor monitor_;
+  media::BackupSet begun_set_;            // of the worker that arrives last
   std::vector<FinishedFamily> finished_;  // each worker writes its own
   DecodePool pool_;                       // last: its threads use the rest
 };

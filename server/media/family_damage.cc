@@ -1,4 +1,5 @@
-// What FamilyGrammar does about damage: how a walk that tolerates it goes on, and what it costs.
+// What FamilyGrammar does about bytes that it does not get: how a walk that tolerates damage goes
+// on, how one that leaves frames out does, and what that costs.
 #include <optional>
 #include <utility>
 
@@ -11,6 +12,23 @@ Status FamilyGrammar::OnDamagedEnd() {
   walker_.Stop();
   CAPSTAN_RETURN_IF_ERROR(CloseDamage(std::nullopt));
   return Told(visitor_->OnSetEnd(set_.TakeDamagedTrailer(), set_.seen()));
+}
+
+Status FamilyGrammar::JumpToFrame(std::uint64_t number, std::uint64_t offset) {
+  CAPSTAN_RETURN_IF_ERROR(CloseDamage(walker_.offset()));
+  const std::uint64_t skipped = number - losses_.next();
+  losses_.Skip(skipped);
+  next_control_block_id_ += static_cast<std::uint32_t>(skipped);
+  walker_.ContinueAt(offset);
+  return OkStatus();
+}
+
+Status FamilyGrammar::JumpToEnd(std::uint64_t offset) {
+  CAPSTAN_RETURN_IF_ERROR(CloseDamage(walker_.offset()));
+  losses_.SkipRest();
+  damage_seen_ = true;
+  walker_.ContinueAt(offset);
+  return OkStatus();
 }
 
 bool FamilyGrammar::tolerable(const Status& failure) const {
@@ -106,7 +124,6 @@ Result<bool> FamilyGrammar::OnScan(Bytes block) {
     losses_.SkipRest();
     if (header.type != BlockType::kSoftFilemark) {  // that is what was damaged
       walker_.ExpectFrames(0);
-      index_ = FrameIndexCheck(set_.form());
       phase_ = Phase::kFirstEnd;
     }
   }

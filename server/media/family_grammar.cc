@@ -118,7 +118,10 @@ Status FamilyGrammar::OnBlock(const BlockHeader& header, Bytes block) {
   if (header.control_block_id != next_control_block_id_++) {
     return Damaged("control block id");
   }
-  end_begun_ = end_begun_ || type == BlockType::kEndOfSet;
+  if (type == BlockType::kEndOfSet && !end_begun_) {
+    end_begun_ = true;
+    end_offset_ = walker_.offset();
+  }
   return OkStatus();
 }
 
@@ -164,6 +167,7 @@ Status FamilyGrammar::OnSet(Bytes block) {
   }
   next_control_block_id_ = 0;
   end_begun_ = false;
+  index_ = FrameIndexCheck();
   phase_ = Phase::kSetHead;
   if (damage_seen_ && fixed.set_number > set_.position() + 1) {
     // Whole sets were passed over.
@@ -209,7 +213,6 @@ Status FamilyGrammar::PassFilemark() {
       return OkStatus();
     case Phase::kFrames:
       walker_.ExpectFrames(0);
-      index_ = FrameIndexCheck(set_.form());
       phase_ = Phase::kFirstEnd;
       return OkStatus();
     case Phase::kFirstEnd:
@@ -401,6 +404,7 @@ Status FamilyGrammar::EndSetHead() {
   }
   phase_ = Phase::kFrames;
   frames_offset_ = walker_.offset();
+  index_.ExpectFrames(frames_offset_, set_.description().transfer_size, set_.form());
   walker_.ExpectFrames(set_.description().transfer_size, set_.packing());
   if (!wanted()) {
     return OkStatus();
@@ -441,6 +445,7 @@ Status FamilyGrammar::OnSetEnd() {
   walker_.Stop();
   SetTrailer trailer = set_.TakeTrailer();
   trailer.lost_frames = index_.TakeLost();
+  trailer.end_offset = end_offset_;
   return Told(visitor_->OnSetEnd(trailer, set_.seen()));
 }
 

@@ -58,6 +58,12 @@ class FamilyGrammar final : private BlockSink {
   // Whether a medium of `size` bytes was full amid the end of the set; its next one follows then.
   bool EndsAsFullMedium(std::uint64_t size);
   void BeginNextMedium();
+  // As FamilyReader has them.
+  bool at_frame() const {
+    return phase_ == Phase::kFrames && wanted() && (walker_.between_blocks() || walker_.scanning());
+  }
+  Status JumpToFrame(std::uint64_t number, std::uint64_t offset);
+  Status JumpToEnd(std::uint64_t offset);
   // The medium ends here, or cannot be read to its end, as `failure` says. OK if that is tolerated:
   // then the set has ended. REQUIRES: phase() is neither kDone nor kNextMedium.
   Status GiveUp(Status failure);
@@ -139,6 +145,7 @@ class FamilyGrammar final : private BlockSink {
   FrameLosses losses_;
   std::uint64_t frames_offset_ = 0;
   Authenticator* authenticator_ = nullptr;  // the visitor's, of the wanted set
+  std::uint64_t end_offset_ = 0;            // of its first ESET
   std::uint32_t next_control_block_id_ = 0;
   bool end_begun_ = false;
 };

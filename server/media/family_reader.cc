@@ -40,6 +40,11 @@ class MtfFamilyReader final : public FamilyReader {
                : std::uint16_t{0};
   }
   void BeginNextMedium() override;
+  bool at_frame() const override { return grammar_.at_frame(); }
+  Status JumpToFrame(std::uint64_t number, std::uint64_t offset) override {
+    return grammar_.JumpToFrame(number, offset);
+  }
+  Status JumpToEnd(std::uint64_t offset) override { return grammar_.JumpToEnd(offset); }
   Status Finish() override;
 
  private:

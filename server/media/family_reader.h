@@ -4,7 +4,7 @@
 // The medium is untrusted input: every length is checked against what is left before it is used,
 // and no amount of damage makes the reader allocate more than a constant. Errors are SQL Server's:
 // 3241 (malformed; the hint names device, byte and piece), 3242 (no MTF), 3243 (other MTF version),
-// 3239 (a codec or version of ours that is not known, or SQL Server's compressed container), 3143
+// 3239 (a codec or version of ours that is not known), 65013 (SQL Server's medium), 3143
 // (another program's medium or set), 3208/3256 (ends too early), 3254 (empty). Of a family on
 // several media: 3249 (begins elsewhere), 3258, 3133, 3247 and 3232 (not the medium that follows).
 // Threads: one at a time.
@@ -36,15 +36,23 @@ struct FrameView {
 // 65004 (damage on device at byte n) unless the payload's CRC32C is what the header says.
 Status VerifyFrame(const FrameView& frame, std::string_view device_name);
 
+// A frame as the index of its family knows it.
+struct LostFrame {
+  FrameExtent extent;
+  std::uint64_t number = 0;         // in the order of the family, from 0
+  std::uint64_t medium_offset = 0;  // of a family on one medium
+};
+
 // What the end of a set says.
 struct SetTrailer {
   BackupSet set;  // final values
   std::vector<FamilySummary> families;
+  std::uint64_t end_offset = 0;  // of the end of the set, on the medium that it is on
   // Of a reader that tolerates damage: the end is damaged or missing. Then `set` may be as at the
   // beginning, `families` empty, and which frames are lost is not known.
   bool damaged = false;
   // Likewise, of an end that is whole: the frames of the index that were not handed out.
-  std::vector<FrameExtent> lost_frames;
+  std::vector<LostFrame> lost_frames;
 };
 
 // A stretch of a medium that could not be used.
@@ -127,6 +135,15 @@ class FamilyReader {
   // That medium is mounted: its bytes follow, from its beginning. REQUIRES: next_medium() != 0.
   virtual void BeginNextMedium() = 0;
 
+  // Random access. Where the reader stands between two units, the next bytes may be from elsewhere:
+  // Whether the next byte is that of a frame of the wanted set, or of what ends the frames.
+  virtual bool at_frame() const = 0;
+  // REQUIRES of both: at_frame(). Frames that are passed over count as lost.
+  // From `offset`, where the frame of this number begins; its number is not below that of the next.
+  virtual Status JumpToFrame(std::uint64_t number, std::uint64_t offset) = 0;
+  // From `offset`, where what ends the frames begins.
+  virtual Status JumpToEnd(std::uint64_t offset) = 0;
+
   // Nothing follows any more. OK only if done(); otherwise as EndMedium.
   virtual Status Finish() = 0;
 };
@@ -153,12 +170,13 @@ class MediumSource {
 
 struct SetListing {
   BackupSet set;
-  bool complete = true;                 // it has its end-of-set block
-  bool continued = false;               // it began on an earlier medium of the family
-  bool continues = false;               // it goes on on the next medium, where its end is
-  bool foreign = false;                 // not written by Capstan: only the SSET's fields are there
-  std::uint64_t set_offset = 0;         // of its SSET
-  std::vector<FamilySummary> families;  // empty if incomplete
+  bool complete = true;          // it has its end-of-set block
+  bool continued = false;        // it began on an earlier medium of the family
+  bool continues = false;        // it goes on on the next medium, where its end is
+  bool foreign = false;          // not written by Capstan: only the SSET's fields are there
+  std::uint64_t set_offset = 0;  // of its SSET
+  std::uint64_t frames_end = 0;  // of the filemark behind its frames; 0: the medium was walked
+  std::vector<FamilySummary> families;    // empty if incomplete
   std::optional<ForeignSet> foreign_set;  // of a foreign one: all that is known of it
 };
 

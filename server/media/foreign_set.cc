@@ -51,12 +51,12 @@ ForeignSet ParseForeignSet(Bytes block) {
   facts.type_description = DescriptionOf(facts.backup_type);
   facts.compressed = (fixed.header.attributes & kSetCompressed) != 0;
   facts.start_date = LocalDateText(fixed.date);
-  facts.software_vendor_id = fixed.software_vendor_id;
-  facts.software_major = fixed.software_major;
-  facts.software_minor = fixed.software_minor;
+  facts.software_vendor_id = int{fixed.software_vendor_id};
+  facts.software_major = int{fixed.software_major};
+  facts.software_minor = int{fixed.software_minor};
   facts.is_copy_only = (fixed.attributes & kSetCopy) != 0;
   if (fixed.time_zone != kTimeZoneUnset) {
-    facts.time_zone = fixed.time_zone;
+    facts.time_zone = int{fixed.time_zone};
   }
   if (set.by_sql_server) {
     sqlserver::ParseSetOsData(block, &facts);

@@ -19,9 +19,16 @@ RecordRun FrameIndexCheck::next_records() const {
 
 void FrameIndexCheck::KeepLost(Bytes entries, const FrameLosses& losses) {
   for (; !entries.empty(); entries = entries.subspan(record_size()), ++frame_) {
+    const Bytes record = entries.first(record_size());
     if (losses.Contains(frame_)) {
-      lost_.push_back(ExtentOf(entries.first(record_size()), form_.lead() + form_.tail()));
+      lost_.push_back({.extent = ExtentOf(record, form_.lead() + form_.tail()),
+                       .number = frame_,
+                       .medium_offset = next_offset_});
     }
+    next_offset_ += record_size() == sizeof(PackedIndexEntry)
+                        ? LoadStruct<PackedIndexEntry>(entries).frame_size
+                        : stride_;
+    next_offset_ += form_.compressed() ? LoadStruct<PackedIndexEntry>(record).frame_size : stride_;
   }
 }
 

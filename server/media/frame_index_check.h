@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "server/media/block_walker.h"
+#include "server/media/family_reader.h"
 #include "server/media/family_writer.h"
 #include "server/media/frame.h"
 #include "server/media/frame_losses.h"
@@ -18,7 +19,13 @@ namespace capstan::media {
 
 class FrameIndexCheck {
  public:
-  explicit FrameIndexCheck(const PayloadForm& form = {}) : form_(form) {}
+  // Where the frames begin, how they are coded, and at which distance they follow one another
+  // unless they are packed.
+  void ExpectFrames(std::uint64_t offset, std::uint32_t stride, const PayloadForm& form) {
+    next_offset_ = offset;
+    stride_ = stride;
+    form_ = form;
+  }
 
   // What comes next of the index stream, a kRecords stream.
   RecordRun next_records() const;
@@ -32,7 +39,7 @@ class FrameIndexCheck {
   // Whether it has gone by whole and was right.
   bool complete() const { return part_ == Part::kComplete; }
   // What the index says of the frames that were lost. REQUIRES: complete(). Once.
-  std::vector<FrameExtent> TakeLost() { return std::move(lost_); }
+  std::vector<LostFrame> TakeLost() { return std::move(lost_); }
 
  private:
   enum class Part { kHead, kEntries, kSeal, kComplete };
@@ -46,7 +53,9 @@ class FrameIndexCheck {
   std::uint64_t remaining_ = 0;  // bytes of entries
   std::uint64_t frame_ = 0;      // that the next entry belongs to
   std::uint32_t digest_ = 0;
-  std::vector<FrameExtent> lost_;
+  std::uint64_t next_offset_ = 0;  // of the frame that the next entry belongs to
+  std::uint32_t stride_ = 0;
+  std::vector<LostFrame> lost_;
 };
 
 }  // namespace capstan::media

@@ -41,6 +41,8 @@ class FrameLosses {
 
   // Whether how many are lost is not known yet.
   bool open() const { return open_; }
+  // The number of the next frame.
+  std::uint64_t next() const { return next_; }
   bool any() const { return open_ || !ranges_.empty(); }
   bool Contains(std::uint64_t frame) const {
     const auto range = std::upper_bound(

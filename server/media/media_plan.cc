@@ -311,6 +311,10 @@ Status Planner::PlanAppend(MediaPlan* plan) const {
       }
       medium.append = state.listing->append;
       plan->position = medium.append->position;
+      if (medium.append->offset < state.listing->size_bytes) {
+        plan->copies_sets = true;
+        plan->action = MediumAction::kReplace;
+      }
     }
   }
   return OkStatus();

@@ -62,7 +62,10 @@ struct MediaPlan {
     std::vector<Medium> mirrors;  // at least one, in the order of the rows; all alike
   };
   MediumAction action = MediumAction::kCreate;  // of all media
-  std::uint16_t position = 1;                   // of the set
+  // The media to append to end in a set that was not written to its end, and no device takes back
+  // what it has committed: the new media begin with what stands in front of the append points.
+  bool copies_sets = false;
+  std::uint16_t position = 1;  // of the set
   bool compressed = false;
   std::vector<Family> families;  // in the order of their numbers
 };
@@ -73,11 +76,11 @@ inline constexpr std::size_t kMirrorsMax = 3;  // beside the first row
 // length and too many devices.
 Status CheckMediaRows(const std::vector<std::vector<std::string>>& rows);
 
-// REQUIRES: CheckMediaRows of the targets was OK. Errors: a medium's own failure; 3132, 3231 the wrong number of families;
-// 3227 one twice, 3258 one of another media set, 3247 not its first medium, 3232 families that hold
-// different sets; 3215, 3240, 3210 mirrors that do not fit; 3098 and 3095 compression and
-// encryption that the media set does not have; 4037 its name, 4030 its expiry; 3266 and 3246 media
-// that cannot be appended to, 65009 SQL Server's own.
+// REQUIRES: CheckMediaRows of the targets was OK. Errors: a medium's own failure; 3132, 3231 the
+// wrong number of families; 3227 one twice, 3258 one of another media set, 3247 not its first
+// medium, 3232 families that hold different sets; 3215, 3240, 3210 mirrors that do not fit; 3098
+// and 3095 compression and encryption that the media set does not have; 4037 its name, 4030 its
+// expiry; 3266 and 3246 media that cannot be appended to, 65009 SQL Server's own.
 Result<MediaPlan> PlanMedia(const MediaWishes& wishes, const MediaRows& rows);
 
 }  // namespace capstan::media

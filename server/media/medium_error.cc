@@ -24,7 +24,7 @@ Status MediumDamaged(std::string_view device_name, std::uint64_t offset, std::st
 
 Status NotTapeFormat(std::string_view device_name, Bytes start) {
   if (StartsWith(start, "MSSQLBAK")) {
-    return SqlError(3239, device_name).WithHint("it is a compressed backup of SQL Server");
+    return SqlError(65013, device_name);
   }
   if (StartsWith(start, "TAPE")) {
     return MediumDamaged(device_name, 0, "TAPE block header");

@@ -14,7 +14,7 @@ namespace capstan::media {
 Status MediumDamaged(std::string_view device_name, std::uint64_t offset, std::string_view what);
 
 // For a medium that begins with `start` instead of a sound TAPE block: 3241 if it is a broken one,
-// 3239 for SQL Server's compressed container, otherwise 3242.
+// 65013 for SQL Server's compressed container, otherwise 3242.
 Status NotTapeFormat(std::string_view device_name, Bytes start);
 
 // 3208 before the frames, 3256 behind; `end` is where it ends, 0 if unknown.

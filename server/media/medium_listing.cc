@@ -8,105 +8,20 @@
 #include <vector>
 
 #include "server/media/block_composer.h"
-#include "server/media/block_cursor.h"
 #include "server/media/block_fields.h"
 #include "server/media/family_reader.h"
-#include "server/media/filemark_trail.h"
 #include "server/media/foreign_set.h"
 #include "server/media/medium_error.h"
 #include "server/media/medium_index.h"
+#include "server/media/medium_lister.h"
 #include "server/media/peeked_source.h"
-#include "server/media/set_map.h"
 #include "server/media/sqlserver/container.h"
 #include "server/media/sqlserver/listing.h"
 #include "server/messages/messages.h"
 
 namespace capstan::media {
-namespace {
 
-// Sets on one medium: a data set number has 16 bits.
-constexpr std::size_t kSetsMax = std::numeric_limits<std::uint16_t>::max();
-
-constexpr std::uint32_t kEndOfFamily = 1U << 17;  // ESET: nothing may follow
-constexpr std::uint64_t kSectorSize = 512;
-constexpr std::uint64_t kPageSize = 4096;  // what a system writes at a time
-
-struct Label {
-  MediaHeader header;
-  bool foreign = true;
-  MediumForm form;
-  bool has_set_map = false;
-  std::uint64_t end = 0;  // of the TAPE block: the first filemark stands there
-};
-
-// Lists one medium: label first, then the sets from the filemarks or by walking.
-class Lister {
- public:
-  explicit Lister(MediumSource* source) : source_(source), cursor_(source) {}
-
-  Result<Label> ReadLabel();
-  // Both require that ReadLabel succeeded, and one of them is called, once.
-  // `ends_in_order`: the last filemark leads back to the first one, so nothing was cut off.
-  Status Walk(bool ends_in_order);
-  // The sets of a medium between all its filemarks. Fails if anything is not where a medium that
-  // ended in good order has it.
-  Status ListBetween(const MediumIndex& index);
-
-  // What was found: sets, the tail, where to append.
-  Result<MediumListing> TakeListing();
-
- private:
-  Status Damaged(std::uint64_t offset, std::string_view what) const {
-    return MediumDamaged(source_->device_name(), offset, what);
-  }
-  Status WalkBlock(const BlockPosition& block);
-  Status BeginSet(const BlockPosition& block);
-  Status ReadSetAt(std::uint64_t set_offset, std::uint64_t end_offset);
-  Status EndsHere(Status failure);
-  Result<bool> HasHole(std::uint64_t at);
-  Result<bool> AllZeroAt(std::uint64_t offset, std::uint64_t size);
-  Status NoteTail();
-  Result<std::optional<AppendPoint>> FindAppendPoint();
-  bool ours() const { return in_set_ && !sets_.back().foreign; }
-  void BeginCoverage(std::uint64_t offset);
-  Status WalkStreams(const BlockPosition& block);
-  Status OnDescriptor(const StreamPosition& stream, bool is_final);
-  Status OnFamilies(const StreamPosition& stream);
-  Status EndFilemark(const BlockPosition& block);
-  Result<Bytes> BlockBytes(const BlockPosition& block, std::size_t size_min);
-  // The content of a stream of ours, whose seal is checked; empty if the medium ends before that.
-  Result<Bytes> SealedContent(const StreamPosition& stream);
-
-  MediumSource* const source_;
-  BlockCursor cursor_;
-  std::uint64_t covered_from_ = 0;            // by the next seal
-  std::optional<std::uint64_t> broken_from_;  // a seal that is wrong covers from there on
-
-  // Of the medium.
-  Label label_;
-  FilemarkTrail trail_;
-  bool trail_known_ = true;
-  // Behind the last complete set, or the first filemark, and what was so there.
-  std::uint64_t good_end_ = 0;
-  std::size_t complete_sets_ = 0;
-  Filemarks good_marks_;
-  MediumForm form_;
-  std::optional<StreamPosition> good_map_;
-  MediumTail tail_ = MediumTail::kNothing;
-  bool end_of_family_ = false;
-
-  std::uint64_t block_offset_ = 0;  // of the block being walked
-
-  // Of the set being walked.
-  std::vector<SetListing> sets_;
-  bool in_set_ = false;
-  std::uint32_t frame_size_ = 0;  // 0 until the set turns out to be ours
-  bool final_known_ = false;
-  int end_blocks_ = 0;
-  std::optional<StreamPosition> map_;
-};
-
-Result<Bytes> Lister::BlockBytes(const BlockPosition& block, std::size_t size_min) {
+Result<Bytes> MediumLister::BlockBytes(const BlockPosition& block, std::size_t size_min) {
   const std::size_t size = block.header.first_event_offset;
   if (size < size_min) {
     return Damaged(block.offset, "block size");
@@ -114,7 +29,7 @@ Result<Bytes> Lister::BlockBytes(const BlockPosition& block, std::size_t size_mi
   return cursor_.At(block.offset, size);
 }
 
-Result<Bytes> Lister::SealedContent(const StreamPosition& stream) {
+Result<Bytes> MediumLister::SealedContent(const StreamPosition& stream) {
   const std::uint64_t length = stream.header.length;
   if (length < sizeof(StreamSeal) || length > kDescriptorSizeMax + kPhysicalBlock) {
     return Damaged(stream.data_offset, "stream length");
@@ -136,7 +51,7 @@ Result<Bytes> Lister::SealedContent(const StreamPosition& stream) {
   return bytes.last(length);
 }
 
-Result<Label> Lister::ReadLabel() {
+Result<MediumLabel> MediumLister::ReadLabel() {
   CAPSTAN_ASSIGN_OR_RETURN(const Bytes start, cursor_.At(0, sizeof(TapeBlock)));
   if (start.empty()) {
     return SqlError(3254, source_->device_name());
@@ -200,7 +115,7 @@ Result<Label> Lister::ReadLabel() {
   return label_;
 }
 
-Status Lister::Walk(bool ends_in_order) {
+Status MediumLister::Walk(bool ends_in_order) {
   while (true) {
     block_offset_ = cursor_.offset();
     const Result<std::optional<BlockPosition>> block = cursor_.NextBlock();
@@ -214,90 +129,7 @@ Status Lister::Walk(bool ends_in_order) {
   }
 }
 
-// The medium cannot be walked any further. That is no error if all that is wrong is that a set was
-// not written to its end.
-Status Lister::EndsHere(Status failure) {
-  const std::uint64_t at = cursor_.offset();
-  if (failure.reason() != 3241 || source_->size_bytes() == 0) {
-    return failure;
-  }
-  CAPSTAN_ASSIGN_OR_RETURN(const bool hole, HasHole(at));
-  if (in_set_ ? ours() && hole : block_offset_ == good_end_ && (hole || complete_sets_ > 0)) {
-    tail_ = hole ? MediumTail::kUnfinishedSet : MediumTail::kUnknown;
-    return OkStatus();
-  }
-  return failure;
-}
-
-// Whether what should stand at `at`, or what a wrong seal covers, was never written.
-Result<bool> Lister::HasHole(std::uint64_t at) {
-  if (broken_from_) {
-    for (std::uint64_t page = *broken_from_ / kPageSize * kPageSize; page < at; page += kPageSize) {
-      CAPSTAN_ASSIGN_OR_RETURN(const bool zero, AllZeroAt(page, kPageSize));
-      if (zero) {
-        return true;
-      }
-    }
-  }
-  return AllZeroAt(at, kSectorSize);
-}
-
-Result<bool> Lister::AllZeroAt(std::uint64_t offset, std::uint64_t size) {
-  ByteVector bytes(size);
-  CAPSTAN_ASSIGN_OR_RETURN(const std::size_t filled, source_->ReadAt(offset, std::span(bytes)));
-  return AllZero(Bytes(bytes).first(filled));
-}
-
-// The medium has been walked to its end.
-Status Lister::NoteTail() {
-  const std::uint64_t size = source_->size_bytes();
-  if (size == 0 || size == good_end_) {
-    return OkStatus();
-  }
-  const bool short_rest = size - good_end_ < label_.form.format_logical_block;
-  const bool unfinished = in_set_ ? ours() : short_rest;
-  tail_ = unfinished || short_rest ? MediumTail::kUnfinishedSet : MediumTail::kUnknown;
-  return OkStatus();
-}
-
-Result<std::optional<AppendPoint>> Lister::FindAppendPoint() {
-  const std::uint32_t mark_size = form_.filemark_size();
-  const bool continues = complete_sets_ > 0 && sets_[complete_sets_ - 1].continues;
-  if (source_->size_bytes() == 0 || good_end_ == 0 || tail_ == MediumTail::kUnknown ||
-      !trail_known_ || continues || end_of_family_ || complete_sets_ == kSetsMax ||
-      mark_size < kSectorSize || kPhysicalBlock % mark_size != 0 || good_end_ % mark_size != 0) {
-    return std::optional<AppendPoint>();
-  }
-  AppendPoint append{.offset = good_end_,
-                     .position = static_cast<std::uint16_t>(complete_sets_ + 1),
-                     .form = form_,
-                     .filemarks = good_marks_,
-                     .set_map = {}};
-  if (label_.has_set_map && complete_sets_ == 0) {
-    append.set_map.emplace();
-  }
-  if (label_.has_set_map && good_map_ && good_map_->header.length <= 2 * kSetMapSizeMax) {
-    ByteVector content(good_map_->header.length);
-    CAPSTAN_ASSIGN_OR_RETURN(const std::size_t filled,
-                             source_->ReadAt(good_map_->data_offset, std::span(content)));
-    append.set_map = ParseSetMap(Bytes(content).first(filled));
-  }
-  return std::optional(std::move(append));
-}
-
-Result<MediumListing> Lister::TakeListing() {
-  MediumListing listing{.header = label_.header,
-                        .sets = {},
-                        .foreign = label_.foreign,
-                        .size_bytes = source_->size_bytes(),
-                        .tail = tail_,
-                        .append = {}};
-  CAPSTAN_ASSIGN_OR_RETURN(listing.append, FindAppendPoint());
-  listing.sets = std::move(sets_);
-  return listing;
-}
-
-Status Lister::WalkBlock(const BlockPosition& block) {
+Status MediumLister::WalkBlock(const BlockPosition& block) {
   switch (block.header.type) {
     case BlockType::kSoftFilemark:
       return EndFilemark(block);
@@ -339,7 +171,7 @@ Status Lister::WalkBlock(const BlockPosition& block) {
   return WalkStreams(block);
 }
 
-Status Lister::BeginSet(const BlockPosition& block) {
+Status MediumLister::BeginSet(const BlockPosition& block) {
   CAPSTAN_ASSIGN_OR_RETURN(const Bytes bytes, BlockBytes(block, sizeof(SetBlock)));
   if (sets_.size() == kSetsMax) {
     return Damaged(block.offset, "number of backup sets");
@@ -366,14 +198,14 @@ Status Lister::BeginSet(const BlockPosition& block) {
   return OkStatus();
 }
 
-void Lister::BeginCoverage(std::uint64_t offset) {
+void MediumLister::BeginCoverage(std::uint64_t offset) {
   if (ours()) {
     covered_from_ = offset;
     cursor_.Pin(offset);
   }
 }
 
-Status Lister::WalkStreams(const BlockPosition& block) {
+Status MediumLister::WalkStreams(const BlockPosition& block) {
   while (true) {
     CAPSTAN_ASSIGN_OR_RETURN(const std::optional<StreamPosition> stream, cursor_.NextStream());
     if (!stream) {
@@ -396,7 +228,7 @@ Status Lister::WalkStreams(const BlockPosition& block) {
   return OkStatus();
 }
 
-Status Lister::OnDescriptor(const StreamPosition& stream, bool is_final) {
+Status MediumLister::OnDescriptor(const StreamPosition& stream, bool is_final) {
   CAPSTAN_ASSIGN_OR_RETURN(const Bytes content, SealedContent(stream));
   if (content.empty()) {
     return OkStatus();
@@ -411,7 +243,7 @@ Status Lister::OnDescriptor(const StreamPosition& stream, bool is_final) {
   return OkStatus();
 }
 
-Status Lister::OnFamilies(const StreamPosition& stream) {
+Status MediumLister::OnFamilies(const StreamPosition& stream) {
   CAPSTAN_ASSIGN_OR_RETURN(const Bytes content, SealedContent(stream));
   if (content.empty()) {
     return OkStatus();
@@ -425,7 +257,7 @@ Status Lister::OnFamilies(const StreamPosition& stream) {
 }
 
 // A set is complete with the filemark behind its ESET.
-Status Lister::EndFilemark(const BlockPosition& block) {
+Status MediumLister::EndFilemark(const BlockPosition& block) {
   const std::uint64_t size = cursor_.offset() - block.offset;
   CAPSTAN_ASSIGN_OR_RETURN(const Bytes mark, cursor_.At(block.offset, size));
   if (mark.size() < size) {
@@ -452,7 +284,7 @@ Status Lister::EndFilemark(const BlockPosition& block) {
   return OkStatus();
 }
 
-Status Lister::ListBetween(const MediumIndex& index) {
+Status MediumLister::ListBetween(const MediumIndex& index) {
   const std::vector<std::uint64_t>& marks = index.offsets;
   const std::uint32_t mark_size = index.form.filemark_size();
   if (marks.size() % 2 == 0) {
@@ -469,7 +301,7 @@ Status Lister::ListBetween(const MediumIndex& index) {
   return OkStatus();
 }
 
-Status Lister::ReadSetAt(std::uint64_t set_offset, std::uint64_t end_offset) {
+Status MediumLister::ReadSetAt(std::uint64_t set_offset, std::uint64_t end_offset) {
   cursor_.ContinueBehindFilemark(set_offset);
   CAPSTAN_ASSIGN_OR_RETURN(const std::optional<BlockPosition> set, cursor_.NextBlock());
   if (!set || set->header.type != BlockType::kSet) {
@@ -498,11 +330,10 @@ Status Lister::ReadSetAt(std::uint64_t set_offset, std::uint64_t end_offset) {
     return Damaged(end_offset, "end of the backup set");
   }
   listing.complete = true;
+  listing.frames_end = end_offset - form_.filemark_size();
   in_set_ = false;
   return OkStatus();
 }
-
-}  // namespace
 
 std::vector<std::byte> SoftFilemark() {
   ByteVector mark;
@@ -513,8 +344,8 @@ std::vector<std::byte> SoftFilemark() {
 namespace {
 
 Result<MediumListing> ListMedium(MediumSource& source) {
-  Lister lister(&source);
-  CAPSTAN_ASSIGN_OR_RETURN(const Label label, lister.ReadLabel());
+  MediumLister lister(&source);
+  CAPSTAN_ASSIGN_OR_RETURN(const MediumLabel label, lister.ReadLabel());
   bool ends_in_order = false;
   if (source.size_bytes() != 0 && label.header.software_vendor_id != kSqlServerVendorId) {
     CAPSTAN_ASSIGN_OR_RETURN(
@@ -524,7 +355,7 @@ Result<MediumListing> ListMedium(MediumSource& source) {
     ends_in_order = index.has_value();
     if (index) {
       // If it fails, walking finds out why.
-      Lister fast(&source);
+      MediumLister fast(&source);
       CAPSTAN_RETURN_IF_ERROR(fast.ReadLabel().status());
       if (fast.ListBetween(*index).ok()) {
         return fast.TakeListing();
@@ -542,11 +373,11 @@ Result<MediaHeader> ReadLabel(MediumSource& source) {
   CAPSTAN_ASSIGN_OR_RETURN(const Bytes start, peeked.Peek());
   if (sqlserver::IsContainer(start)) {
     sqlserver::UnpackedSource unpacked(&peeked);
-    CAPSTAN_ASSIGN_OR_RETURN(Label label, Lister(&unpacked).ReadLabel());
+    CAPSTAN_ASSIGN_OR_RETURN(MediumLabel label, MediumLister(&unpacked).ReadLabel());
     label.header.compressed = true;
     return std::move(label.header);
   }
-  CAPSTAN_ASSIGN_OR_RETURN(Label label, Lister(&peeked).ReadLabel());
+  CAPSTAN_ASSIGN_OR_RETURN(MediumLabel label, MediumLister(&peeked).ReadLabel());
   return std::move(label.header);
 }
 

@@ -66,6 +66,7 @@ inline constexpr std::uint32_t kContinuation = 1;           // TAPE, SSET, VOLB,
 inline constexpr std::uint32_t kSetIsCompressed = 1U << 2;  // all blocks of a set
 inline constexpr std::uint32_t kEndOfSetAtEom = 1U << 3;    // SSET: only its end comes here
 inline constexpr std::uint32_t kTapeHasSetMap = 1U << 16;   // TAPE
+inline constexpr std::uint32_t kEndOfFamily = 1U << 17;     // ESET: nothing may follow
 inline constexpr std::uint32_t kEotmHasNoEset = 1U << 16;   // EOTM
 inline constexpr std::uint32_t kSetIsEncrypted = 1U << 17;  // SSET
 inline constexpr std::uint32_t kTapeSoftFilemarks = 1;      // TAPE attributes

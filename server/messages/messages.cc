@@ -150,6 +150,8 @@ constexpr std::array kMessages = {
     MessageInfo{65012, 10, 1, Code::kUnknown, "{} of {} frames ({} percent, {} of {} bytes) of the backup set on file {} were verified."},
     MessageInfo{65013, 16, 1, Code::kUnimplemented, "The backup set on device '{}' holds a database of SQL Server. Capstan lists and verifies it; only SQL Server can restore it."},
     MessageInfo{65014, 10, 1, Code::kUnknown, "Lost on device '{}': {} bytes of file '{}' from byte {}, pages {} to {}."},
+    MessageInfo{65020, 16, 1, Code::kInvalidArgument, "SAMPLE needs random access, and device '{}' can only be read forward."},
+    MessageInfo{65021, 10, 1, Code::kUnknown, "The catalog knows the backup set on file {} as different from what is on the devices: {}."},
 };
 // clang-format on
 

@@ -62,10 +62,22 @@ struct Extent {
   std::uint32_t length = 0;      // bytes, more than 0
 };
 
+// A page that a database says itself is damaged.
+struct PageError {
+  std::uint32_t file_id = 1;
+  std::uint64_t page = 0;  // as the database software counts
+  std::string file;        // its physical name
+  std::string cause;       // a clause
+};
+
 struct BackupOptions {
   BackupKind kind = BackupKind::kFull;
   bool copy_only = false;
-  bool verify_page_checksums = false;  // WITH CHECKSUM
+  // WITH CHECKSUM: every page that goes by is verified as far as the database allows.
+  bool verify_page_checksums = false;
+  // Called for every page that is found bad, by any thread that reads and by End. Its error is
+  // theirs. REQUIRED with verify_page_checksums.
+  std::function<Status(const PageError&)> on_page_error;
   bool drop_page_cache_behind = true;  // POSIX_FADV_DONTNEED on what this backup alone brought in
   Deadline lock_deadline = Deadline::Never();  // for any lock the database must grant
 };

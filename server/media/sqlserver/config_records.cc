@@ -38,6 +38,12 @@ std::optional<T> Load(Bytes record) {
   return record.size() < sizeof(T) ? std::nullopt : std::optional(LoadStruct<T>(record));
 }
 
+// A field of a packed structure by value: no reference may be bound to it.
+template <typename T>
+T Copy(T value) {
+  return value;
+}
+
 std::optional<std::string> Text(Bytes record, TapeAddress address) {
   std::string text = BlockString(record, address, kStringUtf16);
   return text.empty() ? std::nullopt : std::optional(std::move(text));
@@ -105,11 +111,11 @@ void ApplyRecovery(const SetRecord& fixed, SetFacts* facts) {
 
 // What stands only at the end of a set.
 void ApplyOutcome(const SetRecord& fixed, Bytes record, SetFacts* facts) {
-  facts->backup_size = fixed.backup_size;
-  facts->compressed_backup_size = fixed.backup_size;
+  facts->backup_size = Copy(fixed.backup_size);
+  facts->compressed_backup_size = Copy(fixed.backup_size);
   if (record.size() >= sizeof(SetRecord) + sizeof(SetRecordSizes)) {
     facts->compressed_backup_size =
-        LoadStruct<SetRecordSizes>(record.subspan(sizeof(SetRecord))).compressed_backup_size;
+        Copy(LoadStruct<SetRecordSizes>(record.subspan(sizeof(SetRecord))).compressed_backup_size);
   }
   facts->first_lsn = LsnText(fixed.first_lsn);
   facts->last_lsn = LsnText(fixed.last_lsn);
@@ -129,18 +135,18 @@ bool ApplySet(Bytes record, ConfigurationPlace place, ForeignSet* set) {
   ApplyRecovery(*fixed, &facts);
   facts.server_name = Text(record, fixed->server_name);
   facts.database_name = Text(record, fixed->database_name);
-  facts.database_version = fixed->database_version;
+  facts.database_version = Copy(fixed->database_version);
   facts.database_creation_date = LocalDateText(fixed->database_created);
   facts.database_backup_lsn = LsnText(fixed->database_backup_lsn);
   facts.start_date = LocalDateText(fixed->start);
-  facts.sort_order = fixed->sort_order;
+  facts.sort_order = Copy(fixed->sort_order);
   facts.code_page = 0;  // SQL Server says so of every set
-  facts.unicode_locale_id = fixed->unicode_locale_id;
-  facts.unicode_comparison_style = fixed->unicode_comparison_style;
-  facts.compatibility_level = fixed->compatibility_level;
-  facts.software_major = fixed->major;
-  facts.software_minor = fixed->minor;
-  facts.software_build = fixed->build;
+  facts.unicode_locale_id = Copy(fixed->unicode_locale_id);
+  facts.unicode_comparison_style = Copy(fixed->unicode_comparison_style);
+  facts.compatibility_level = Copy(fixed->compatibility_level);
+  facts.software_major = Copy(fixed->major);
+  facts.software_minor = Copy(fixed->minor);
+  facts.software_build = Copy(fixed->build);
   facts.binding_id = GuidOrNull(fixed->binding_id);
   facts.collation = CollationName(fixed->collation, fixed->collation_sort_id);
   facts.family_guid = GuidOrNull(fixed->family_guid);
@@ -173,28 +179,28 @@ bool ApplyFile(Bytes record, ConfigurationPlace place,
   if (fixed->type == kFileData || fixed->type == kFileLog) {
     file.type = fixed->type == kFileData ? 'D' : 'L';
   }
-  if (const auto group = filegroups.find(fixed->filegroup_id);
+  if (const auto group = filegroups.find(Copy(fixed->filegroup_id));
       group != filegroups.end() && fixed->type != kFileLog) {
     file.filegroup_name = group->second;
   }
-  file.size = fixed->size;
-  file.max_size = fixed->max_size;
-  file.file_id = fixed->file_id;
+  file.size = Copy(fixed->size);
+  file.max_size = Copy(fixed->max_size);
+  file.file_id = Copy(fixed->file_id);
   file.create_lsn = LsnText(fixed->create_lsn);
   file.drop_lsn = LsnText(fixed->drop_lsn);
   file.unique_id = GuidOrNull(fixed->unique_id);
   file.read_only_lsn = LsnText(fixed->read_only_lsn);
   file.read_write_lsn = LsnText(fixed->read_write_lsn);
-  file.source_block_size = fixed->source_block_size;
-  file.filegroup_id = fixed->filegroup_id;
+  file.source_block_size = Copy(fixed->source_block_size);
+  file.filegroup_id = Copy(fixed->filegroup_id);
   file.differential_base_lsn = LsnText(fixed->differential_base_lsn);
   file.differential_base_guid = Guid{.bytes = fixed->differential_base_guid};
   if (fixed->read_only_lsn == Lsn{} && set->facts.is_read_only == false) {
     file.is_read_only = false;  // it never was
   }
   if (place == ConfigurationPlace::kEnd) {
-    file.backup_size = fixed->backup_size;
-    file.pages_in_set = fixed->pages;
+    file.backup_size = Copy(fixed->backup_size);
+    file.pages_in_set = Copy(fixed->pages);
     file.is_present = IsPresent(set->facts, *fixed);
   }
   return true;
@@ -203,7 +209,8 @@ bool ApplyFile(Bytes record, ConfigurationPlace place,
 }  // namespace
 
 std::string LsnText(const Lsn& lsn) {
-  const std::string text = fmt::format("{}{:010}{:05}", lsn.vlf, lsn.block, lsn.slot);
+  const std::string text =
+      fmt::format("{}{:010}{:05}", Copy(lsn.vlf), Copy(lsn.block), Copy(lsn.slot));
   const std::size_t start = text.find_first_not_of('0');
   return start == std::string::npos ? "0" : text.substr(start);
 }
@@ -247,7 +254,7 @@ bool ParseConfiguration(Bytes content, ConfigurationPlace place, ForeignSet* set
       const std::optional<FilegroupRecord> fixed = Load<FilegroupRecord>(record.bytes);
       sound = fixed.has_value();
       if (sound) {
-        filegroups[fixed->filegroup_id] = Text(record.bytes, fixed->name);
+        filegroups[Copy(fixed->filegroup_id)] = Text(record.bytes, fixed->name);
       }
     } else if (record.tag == kFileRecord) {
       sound = ApplyFile(record.bytes, place, filegroups, &parsed);

@@ -43,7 +43,8 @@ Result<Bytes> RecordReader::Take(std::size_t size) {
                            source_->ReadAt(offset_ + before, std::span(raw_).subspan(before)));
   raw_.resize(before + filled);
   if (raw_.size() < size) {
-    return CutOffInSet(source_->device_name(), offset_ + raw_.size());
+    return offset_ == kFirstRecord ? CutOffInHead(source_->device_name(), source_->size_bytes())
+                                   : CutOffInSet(source_->device_name(), offset_ + raw_.size());
   }
   return Bytes(raw_).first(size);
 }
@@ -121,11 +122,12 @@ Result<ContainerPiece> RecordReader::TakeFilemark() {
 }
 
 Status RecordReader::SkipIndex() {
-  constexpr std::size_t kHead = sizeof(ContainerRecord) + sizeof(IndexHead);
+  constexpr std::size_t kHead = sizeof(ContainerRecord) + sizeof(ContainerIndexHead);
   CAPSTAN_ASSIGN_OR_RETURN(const Bytes bytes, Take(kHead));
-  const auto head = LoadStruct<IndexHead>(bytes.subspan(sizeof(ContainerRecord)));
+  const auto head = LoadStruct<ContainerIndexHead>(bytes.subspan(sizeof(ContainerRecord)));
   if (head.size > kIndexSizeMax ||
-      head.size < 2 * sizeof(IndexHead) + std::uint64_t{head.count} * sizeof(IndexEntry)) {
+      head.size < 2 * sizeof(ContainerIndexHead) +
+                      std::uint64_t{head.count} * sizeof(ContainerIndexEntry)) {
     return MediumDamaged(source_->device_name(), offset_, "index of the container");
   }
   offset_ += sizeof(ContainerRecord) + head.size;

@@ -112,7 +112,7 @@ Status FamilyVerifier::CheckFilemark(const Block& mark) {
     if (!entries || entries->offsets.size() > marks_.size() ||
         (entries->offsets.size() < marks_.size() && !entries->full) ||
         !std::equal(entries->offsets.begin(), entries->offsets.end(), marks_.rbegin()) ||
-        !AllZero(Bytes(mark.bytes).subspan(entries->end))) {
+        !entries->exact) {
       return damaged();
     }
   }

@@ -121,7 +121,8 @@ Status FamilyVerifier::CheckSum(const StreamHeader& stream) {
   if (content.size() != sizeof(std::uint32_t)) {
     return reader_.Damaged("length of a checksum stream");
   }
-  if (!Wanted()) {
+  if (!Wanted() || !options_.check_sums) {
+    sum_expected_ = false;
     return OkStatus();
   }
   if (!sum_expected_ || LoadStruct<std::uint32_t>(content) != sum_.Finish()) {

@@ -37,6 +37,16 @@ std::optional<EntryArray> FindArray(Bytes mark) {
   return array;
 }
 
+bool IsExact(Bytes mark, const EntryArray& array) {
+  const std::size_t end = array.offset + array.used * sizeof(std::uint64_t);
+  const auto header = LoadStruct<FilemarkHeader>(mark);
+  const bool sql_layout = (header.header.attributes & kFilemarkSqlLayout) != 0;
+  return array.capacity == (mark.size() - array.offset) / sizeof(std::uint64_t) &&
+         (!sql_layout || (array.offset == sizeof(FilemarkHeader) && header.unknown[0] == 0 &&
+                          header.unknown[1] == 0)) &&
+         AllZero(mark.subspan(end));
+}
+
 }  // namespace
 
 std::optional<FilemarkEntries> ParseFilemark(Bytes mark) {
@@ -45,7 +55,7 @@ std::optional<FilemarkEntries> ParseFilemark(Bytes mark) {
     return std::nullopt;
   }
   FilemarkEntries entries{.full = array->used != 0 && array->used == array->capacity,
-                          .end = array->offset + array->used * sizeof(std::uint64_t)};
+                          .exact = IsExact(mark, *array)};
   for (std::uint32_t i = 0; i < array->used; ++i) {
     const auto offset =
         LoadStruct<std::uint64_t>(mark.subspan(array->offset + i * sizeof(std::uint64_t)));

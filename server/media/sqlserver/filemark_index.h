@@ -16,8 +16,8 @@ namespace capstan::media::sqlserver {
 // itself.
 struct FilemarkEntries {
   std::vector<std::uint64_t> offsets;
-  bool full = false;    // the oldest may have fallen out
-  std::size_t end = 0;  // of the entries in the filemark; zeros follow
+  bool full = false;   // the oldest may have fallen out
+  bool exact = false;  // every other byte of the filemark is what SQL Server writes, too
 };
 std::optional<FilemarkEntries> ParseFilemark(Bytes mark);
 

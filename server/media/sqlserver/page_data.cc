@@ -78,7 +78,7 @@ bool ExtentCheck::CheckExtent(Bytes extent) {
   bool out_of_place = false;
   for (std::uint32_t i = 0; i < kPagesPerExtent; ++i) {
     const auto page = LoadStruct<PageHead>(extent.subspan(i * kPageSize));
-    if (page.version != kPageVersion || !file_ids_.contains(page.file_id)) {
+    if (page.version != kPageVersion || !file_ids_.contains(std::uint32_t{page.file_id})) {
       continue;
     }
     const bool is_here = page.page_id % kPagesPerExtent == i;

@@ -42,40 +42,42 @@ Result<ByteVector> Unpack(MediumSource& source, std::uint64_t offset, std::uint6
 
 // The index in front of the set's filemark, found by the copy of its head that ends it; empty if
 // there is none.
-Result<std::vector<IndexEntry>> ReadIndex(MediumSource& source, const SetPlace& place) {
-  std::vector<IndexEntry> entries;
-  if (place.filemark < place.begin + 2 * sizeof(IndexHead)) {
+Result<std::vector<ContainerIndexEntry>> ReadIndex(MediumSource& source, const SetPlace& place) {
+  std::vector<ContainerIndexEntry> entries;
+  if (place.filemark < place.begin + 2 * sizeof(ContainerIndexHead)) {
     return entries;
   }
   CAPSTAN_ASSIGN_OR_RETURN(
       const ByteVector copy,
-      ReadRange(source, place.filemark - sizeof(IndexHead), sizeof(IndexHead)));
-  if (copy.size() < sizeof(IndexHead)) {
+      ReadRange(source, place.filemark - sizeof(ContainerIndexHead), sizeof(ContainerIndexHead)));
+  if (copy.size() < sizeof(ContainerIndexHead)) {
     return entries;
   }
-  const auto head = LoadStruct<IndexHead>(copy);
-  if (head.size < 2 * sizeof(IndexHead) || head.size > place.filemark - place.begin ||
-      head.count > (head.size - 2 * sizeof(IndexHead)) / sizeof(IndexEntry)) {
+  const auto head = LoadStruct<ContainerIndexHead>(copy);
+  if (head.size < 2 * sizeof(ContainerIndexHead) || head.size > place.filemark - place.begin ||
+      head.count > (head.size - 2 * sizeof(ContainerIndexHead)) / sizeof(ContainerIndexEntry)) {
     return entries;
   }
   // Only the last ones: a configuration is no longer than they reach.
   constexpr std::uint32_t kEntriesMax = 1024;
   const std::uint32_t left_out = head.count - std::min(head.count, kEntriesMax);
-  const std::uint64_t first =
-      place.filemark - head.size + sizeof(IndexHead) + left_out * sizeof(IndexEntry);
-  CAPSTAN_ASSIGN_OR_RETURN(const ByteVector bytes,
-                           ReadRange(source, first, (head.count - left_out) * sizeof(IndexEntry)));
-  for (std::size_t at = 0; at + sizeof(IndexEntry) <= bytes.size(); at += sizeof(IndexEntry)) {
-    const auto entry = LoadStruct<IndexEntry>(Bytes(bytes).subspan(at));
+  const std::uint64_t first = place.filemark - head.size + sizeof(ContainerIndexHead) +
+                              left_out * sizeof(ContainerIndexEntry);
+  CAPSTAN_ASSIGN_OR_RETURN(
+      const ByteVector bytes,
+      ReadRange(source, first, (head.count - left_out) * sizeof(ContainerIndexEntry)));
+  for (std::size_t at = 0; at + sizeof(ContainerIndexEntry) <= bytes.size();
+       at += sizeof(ContainerIndexEntry)) {
+    const auto entry = LoadStruct<ContainerIndexEntry>(Bytes(bytes).subspan(at));
     if (entry.file_offset < place.begin || entry.file_offset >= place.filemark) {
-      return std::vector<IndexEntry>();
+      return std::vector<ContainerIndexEntry>();
     }
     entries.push_back(entry);
   }
   return entries;
 }
 
-Status UnpackTail(MediumSource& source, const IndexEntry& from, SetTail* tail) {
+Status UnpackTail(MediumSource& source, const ContainerIndexEntry& from, SetTail* tail) {
   CAPSTAN_ASSIGN_OR_RETURN(tail->bytes, Unpack(source, from.file_offset, kConfigurationMax));
   tail->offset = from.set_offset;
   return OkStatus();
@@ -91,7 +93,8 @@ Result<SetTail> ReadTail(MediumSource& source, const SetPlace& place, std::uint6
     CAPSTAN_ASSIGN_OR_RETURN(tail.bytes, ReadRange(source, place.filemark - length, length));
     return tail;
   }
-  CAPSTAN_ASSIGN_OR_RETURN(const std::vector<IndexEntry> entries, ReadIndex(source, place));
+  CAPSTAN_ASSIGN_OR_RETURN(const std::vector<ContainerIndexEntry> entries,
+                           ReadIndex(source, place));
   tail.whole = true;
   if (entries.empty()) {
     return tail;

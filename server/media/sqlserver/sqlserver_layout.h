@@ -225,7 +225,7 @@ inline constexpr std::uint64_t kFirstRecord = 0x1E0;
 enum class RecordType : std::uint8_t {
   kCompressed = 0x21,  // checksum and payload follow
   kFiller = 0x24,      // `size` bytes follow
-  kIndex = 0x2C,       // IndexHead, then entries, up to a filemark
+  kIndex = 0x2C,       // ContainerIndexHead, then entries, up to a filemark
 };
 struct ContainerRecord {
   RecordType type{};
@@ -234,19 +234,19 @@ struct ContainerRecord {
   std::array<std::uint8_t, 20> unknown{};
 };
 static_assert(sizeof(ContainerRecord) == 24);
-struct IndexHead {
+struct ContainerIndexHead {
   std::uint16_t unknown1 = 1;
   std::uint16_t unknown2 = 1;
   std::uint32_t count = 0;
   std::uint32_t size = 0;  // from the head's first byte to the filemark
   std::uint32_t unknown3 = 0;
 };
-static_assert(sizeof(IndexHead) == 16);
-struct IndexEntry {
+static_assert(sizeof(ContainerIndexHead) == 16);
+struct ContainerIndexEntry {
   std::uint64_t set_offset = 0;   // in the uncompressed set, from its SSET
   std::uint64_t file_offset = 0;  // of the record that begins with it
 };
-static_assert(sizeof(IndexEntry) == 16);
+static_assert(sizeof(ContainerIndexEntry) == 16);
 
 #pragma pack(pop)
 

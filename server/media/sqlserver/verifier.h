@@ -20,6 +20,7 @@ namespace capstan::media::sqlserver {
 
 struct VerifyOptions {
   std::uint16_t position = 1;  // of the set on the medium
+  bool check_sums = true;      // those that a set WITH CHECKSUM has
   std::string media_password;
   // Called now and then with the bytes of the device that have been looked at; an error ends the
   // verification.

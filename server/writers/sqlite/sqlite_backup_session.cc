@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include <fmt/format.h>
+
 namespace capstan::writers {
 
 SqliteBackupSession::SqliteBackupSession(Parts parts)
@@ -14,6 +16,29 @@ SqliteBackupSession::SqliteBackupSession(Parts parts)
 }
 
 SqliteBackupSession::~SqliteBackupSession() = default;
+
+Status SqliteBackupSession::VerifyPages(std::function<Status(const PageError&)> on_page_error) {
+  const DatabaseFile& file = description_.files.front();
+  const auto tell = [on_page_error = std::move(on_page_error), file_id = file.file_id,
+                     name = file.physical_name](std::uint32_t page, const std::string& cause) {
+    return on_page_error({.file_id = file_id, .page = page, .file = name, .cause = cause});
+  };
+  auto roots = view_->ReadRoots();
+  if (!roots.ok()) {
+    return tell(1, fmt::format("the schema cannot be read: {}", roots.status().message()));
+  }
+  CAPSTAN_ASSIGN_OR_RETURN(
+      page_check_,
+      SqlitePageCheck::Begin(
+          {.page_size = view_->header().page_size,
+           .page_count =
+               static_cast<std::uint32_t>(view_->size_bytes() / view_->header().page_size),
+           .roots = std::move(roots).value(),
+           .read = [this](std::uint64_t offset,
+                          std::span<std::byte> target) { return view_->Read(offset, target); },
+           .on_bad_page = tell}));
+  return OkStatus();
+}
 
 Result<std::optional<Extent>> SqliteBackupSession::NextExtent(std::uint32_t volume,
                                                               std::uint32_t length_max) {
@@ -44,6 +69,9 @@ Status SqliteBackupSession::ReadExtent(const Extent& extent, std::span<std::byte
                  extent.length, extent.offset);
   }
   Status status = view_->Read(extent.offset, target);
+  if (status.ok() && page_check_ != nullptr) {
+    status = page_check_->Take(extent.offset, target);
+  }
   if (!status.ok()) {
     activity_->Fail(status);
     return status;
@@ -57,6 +85,10 @@ Status SqliteBackupSession::End() {
     return OkStatus();
   }
   Status status = view_->Verify();
+  if (status.ok() && page_check_ != nullptr && next_offset_ == view_->size_bytes()) {
+    status = page_check_->Finish();
+  }
+  page_check_.reset();
   page_cache_.reset();
   view_.reset();
   activity_->Finish(status);

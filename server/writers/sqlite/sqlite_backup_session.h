@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -11,6 +12,7 @@
 #include "server/writers/database_writer.h"
 #include "server/writers/sqlite/page_cache_guard.h"
 #include "server/writers/sqlite/sqlite_lsn_clock.h"
+#include "server/writers/sqlite/sqlite_page_check.h"
 #include "server/writers/sqlite/sqlite_view.h"
 #include "server/writers/sqlite/writer_state_tracker.h"
 
@@ -28,6 +30,9 @@ class SqliteBackupSession final : public BackupSession {
   explicit SqliteBackupSession(Parts parts);
   ~SqliteBackupSession() override;
 
+  // WITH CHECKSUM: before the first extent. `on_page_error` as in BackupOptions.
+  Status VerifyPages(std::function<Status(const PageError&)> on_page_error);
+
   const DatabaseDescription& description() const override { return description_; }
   Lsn first_lsn() const override { return lsns_.last; }
   Lsn last_lsn() const override { return lsns_.last; }
@@ -42,7 +47,8 @@ class SqliteBackupSession final : public BackupSession {
   const std::unique_ptr<WriterActivity> activity_;
   std::optional<SqliteView> view_;            // none after End
   std::optional<PageCacheGuard> page_cache_;  // reads through the view's descriptor
-  std::uint64_t next_offset_ = 0;             // of NextExtent's thread
+  std::unique_ptr<SqlitePageCheck> page_check_;
+  std::uint64_t next_offset_ = 0;  // of NextExtent's thread
 };
 
 }  // namespace capstan::writers

@@ -137,6 +137,34 @@ Status SqliteConnection::BeginRead() {
   return status;
 }
 
+Result<std::vector<SqliteRoot>> SqliteConnection::ReadRoots() {
+  // What a newer SQLite has put into the schema is no damage: parse what can be parsed.
+  CAPSTAN_RETURN_IF_ERROR(Execute("PRAGMA writable_schema = ON"));
+  sqlite3_stmt* statement = nullptr;
+  int result = sqlite3_prepare_v2(database_.get(),
+                                  "SELECT rootpage, type = 'index', sql LIKE '%without%rowid%' "
+                                  "FROM sqlite_schema WHERE rootpage > 0",
+                                  -1, &statement, nullptr);
+  std::vector<SqliteRoot> roots;
+  while (result == SQLITE_OK || result == SQLITE_ROW) {
+    result = sqlite3_step(statement);
+    if (result == SQLITE_ROW) {
+      const bool index = sqlite3_column_int(statement, 1) != 0;
+      const bool perhaps = sqlite3_column_int(statement, 2) != 0;
+      roots.push_back({.page = static_cast<std::uint32_t>(sqlite3_column_int64(statement, 0)),
+                       .kind = index     ? SqliteRoot::Kind::kIndex
+                               : perhaps ? SqliteRoot::Kind::kTableOrIndex
+                                         : SqliteRoot::Kind::kTable});
+    }
+  }
+  const std::string text = sqlite3_errmsg(database_.get());
+  sqlite3_finalize(statement);
+  if (result != SQLITE_DONE) {
+    return Error(Code::kDataLoss, "{}", text);
+  }
+  return roots;
+}
+
 Status SqliteConnection::EndTransaction() {
   return in_transaction() || sqlite3_get_autocommit(database_.get()) == 0 ? Execute("ROLLBACK")
                                                                           : OkStatus();

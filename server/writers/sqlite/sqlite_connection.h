@@ -10,7 +10,9 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
+#include "server/writers/sqlite/sqlite_format.h"
 #include "vdi/base/clock.h"
 #include "vdi/base/status.h"
 
@@ -40,6 +42,8 @@ class SqliteConnection {
   // EndTransaction. Does not parse the schema.
   Status BeginRead();
   Status EndTransaction();
+  // The roots of all tables and indexes that the schema has. REQUIRES: in_transaction()
+  Result<std::vector<SqliteRoot>> ReadRoots();
   bool in_transaction() const;
 
   // For what waits for locks from now on.

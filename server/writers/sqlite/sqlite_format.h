@@ -36,6 +36,17 @@ struct SqliteHeader {
 // kDataLoss if the bytes are not the header of a database.
 Result<SqliteHeader> ParseSqliteHeader(std::span<const std::byte, kSqliteHeaderBytes> bytes);
 
+// The root of a b-tree, as the schema has it.
+struct SqliteRoot {
+  enum class Kind {
+    kTable,         // keyed by rowid
+    kIndex,         // of an index
+    kTableOrIndex,  // perhaps of a table without rowid, whose b-tree is an index
+  };
+  std::uint32_t page = 0;
+  Kind kind = Kind::kTable;
+};
+
 // 3040001 -> "3.40.1"
 std::string SqliteVersionText(std::uint32_t version_number);
 

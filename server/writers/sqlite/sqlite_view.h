@@ -43,6 +43,9 @@ class SqliteView {
   // REQUIRES: offset + target.size() <= size_bytes()
   Status Read(std::uint64_t offset, std::span<std::byte> target) const;
 
+  // The roots of all tables and indexes.
+  Result<std::vector<SqliteRoot>> ReadRoots() { return connection_.ReadRoots(); }
+
   // Error 65005 if what was read may not have been one state of the database.
   Status Verify() const;
 

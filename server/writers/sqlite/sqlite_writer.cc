@@ -90,12 +90,16 @@ Result<std::unique_ptr<BackupSession>> SqliteWriter::OpenBackup(const std::strin
   DatabaseDescription description = DescribeView(view, logical_name);
   CAPSTAN_RETURN_IF_ERROR(CheckKind(options.kind, description.recovery_model));
   const SqliteLsns lsns = lsn_clock_->Read(view);
-  return std::unique_ptr<BackupSession>(std::make_unique<SqliteBackupSession>(
+  auto session = std::make_unique<SqliteBackupSession>(
       SqliteBackupSession::Parts{.view = std::move(view),
                                  .description = std::move(description),
                                  .lsns = lsns,
                                  .drop_page_cache_behind = options.drop_page_cache_behind,
-                                 .activity = std::move(activity)}));
+                                 .activity = std::move(activity)});
+  if (options.verify_page_checksums) {
+    CAPSTAN_RETURN_IF_ERROR(session->VerifyPages(options.on_page_error));
+  }
+  return std::unique_ptr<BackupSession>(std::move(session));
 }
 
 Result<std::unique_ptr<RestoreSession>> SqliteWriter::BeginRestore(

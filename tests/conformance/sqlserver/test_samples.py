@@ -22,6 +22,7 @@ from sqlserver import reading  # noqa: E402
 
 OPTIONS = argparse.Namespace(bin=None, samples=None)
 SKIPPED = 77
+MEDIA_PASSWORD = "dbatools"  # of the one medium that has one
 # Not on the medium, or of the statement.
 NOT_READ = {"DeviceType", "Collation", "Containment", "KeyAlgorithm", "EncryptorThumbprint",
             "EncryptorType", "LastValidRestoreTime", "CompressionAlgorithm", "LogGroupGUID",
@@ -37,7 +38,7 @@ class SampleTestCase(unittest.TestCase):
     def setUpClass(cls):
         cls.paths = sorted(p for p in Path(OPTIONS.samples).rglob("*")
                            if p.suffix.lower() in (".bak", ".trn"))
-        output = subprocess.run([Path(OPTIONS.bin) / "sqlserver_media_probe", "passwd", *cls.paths],
+        output = subprocess.run([Path(OPTIONS.bin) / "sqlserver_media_probe", MEDIA_PASSWORD, *cls.paths],
                                 check=True, capture_output=True, text=True, timeout=300).stdout
         cls.said = {line["file"]: line for line in map(json.loads, output.splitlines())}
         cls.read = {str(path): reading.read(str(path)) for path in cls.paths}

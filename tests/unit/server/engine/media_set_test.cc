@@ -156,6 +156,31 @@ TEST_F(MediaSet, AFailedAppendLeavesTheMediumAsItWas) {
   ExpectNothingHarmed();
 }
 
+// The media were copied away while a set was being written: what is whole of them is kept.
+TEST_F(MediaSet, GoesOnBehindTheLastWholeSet) {
+  for (unsigned i = 1; i <= 2; ++i) {
+    writer_.files = {MemoryWriter::Pattern(300'000 + i, i)};
+    ASSERT_THAT(engine_->Backup(Request({"a", "b"}), observer_), IsOk());
+  }
+  for (const char* const target : {"a", "b"}) {
+    auto torn = *devices_.medium(target);
+    torn.resize(torn.size() - 5000);
+    devices_.Put(target, torn);
+  }
+  EXPECT_FALSE(List("a").sets[1].complete);
+
+  writer_.files = {MemoryWriter::Pattern(70'000, 3)};
+  ASSERT_THAT(engine_->Backup(Request({"b", "a"}), observer_), IsOk());
+
+  ASSERT_EQ(List("a").sets.size(), 2U);
+  EXPECT_TRUE(List("a").sets[1].complete);
+  EXPECT_EQ(List("a").tail, media::MediumTail::kNothing);
+  ASSERT_THAT(RestoreSet({"a", "b"}, 1), IsOk());
+  EXPECT_EQ(writer_.restored["/new"], MemoryWriter::Pattern(300'001, 1));
+  ASSERT_THAT(RestoreSet({"a", "b"}, 2), IsOk());
+  EXPECT_EQ(writer_.restored["/new"], writer_.files[0]);
+}
+
 class MirroredMediaSet : public MediaSet {
  protected:
   BackupRequest Mirrored(MediaUse use) {

@@ -41,8 +41,8 @@ class TolerantVisitor final : public FamilyVisitor {
   }
   std::vector<std::uint64_t> lost() const {
     std::vector<std::uint64_t> sequences;
-    for (const FrameExtent& extent : trailer.lost_frames) {
-      sequences.push_back(extent.sequence);
+    for (const LostFrame& frame : trailer.lost_frames) {
+      sequences.push_back(frame.extent.sequence);
     }
     return sequences;
   }
@@ -101,8 +101,10 @@ TEST(DamageTolerance, ABadFrameIsNamedByTheIndexWhateverTheChunks) {
     EXPECT_EQ(visitor.damage[0].offset, medium.offsets[1]);
     EXPECT_EQ(visitor.damage[0].size, kTransfer);
     EXPECT_THAT(visitor.damage[0].text, testing::HasSubstr("'dev' at byte"));
-    EXPECT_EQ(visitor.trailer.lost_frames[0].file_offset, 4096U);
-    EXPECT_EQ(visitor.trailer.lost_frames[0].length, 4096U);
+    EXPECT_EQ(visitor.trailer.lost_frames[0].extent.file_offset, 4096U);
+    EXPECT_EQ(visitor.trailer.lost_frames[0].extent.length, 4096U);
+    EXPECT_EQ(visitor.trailer.lost_frames[1].medium_offset, medium.offsets[3]);
+    EXPECT_EQ(visitor.trailer.lost_frames[1].number, 3U);
     EXPECT_EQ(visitor.seen, medium.summary) << "what the family says that it held";
   }
 }

@@ -1,0 +1,183 @@
+#include "server/engine/set_sample.h"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <memory>
+#include <random>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "server/messages/messages.h"
+
+namespace capstan::engine {
+namespace {
+
+constexpr std::uint32_t kReadSize = 1 << 20;  // bytes, at most, at a time
+
+// What a reader of a sample is told.
+class SampleVisitor final : public media::FamilyVisitor {
+ public:
+  SampleVisitor(const SampleRequest& request, DamageReport& damage)
+      : request_(request), damage_(damage) {}
+
+  // A frame that cannot be read is noted by whoever chose it.
+  void OfFramesAlone() { frames_alone_ = true; }
+
+  Status OnMediaHeader(const media::MediaHeader& header) override {
+    sampled.arrived.header = header;
+    return OkStatus();
+  }
+  Status OnSetBegin(const media::BackupSet& set) override {
+    sampled.arrived.set = set;
+    return OkStatus();
+  }
+  Status OnFrame(const media::FrameView& frame) override {
+    ++sampled.frames_read;
+    sampled.bytes_read += frame.extent.length;
+    if (Status status = media::VerifyFrame(frame, request_.target); !status.ok()) {
+      damage_.NoteLost(request_.target, frame.extent, status);
+    }
+    return OkStatus();
+  }
+  Status OnSetEnd(const media::SetTrailer& trailer, const media::FamilySummary& seen) override {
+    sampled.finished = {.target = request_.target, .trailer = trailer, .seen = seen};
+    return OkStatus();
+  }
+  Status OnDamage(const media::MediumDamage& damage) override {
+    if (!frames_alone_) {
+      damage_.NoteDamage(request_.target, damage);
+    }
+    return OkStatus();
+  }
+
+  SampledFamily sampled;
+
+ private:
+  const SampleRequest& request_;
+  DamageReport& damage_;
+  bool frames_alone_ = false;
+};
+
+// A reader and where in the medium it is.
+class SampleReader {
+ public:
+  SampleReader(media::MediumSource& source, const SampleRequest& request, std::uint64_t set_offset,
+               SampleVisitor* visitor)
+      : source_(source),
+        reader_(media::FamilyReader::Create(request.target, request.file_number, visitor,
+                                            {.tolerate_damage = true, .set_offset = set_offset})),
+        buffer_(kReadSize) {}
+
+  // Reads what stands in front of the frames.
+  Status ReadHead() {
+    return ReadUntil([&] { return reader_->at_frame(); });
+  }
+  Status ReadEnd(std::uint64_t offset) {
+    CAPSTAN_RETURN_IF_ERROR(reader_->JumpToEnd(offset));
+    at_ = offset;
+    return ReadUntil([&] { return reader_->done(); });
+  }
+  Status ReadFrame(const media::LostFrame& frame, std::uint64_t size) {
+    CAPSTAN_RETURN_IF_ERROR(reader_->JumpToFrame(frame.number, frame.medium_offset));
+    at_ = frame.medium_offset;
+    const std::uint64_t end = frame.medium_offset + size;
+    return ReadUntil([&] { return at_ >= end; });
+  }
+
+ private:
+  Status ReadUntil(const std::function<bool()>& reached) {
+    while (!reached()) {
+      const std::uint32_t size = reader_->next_read_size(kReadSize);
+      const std::span<std::byte> target = std::span(buffer_).first(size);
+      CAPSTAN_ASSIGN_OR_RETURN(const std::size_t filled, source_.ReadAt(at_, target));
+      if (filled == 0) {
+        return reader_->Finish();
+      }
+      CAPSTAN_RETURN_IF_ERROR(reader_->Consume(target.first(filled)));
+      const std::uint64_t jump = reader_->TakeJump();
+      at_ = jump != 0 ? jump : at_ + filled;
+    }
+    return OkStatus();
+  }
+
+  media::MediumSource& source_;
+  const std::unique_ptr<media::FamilyReader> reader_;
+  std::vector<std::byte> buffer_;
+  std::uint64_t at_ = 0;
+};
+
+// One frame of each of as many equal parts as frames are to be read.
+std::vector<std::size_t> Choose(std::size_t count, const SampleRequest& request,
+                                std::uint16_t family_number) {
+  const auto wanted =
+      static_cast<std::size_t>(std::ceil(static_cast<double>(count) * request.percent / 100));
+  const std::size_t parts = std::min(std::max<std::size_t>(wanted, 1), count);
+  std::mt19937_64 random(request.seed + family_number);
+  std::vector<std::size_t> chosen;
+  for (std::size_t i = 0; i < parts; ++i) {
+    const std::size_t first = i * count / parts;
+    const std::size_t last = (i + 1) * count / parts - 1;
+    chosen.push_back(std::uniform_int_distribution<std::size_t>(first, last)(random));
+  }
+  return chosen;
+}
+
+// 3287 if the medium has no such set; 3241 if its filemarks do not lead there, since then where the
+// frames end is not known.
+Result<media::SetListing> FindSet(media::MediumSource& source, const SampleRequest& request) {
+  CAPSTAN_ASSIGN_OR_RETURN(const media::MediumListing listing, media::ReadListing(source));
+  for (const media::SetListing& set : listing.sets) {
+    if (set.set.position != request.file_number) {
+      continue;
+    }
+    if (set.foreign) {
+      return SqlError(3143, request.target);
+    }
+    if (set.frames_end == 0) {
+      return SqlError(3241, request.target)
+          .WithHint("the end of the medium is damaged or missing; verify it without SAMPLE");
+    }
+    return set;
+  }
+  return SqlError(3287, request.file_number, request.target);
+}
+
+}  // namespace
+
+Result<SampledFamily> SampleFamily(media::MediumSource& source, const SampleRequest& request,
+                                   DamageReport& damage) {
+  CAPSTAN_ASSIGN_OR_RETURN(const media::SetListing set, FindSet(source, request));
+  SampleVisitor visitor(request, damage);
+  SampleReader whole(source, request, set.set_offset, &visitor);
+  CAPSTAN_RETURN_IF_ERROR(whole.ReadHead());
+  CAPSTAN_RETURN_IF_ERROR(whole.ReadEnd(set.frames_end));
+  SampledFamily sampled = std::move(visitor.sampled);
+  sampled.arrived.target = request.target;
+  if (sampled.finished.trailer.damaged) {
+    return sampled;  // has been noted; without the index there is nothing to choose from
+  }
+
+  // Nothing was read of the frames: the index names them all.
+  const std::vector<media::LostFrame> index =
+      std::exchange(sampled.finished.trailer.lost_frames, {});
+  SampleVisitor frame_visitor(request, damage);
+  frame_visitor.OfFramesAlone();
+  SampleReader frames(source, request, set.set_offset, &frame_visitor);
+  CAPSTAN_RETURN_IF_ERROR(frames.ReadHead());
+  for (const std::size_t i : Choose(index.size(), request, sampled.arrived.header.family_number)) {
+    const std::uint64_t end = i + 1 < index.size() ? index[i + 1].medium_offset : set.frames_end;
+    const std::uint64_t before = frame_visitor.sampled.frames_read;
+    CAPSTAN_RETURN_IF_ERROR(frames.ReadFrame(index[i], end - index[i].medium_offset));
+    if (frame_visitor.sampled.frames_read == before) {
+      damage.NoteLost(request.target, index[i].extent,
+                      SqlError(65004, request.target, index[i].medium_offset, "a frame's header"));
+    }
+  }
+  sampled.frames_read = frame_visitor.sampled.frames_read;
+  sampled.bytes_read = frame_visitor.sampled.bytes_read;
+  return sampled;
+}
+
+}  // namespace capstan::engine
