@@ -160,9 +160,8 @@ def quoted(text: object) -> str:
 
 def toml(value: object) -> str:
     """A value of the configuration; a dict becomes an inline table."""
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{json.dumps(k)} = {json.dumps(v)}" for k, v in value.items()) + " }"
-    return json.dumps(value)
+    return json.dumps(value) if not isinstance(value, dict) else (
+        "{ " + ", ".join(f"{json.dumps(k)} = {json.dumps(v)}" for k, v in value.items()) + " }")
 
 
 def bracketed(name: str) -> str:
