@@ -183,16 +183,15 @@ Status CopySets(OpenSet& set, const TransferRequest& targets,
                            OpenForReading(parts, targets, [&job] { return job.cancelled(); }));
   CAPSTAN_RETURN_IF_ERROR(CheckUnchanged(*old, expected, parts, job));
   const auto timeout = parts.settings.timeouts.device;
+  const auto copy = [&]() -> Status {
+    for (std::size_t i = 0; i < set.device_count(); ++i) {
+      CAPSTAN_RETURN_IF_ERROR(CopyMedium(*old, set, i, expected[i].offset));
+    }
+    return OkStatus();
+  };
   // Both sets are watched: a device of either may stall.
-  Status copied = RunWatched(job, set, timeout, [&]() -> Status {
-    return RunWatched(job, *old, timeout, [&]() -> Status {
-      for (std::size_t i = 0; i < set.device_count(); ++i) {
-        CAPSTAN_RETURN_IF_ERROR(CopyMedium(*old, set, i, expected[i].offset));
-      }
-      return OkStatus();
-    });
-  });
-  CAPSTAN_RETURN_IF_ERROR(std::move(copied));
+  const auto watched = [&] { return RunWatched(job, *old, timeout, copy); };
+  CAPSTAN_RETURN_IF_ERROR(RunWatched(job, set, timeout, watched));
   return old->Close();
 }
 
