@@ -107,8 +107,9 @@ Status MirroredStream::Send(TransferBuffer* buffer, std::uint32_t size, std::uin
 
 Status MirroredStream::WriteFrame(TransferBuffer* buffer, const media::FrameExtent& extent) {
   MutexLock lock(mutex_);
-  const std::uint64_t position = writer_->SealFrame(buffer->data, extent);
-  CAPSTAN_RETURN_IF_ERROR(Send(buffer, static_cast<std::uint32_t>(buffer->data.size()), position));
+  const std::uint32_t size = geometry_.FrameSize(extent.stored_size());
+  const std::uint64_t position = writer_->SealFrame(buffer->data.first(size), extent);
+  CAPSTAN_RETURN_IF_ERROR(Send(buffer, size, position));
   bytes_done_.fetch_add(extent.length, std::memory_order_relaxed);
   return OkStatus();
 }

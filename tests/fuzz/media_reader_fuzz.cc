@@ -21,7 +21,7 @@ class CheckingVisitor final : public FamilyVisitor {
   }
   Status OnFrame(const FrameView& frame) override {
     CAPSTAN_CHECK(frame.extent.file_index < file_count_);
-    CAPSTAN_CHECK(frame.payload.size() == frame.extent.length);
+    CAPSTAN_CHECK(frame.payload.size() == frame.extent.stored_size());
     return VerifyFrame(frame, "fuzz");
   }
   Status OnSetEnd(const SetTrailer& trailer, const FamilySummary&) override {

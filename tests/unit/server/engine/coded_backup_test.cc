@@ -210,6 +210,41 @@ TEST_F(CodedBackup, NoiseTakesNoMoreThanAPercentMoreThanItself) {
   }
 }
 
+TEST_F(CodedBackup, MirrorsAreTheSameToTheByte) {
+  writer_.files = {Rows(700'000, 1)};
+  for (const CodingSample& coding : AllCodings()) {
+    BackupRequest request = Request({"a", "b"}, coding);
+    request.mirrors = {{"c", "d"}};
+    ASSERT_THAT(engine_->Backup(request, observer_), IsOk()) << coding.name;
+    EXPECT_TRUE(*devices_.medium("a") == *devices_.medium("c"));
+    EXPECT_TRUE(*devices_.medium("b") == *devices_.medium("d"));
+    ASSERT_THAT(RestoreCopy({"a", "d"}), IsOk()) << coding.name;
+    ExpectRestored();
+  }
+}
+
+// S3-03: without a clause the media set decides.
+TEST_F(CodedBackup, AppendedSetIsCompressedAsItsMediaAre) {
+  writer_.files = {Rows(700'000, 1)};
+  const CodingSample coding = AllCodings()[1];
+  ASSERT_THAT(BackUp({"a"}, coding), IsOk());
+  const std::size_t one = devices_.medium("a")->size();
+  BackupRequest request = Request({"a"}, coding);
+  request.media_use = MediaUse::kAppend;
+  request.compression.reset();
+
+  ASSERT_THAT(engine_->Backup(request, observer_), IsOk());
+
+  EXPECT_LT(devices_.medium("a")->size(), 2 * one);
+  const auto listing = engine_->List(Transfer({"a"}));
+  ASSERT_THAT(listing, IsOk());
+  ASSERT_EQ(listing->sets.size(), 2U);
+  EXPECT_TRUE(listing->header.compressed);
+  EXPECT_EQ(listing->sets[1].set.compression_algorithm, "LZ4");
+  EXPECT_THAT(engine_->Verify({.transfer = Transfer({"a"}), .file_number = 2}, observer_), IsOk());
+  EXPECT_THAT(Verify({"a"}), IsOk());
+}
+
 TEST_F(CodedBackup, KeyIsOfTheSetAlone) {
   writer_.files = {Rows(100'000, 1)};
   const CodingSample coding = AllCodings().back();

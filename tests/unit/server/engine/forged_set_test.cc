@@ -320,8 +320,9 @@ TEST_P(ForgedSet, NeedsAnAuthenticatorToBeWritten) {
       media::FamilyWriter::Create({.set = plain, .append = {}, .authenticator = &parrot}).ok());
 }
 
-INSTANTIATE_TEST_SUITE_P(Encrypted, ForgedSet, testing::Bool(),
-                         [](const auto& coding) { return coding.param ? "AndCompressed" : "Alone"; });
+INSTANTIATE_TEST_SUITE_P(Encrypted, ForgedSet, testing::Bool(), [](const auto& coding) {
+  return coding.param ? "AndCompressed" : "Alone";
+});
 
 }  // namespace
 }  // namespace capstan::engine
