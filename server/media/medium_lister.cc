@@ -1,0 +1,432 @@
+#include "server/media/medium_lister.h"
+
+#include <algorithm>
+#include <cstring>
+#include <functional>
+#include <limits>
+#include <optional>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "server/media/block_composer.h"
+#include "server/media/block_cursor.h"
+#include "server/media/block_fields.h"
+#include "server/media/family_reader.h"
+#include "server/media/filemark_trail.h"
+#include "server/media/foreign_set.h"
+#include "server/media/medium_error.h"
+#include "server/media/medium_index.h"
+#include "server/media/set_map.h"
+#include "server/media/sqlserver/listing.h"
+#include "server/messages/messages.h"
+
+namespace capstan::media {
+namespace {
+
+// Sets on one medium: a data set number has 16 bits.
+constexpr std::size_t kSetsMax = std::numeric_limits<std::uint16_t>::max();
+
+constexpr std::uint32_t kEndOfFamily = 1U << 17;  // ESET: nothing may follow
+constexpr std::uint64_t kSectorSize = 512;
+constexpr std::uint64_t kPageSize = 4096;  // what a system writes at a time
+
+}  // namespace
+
+Result<Bytes> Lister::BlockBytes(const BlockPosition& block, std::size_t size_min) {
+  const std::size_t size = block.header.first_event_offset;
+  if (size < size_min) {
+    return Damaged(block.offset, "block size");
+  }
+  return cursor_.At(block.offset, size);
+}
+
+Result<Bytes> Lister::SealedContent(const StreamPosition& stream) {
+  const std::uint64_t length = stream.header.length;
+  if (length < sizeof(StreamSeal) || length > kDescriptorSizeMax + kPhysicalBlock) {
+    return Damaged(stream.data_offset, "stream length");
+  }
+  const std::uint64_t covered = stream.data_offset + length - covered_from_;
+  if (covered > BlockCursor::kWindowMax) {
+    return Damaged(stream.data_offset, "place of a stream");
+  }
+  CAPSTAN_ASSIGN_OR_RETURN(const Bytes bytes, cursor_.At(covered_from_, covered));
+  if (bytes.size() < covered) {
+    return Bytes();
+  }
+  if (!SealIsRight(bytes)) {
+    broken_from_ = covered_from_;
+    return Damaged(covered_from_, "block or its description");
+  }
+  covered_from_ += covered;
+  cursor_.Pin(covered_from_);
+  return bytes.last(length);
+}
+
+Result<Label> Lister::ReadLabel() {
+  CAPSTAN_ASSIGN_OR_RETURN(const Bytes start, cursor_.At(0, sizeof(TapeBlock)));
+  if (start.empty()) {
+    return SqlError(3254, source_->device_name());
+  }
+  constexpr std::string_view kTapeType = "TAPE";
+  const std::size_t known = std::min(start.size(), kTapeType.size());
+  if (std::memcmp(start.data(), kTapeType.data(), known) != 0) {
+    return NotTapeFormat(source_->device_name(), start);
+  }
+  if (start.size() < sizeof(TapeBlock)) {
+    return CutOffInHead(source_->device_name(), source_->size_bytes());
+  }
+  const auto tape = LoadStruct<TapeBlock>(start);
+  if (tape.header.type != BlockType::kTape || !HeaderIsSound(tape.header)) {
+    return NotTapeFormat(source_->device_name(), start);
+  }
+  if (tape.mtf_major != kMtfMajor) {
+    return SqlError(3243, source_->device_name(), tape.mtf_major, 0, kMtfMajor, kMtfMinor);
+  }
+  if (!GeometryIsSound(tape)) {
+    return Damaged(0, "sizes in the TAPE block");
+  }
+  cursor_.UseGeometry(tape.format_logical_block, tape.soft_filemark_units * 512U);
+  CAPSTAN_ASSIGN_OR_RETURN(const std::optional<BlockPosition> block, cursor_.NextBlock());
+  cursor_.Pin(0);
+  CAPSTAN_ASSIGN_OR_RETURN(const Bytes bytes, BlockBytes(*block, sizeof(TapeBlock)));
+  if (bytes.size() < tape.header.first_event_offset) {
+    return CutOffInHead(source_->device_name(), source_->size_bytes());
+  }
+  label_ = {.header = ParseTape(bytes),
+            .form = {.soft_filemark_units = tape.soft_filemark_units,
+                     .format_logical_block = tape.format_logical_block,
+                     .address_unit = std::max(tape.soft_filemark_units * 512U, 1U)},
+            .has_set_map = tape.catalog_type == kCatalogType1};
+  while (true) {
+    CAPSTAN_ASSIGN_OR_RETURN(const std::optional<StreamPosition> stream, cursor_.NextStream());
+    if (!stream) {
+      break;
+    }
+    if (stream->header.type == StreamType::kMediaSet) {
+      CAPSTAN_ASSIGN_OR_RETURN(const Bytes content, SealedContent(*stream));
+      if (content.empty()) {
+        return CutOffInHead(source_->device_name(), source_->size_bytes());
+      }
+      std::optional<MediaHeader> header = ParseMediaSetStream(content, label_.header);
+      if (!header) {
+        return Damaged(stream->data_offset, "description of the media set");
+      }
+      label_.header = *std::move(header);
+      label_.foreign = false;
+    } else {
+      CAPSTAN_RETURN_IF_ERROR(sqlserver::AddTapeStream(&cursor_, *stream, &label_.header));
+    }
+  }
+  cursor_.Unpin();
+  if (cursor_.truncated()) {
+    return CutOffInHead(source_->device_name(), source_->size_bytes());
+  }
+  label_.end = cursor_.offset();
+  trail_ = FilemarkTrail(label_.form);
+  return label_;
+}
+
+Status Lister::Walk(bool ends_in_order) {
+  while (true) {
+    block_offset_ = cursor_.offset();
+    const Result<std::optional<BlockPosition>> block = cursor_.NextBlock();
+    if (block.ok() && !block.value()) {
+      return NoteTail();
+    }
+    Status status = block.ok() ? WalkBlock(*block.value()) : block.status();
+    if (!status.ok()) {
+      return ends_in_order ? status : EndsHere(std::move(status));
+    }
+  }
+}
+
+// The medium cannot be walked any further. That is no error if all that is wrong is that a set was
+// not written to its end.
+Status Lister::EndsHere(Status failure) {
+  const std::uint64_t at = cursor_.offset();
+  if (failure.reason() != 3241 || source_->size_bytes() == 0) {
+    return failure;
+  }
+  CAPSTAN_ASSIGN_OR_RETURN(const bool hole, HasHole(at));
+  if (in_set_ ? ours() && hole : block_offset_ == good_end_ && (hole || complete_sets_ > 0)) {
+    tail_ = hole ? MediumTail::kUnfinishedSet : MediumTail::kUnknown;
+    return OkStatus();
+  }
+  return failure;
+}
+
+// Whether what should stand at `at`, or what a wrong seal covers, was never written.
+Result<bool> Lister::HasHole(std::uint64_t at) {
+  if (broken_from_) {
+    for (std::uint64_t page = *broken_from_ / kPageSize * kPageSize; page < at; page += kPageSize) {
+      CAPSTAN_ASSIGN_OR_RETURN(const bool zero, AllZeroAt(page, kPageSize));
+      if (zero) {
+        return true;
+      }
+    }
+  }
+  return AllZeroAt(at, kSectorSize);
+}
+
+Result<bool> Lister::AllZeroAt(std::uint64_t offset, std::uint64_t size) {
+  ByteVector bytes(size);
+  CAPSTAN_ASSIGN_OR_RETURN(const std::size_t filled, source_->ReadAt(offset, std::span(bytes)));
+  return AllZero(Bytes(bytes).first(filled));
+}
+
+// The medium has been walked to its end.
+Status Lister::NoteTail() {
+  const std::uint64_t size = source_->size_bytes();
+  if (size == 0 || size == good_end_) {
+    return OkStatus();
+  }
+  const bool short_rest = size - good_end_ < label_.form.format_logical_block;
+  const bool unfinished = in_set_ ? ours() : short_rest;
+  tail_ = unfinished || short_rest ? MediumTail::kUnfinishedSet : MediumTail::kUnknown;
+  return OkStatus();
+}
+
+Result<std::optional<AppendPoint>> Lister::FindAppendPoint() {
+  const std::uint32_t mark_size = form_.filemark_size();
+  const bool continues = complete_sets_ > 0 && sets_[complete_sets_ - 1].continues;
+  if (source_->size_bytes() == 0 || good_end_ == 0 || tail_ == MediumTail::kUnknown ||
+      !trail_known_ || continues || end_of_family_ || complete_sets_ == kSetsMax ||
+      mark_size < kSectorSize || kPhysicalBlock % mark_size != 0 || good_end_ % mark_size != 0) {
+    return std::optional<AppendPoint>();
+  }
+  AppendPoint append{.offset = good_end_,
+                     .position = static_cast<std::uint16_t>(complete_sets_ + 1),
+                     .form = form_,
+                     .filemarks = good_marks_,
+                     .set_map = {}};
+  if (label_.has_set_map && complete_sets_ == 0) {
+    append.set_map.emplace();
+  }
+  if (label_.has_set_map && good_map_ && good_map_->header.length <= 2 * kSetMapSizeMax) {
+    ByteVector content(good_map_->header.length);
+    CAPSTAN_ASSIGN_OR_RETURN(const std::size_t filled,
+                             source_->ReadAt(good_map_->data_offset, std::span(content)));
+    append.set_map = ParseSetMap(Bytes(content).first(filled));
+  }
+  return std::optional(std::move(append));
+}
+
+Result<MediumListing> Lister::TakeListing() {
+  MediumListing listing{.header = label_.header,
+                        .sets = {},
+                        .foreign = label_.foreign,
+                        .size_bytes = source_->size_bytes(),
+                        .tail = tail_,
+                        .append = {}};
+  CAPSTAN_ASSIGN_OR_RETURN(listing.append, FindAppendPoint());
+  listing.sets = std::move(sets_);
+  return listing;
+}
+
+Status Lister::WalkBlock(const BlockPosition& block) {
+  switch (block.header.type) {
+    case BlockType::kSoftFilemark:
+      return EndFilemark(block);
+    case BlockType::kSet:
+      CAPSTAN_RETURN_IF_ERROR(BeginSet(block));
+      break;
+    case BlockType::kVolume:
+      if (in_set_ && sets_.back().foreign) {
+        CAPSTAN_ASSIGN_OR_RETURN(const Bytes bytes, BlockBytes(block, sizeof(VolumeBlock)));
+        if (bytes.size() >= sizeof(VolumeBlock)) {
+          ParseForeignVolume(bytes, &*sets_.back().foreign_set);
+          ParseVolume(bytes, &sets_.back().set);
+        }
+      }
+      break;
+    case BlockType::kFile:
+      // Compressed ones are as long as they are: their streams tell.
+      if (frame_size_ != 0 && !sets_.back().set.compressed()) {
+        CAPSTAN_ASSIGN_OR_RETURN(const std::optional<std::uint64_t> filemark,
+                                 source_->SkipToFilemark(block.offset));
+        cursor_.ContinueAt(filemark.value_or(block.offset + frame_size_));
+        return OkStatus();
+      }
+      break;
+    case BlockType::kEndOfMedium:
+      if (in_set_) {
+        sets_.back().continues = true;
+        in_set_ = false;
+      }
+      break;
+    case BlockType::kEndOfSet:
+      ++end_blocks_;
+      end_of_family_ = (block.header.attributes & kEndOfFamily) != 0;
+      BeginCoverage(block.offset);
+      break;
+    default:
+      break;
+  }
+  return WalkStreams(block);
+}
+
+Status Lister::BeginSet(const BlockPosition& block) {
+  CAPSTAN_ASSIGN_OR_RETURN(const Bytes bytes, BlockBytes(block, sizeof(SetBlock)));
+  if (sets_.size() == kSetsMax) {
+    return Damaged(block.offset, "number of backup sets");
+  }
+  if (bytes.size() < sizeof(SetBlock)) {
+    return OkStatus();  // the medium ends here
+  }
+  const auto fixed = LoadStruct<SetBlock>(bytes);
+  SetListing& listing = sets_.emplace_back();
+  listing.set = ParseSet(bytes);
+  listing.foreign = fixed.software_vendor_id != kSoftwareVendorId;
+  listing.complete = false;
+  listing.continued = (fixed.header.attributes & kContinuation) != 0;
+  listing.set_offset = block.offset;
+  if (listing.foreign) {
+    listing.foreign_set = ParseForeignSet(bytes);
+  }
+  in_set_ = true;
+  frame_size_ = 0;
+  final_known_ = false;
+  end_blocks_ = 0;
+  map_.reset();
+  BeginCoverage(block.offset);
+  return OkStatus();
+}
+
+void Lister::BeginCoverage(std::uint64_t offset) {
+  if (ours()) {
+    covered_from_ = offset;
+    cursor_.Pin(offset);
+  }
+}
+
+Status Lister::WalkStreams(const BlockPosition& block) {
+  while (true) {
+    CAPSTAN_ASSIGN_OR_RETURN(const std::optional<StreamPosition> stream, cursor_.NextStream());
+    if (!stream) {
+      break;
+    }
+    if (in_set_ && sets_.back().foreign) {
+      CAPSTAN_RETURN_IF_ERROR(sqlserver::AddStream(&cursor_, block.header, *stream, &sets_.back()));
+    } else if (ours() && stream->header.type == StreamType::kDescriptor) {
+      CAPSTAN_RETURN_IF_ERROR(OnDescriptor(*stream, block.header.type == BlockType::kEndOfSet));
+    } else if (ours() && stream->header.type == StreamType::kFamilies) {
+      CAPSTAN_RETURN_IF_ERROR(OnFamilies(*stream));
+    } else if (stream->header.type == StreamType::kSetMap) {
+      map_ = *stream;
+    }
+  }
+  // The volume's seal covers the SSET before it; no other one that matters here goes back so far.
+  if (block.header.type != BlockType::kSet) {
+    cursor_.Unpin();
+  }
+  return OkStatus();
+}
+
+Status Lister::OnDescriptor(const StreamPosition& stream, bool is_final) {
+  CAPSTAN_ASSIGN_OR_RETURN(const Bytes content, SealedContent(stream));
+  if (content.empty()) {
+    return OkStatus();
+  }
+  std::optional<BackupSet> set = ParseDescriptorStream(content, is_final);
+  if (!set) {
+    return Damaged(stream.data_offset, "description of the backup set");
+  }
+  frame_size_ = set->transfer_size;
+  final_known_ = is_final;
+  sets_.back().set = *std::move(set);
+  return OkStatus();
+}
+
+Status Lister::OnFamilies(const StreamPosition& stream) {
+  CAPSTAN_ASSIGN_OR_RETURN(const Bytes content, SealedContent(stream));
+  if (content.empty()) {
+    return OkStatus();
+  }
+  std::optional<std::vector<FamilySummary>> families = ParseFamiliesStream(content);
+  if (!families) {
+    return Damaged(stream.data_offset, "description of the families");
+  }
+  sets_.back().families = *std::move(families);
+  return OkStatus();
+}
+
+// A set is complete with the filemark behind its ESET.
+Status Lister::EndFilemark(const BlockPosition& block) {
+  const std::uint64_t size = cursor_.offset() - block.offset;
+  CAPSTAN_ASSIGN_OR_RETURN(const Bytes mark, cursor_.At(block.offset, size));
+  if (mark.size() < size) {
+    return OkStatus();
+  }
+  if (source_->size_bytes() != 0) {
+    trail_known_ = trail_known_ && (label_.foreign ? trail_.AdoptForeign(mark, block.offset)
+                                                   : trail_.Pass(mark, block.offset));
+  }
+  if (in_set_ && end_blocks_ > 0) {
+    SetListing& listing = sets_.back();
+    listing.complete =
+        listing.foreign ? sqlserver::IsComplete(listing) : final_known_ && end_blocks_ == 2;
+    in_set_ = false;
+  }
+  const bool all_complete = sets_.empty() || sets_.back().complete;
+  if (!in_set_ && all_complete) {
+    good_end_ = cursor_.offset();
+    good_marks_ = trail_.marks();
+    form_ = trail_.form();
+    good_map_ = map_;
+    complete_sets_ = sets_.size();
+  }
+  return OkStatus();
+}
+
+Status Lister::ListBetween(const MediumIndex& index) {
+  const std::vector<std::uint64_t>& marks = index.offsets;
+  const std::uint32_t mark_size = index.form.filemark_size();
+  if (marks.size() % 2 == 0) {
+    return Damaged(marks.back(), "number of filemarks");
+  }
+  form_ = index.form;
+  for (std::size_t i = 0; i + 2 < marks.size(); i += 2) {
+    CAPSTAN_RETURN_IF_ERROR(ReadSetAt(marks[i] + mark_size, marks[i + 1] + mark_size));
+  }
+  good_end_ = source_->size_bytes();
+  good_marks_ = index.filemarks;
+  good_map_ = map_;
+  complete_sets_ = sets_.size();
+  return OkStatus();
+}
+
+Status Lister::ReadSetAt(std::uint64_t set_offset, std::uint64_t end_offset) {
+  cursor_.ContinueBehindFilemark(set_offset);
+  CAPSTAN_ASSIGN_OR_RETURN(const std::optional<BlockPosition> set, cursor_.NextBlock());
+  if (!set || set->header.type != BlockType::kSet) {
+    return Damaged(set_offset, "place of a backup set");
+  }
+  CAPSTAN_RETURN_IF_ERROR(BeginSet(*set));
+  if (!ours()) {
+    CAPSTAN_RETURN_IF_ERROR(WalkStreams(*set));
+    CAPSTAN_ASSIGN_OR_RETURN(const std::optional<BlockPosition> volume, cursor_.NextBlock());
+    if (!volume || volume->header.type != BlockType::kVolume) {
+      return Damaged(set_offset, "place of a volume");
+    }
+    CAPSTAN_RETURN_IF_ERROR(WalkBlock(*volume));
+  }
+  cursor_.Unpin();
+  cursor_.ContinueBehindFilemark(end_offset);
+  CAPSTAN_ASSIGN_OR_RETURN(const std::optional<BlockPosition> end, cursor_.NextBlock());
+  if (!end || end->header.type != BlockType::kEndOfSet) {
+    return Damaged(end_offset, "place of an end of set");
+  }
+  CAPSTAN_RETURN_IF_ERROR(WalkBlock(*end));
+  SetListing& listing = sets_.back();
+  const bool whole = !ours() || (final_known_ && !listing.families.empty() &&
+                                 listing.set.position == sets_.size());
+  if (!whole || cursor_.truncated()) {
+    return Damaged(end_offset, "end of the backup set");
+  }
+  listing.complete = true;
+  in_set_ = false;
+  return OkStatus();
+}
+
+}  // namespace capstan::media
