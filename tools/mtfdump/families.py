@@ -107,7 +107,7 @@ def _check_set(item: BackupSet) -> None:
             if seen.setdefault(frame.sequence, frame.offset) != frame.offset:
                 _blame(medium, copy, f"frame sequence {frame.sequence} comes twice")
     stored = sum(frame.length for _, copy in item.copies for frame in copy.frames)
-    final = reference.descriptor
+    final = item.last.descriptor
     whole = families and not item.missing and not any(medium.damages for medium, _ in item.copies)
     if whole and stored != final.backup_size_bytes:
         _blame(reference_medium, reference, f"the frames hold {stored} bytes of the database, the "

@@ -70,13 +70,12 @@ class Medium:
             raise block.damage(block.event, f"its streams are {block.stream_ids}, "
                                             f"expected {expected}")
 
-    def expect_end(self, block: Block, unit: int = 0) -> int:
-        """The end of a part: the next multiple of a physical block behind what it holds."""
+    def expect_end(self, block: Block) -> int:
+        """The end of a part: the next multiple of 4096 bytes behind the last filemark."""
         pad = block.streams[-1]
-        unit = unit or self.mark_size
-        if (block.end - self.origin) % unit or pad.length >= unit + self.flb:
+        if (block.end - self.origin) % _OWN_BLOCK or pad.length >= _OWN_BLOCK:
             raise self.image.damage(pad.offset, f"{block.type}: SPAD does not end at the next "
-                                                f"multiple of {unit}")
+                                                f"multiple of {_OWN_BLOCK}")
         return block.end
 
     def is_mark_at(self, offset: int) -> bool:

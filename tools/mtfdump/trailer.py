@@ -41,7 +41,7 @@ def _read_first(reader: SetReader, eset: Block) -> None:
     expected = ["CPBD", "TSMP", "CPFS", "CPMM", "CPIX", "SPAD"]
     if not current.is_continued:
         expected.remove("CPMM")
-    if not medium.has_set_map:
+    if not has_set_map(reader, eset):
         expected.remove("TSMP")
     medium.expect_streams(eset, " ".join(expected))
     eset.expect(60, "Q", 0, "the PBA of the first ESET")
@@ -124,6 +124,12 @@ def _index(reader: SetReader, eset: Block, stream: Stream, content: bytes) -> No
 _PARTS = {"CPBD": _final_descriptor, "CPFS": _families, "CPMM": _media, "CPIX": _index}
 
 
+def has_set_map(reader: SetReader, eset: Block) -> bool:
+    """Media of Capstan's have one. On those of other programs it goes on with theirs."""
+    medium = reader.medium
+    return medium.media_set is not None or medium.has_set_map and "TSMP" in eset.stream_ids
+
+
 def _check_set_map(reader: SetReader, stream: Stream) -> None:
     """TSMP: on a physical block, and an entry for each set of the medium."""
     medium, image = reader.medium, reader.image
@@ -157,7 +163,7 @@ def _read_second(reader: SetReader, first: Block, second: Block) -> None:
     """ESET [CPAU CPSE]: where the first one and the set map stand."""
     medium = reader.medium
     second.expect(60, "Q", first.offset // medium.unit, "the PBA of the first ESET")
-    set_map = first.stream("TSMP").offset // medium.unit if medium.has_set_map else 0
+    set_map = first.stream("TSMP").offset // medium.unit if has_set_map(reader, first) else 0
     second.expect(68, "Q", set_map, "the PBA of the set map")
     medium.expect_streams(second, "CPAU CPSE SPAD" if reader.set.is_encrypted else "CPSE SPAD")
     medium.seals.begin_at(second.offset)
