@@ -160,7 +160,7 @@ class SetReader:
     # Frames.
 
     def _read_frames(self, at: int) -> int:
-        names = self._leaf_names()
+        names = descriptor.leaf_names(self.set.begin.files)
         while not self.medium.is_mark_at(at):
             frame = self._read_frame(at, names)
             self.set.frames.append(frame)
@@ -170,12 +170,6 @@ class SetReader:
         entries = b"".join(self.entry(frame) for frame in self.set.frames)
         self.set.digest = crc32c(entries, self.set.digest)
         return at
-
-    def _leaf_names(self) -> list[str]:
-        """The leaf of each file; the file id behind it if there are several (section 3)."""
-        leaves = [file.physical_name.rsplit("/", 1)[-1] for file in self.set.begin.files]
-        return [leaf if leaves.count(leaf) == 1 else f"{leaf}.{file.file_id}"
-                for leaf, file in zip(leaves, self.set.begin.files)]
 
     def _read_frame(self, at: int, names: list[str]) -> Frame:
         block = self.medium.block(at, "FILE")

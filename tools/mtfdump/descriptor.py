@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -175,3 +176,11 @@ def difference(begin: Descriptor, end: Descriptor) -> str:
             if name not in _KNOWN_LATER_OF_FILE and getattr(before, name) != getattr(after, name):
                 return f"{name} of a file"
     return ""
+
+
+def leaf_names(files: list[FileDescriptor]) -> list[str]:
+    """The leaf of each file's path; its file id behind it if several have it (section 3)."""
+    leaves = [file.physical_name.rsplit("/", 1)[-1] for file in files]
+    count = Counter(leaves)
+    return [leaf if count[leaf] == 1 else f"{leaf}.{file.file_id}"
+            for leaf, file in zip(leaves, files)]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
 
 from mtfdump.coding import HEADER_SIZE, ZstdProgram, lz4_block
+from mtfdump.descriptor import leaf_names
 from mtfdump.families import BackupSet
 from mtfdump.layout import Damage, Image
 from mtfdump.records import Frame
@@ -32,22 +34,21 @@ def extract(item: BackupSet, directory: Path) -> list[Path]:
     target = directory / str(first.number)
     target.mkdir(parents=True, exist_ok=True)
     paths = [target / name for name in _names(item)]
-    files = [open(path, "xb") for path in paths]
-    try:
-        _write(item, frames, files)
-    finally:
-        for file in files:
-            file.close()
+    with ExitStack() as on_failure, ExitStack() as files:
+        opened = []
+        for path in paths:
+            opened.append(files.enter_context(open(path, "xb")))
+            on_failure.callback(path.unlink)
+        _write(item, frames, opened)
+        on_failure.pop_all()
     return paths
 
 
 def _names(item: BackupSet) -> list[str]:
-    files = item.last.begin.files
-    leaves = [file.physical_name.rsplit("/", 1)[-1] for file in files]
-    if any(leaf in ("", ".", "..") for leaf in leaves):
-        raise ExtractError("a file has no name")
-    return [leaf if leaves.count(leaf) == 1 else f"{leaf}.{file.file_id}"
-            for leaf, file in zip(leaves, files)]
+    names = leaf_names(item.last.begin.files)
+    if any(name in ("", ".", "..") or "\0" in name for name in names):
+        raise ExtractError("a file has no name that could be written")
+    return names
 
 
 def _write(item: BackupSet, frames: list[tuple[Frame, Image]], files: list[BinaryIO]) -> None:

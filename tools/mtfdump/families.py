@@ -45,26 +45,29 @@ def check(sets: list[BackupSet]) -> None:
     for item in sets:
         for number in sorted(item.parts):
             _check_family(item, number, item.parts[number])
-        _check_set(item)
+        _name_absent(item)
+        if not any(medium.damages for medium, _ in item.copies):
+            _check_set(item)
 
 
 def _check_family(item: BackupSet, number: int, parts: list[tuple[Medium, SetCopy]]) -> None:
     """Each medium goes on where the one before it ended (section 4)."""
     if parts[0][1].is_continued:
         item.missing.append(f"family {number}: media before number {parts[0][0].sequence}")
+    is_sound = not any(medium.damages for medium, _ in parts)
     for (before, _), (medium, copy) in zip(parts, parts[1:]):
         if medium.sequence != before.sequence + 1:
             item.missing.append(f"family {number}: media {before.sequence + 1} to "
                                 f"{medium.sequence - 1}")
-        elif before.ended is None or medium.continues is None or (
+        elif is_sound and (before.ended is None or medium.continues is None or (
                 before.family_id, before.ended.frames, before.ended.payload_bytes,
                 before.ended.digest) != (medium.family_id, medium.continues.frames,
                                          medium.continues.payload_bytes,
-                                         medium.continues.digest):
+                                         medium.continues.digest)):
             _blame(medium, copy, f"it does not continue {before.image.path}")
     if parts[-1][0].ended is not None:
         item.missing.append(f"family {number}: media behind number {parts[-1][0].sequence}")
-    elif not parts[0][1].is_continued and len(parts) > 1:
+    elif is_sound and [medium.sequence for medium, _ in parts] == list(range(1, len(parts) + 1)):
         _check_index(parts)
 
 
@@ -87,30 +90,33 @@ def _check_index(parts: list[tuple[Medium, SetCopy]]) -> None:
             taken += frame.size
 
 
+def _name_absent(item: BackupSet) -> None:
+    header = item.copies[0][0].media_set
+    total = header.families if header else 1
+    absent = [str(number) for number in range(1, total + 1) if number not in item.parts]
+    if absent:
+        item.missing.append(f"families {', '.join(absent)} of {total}")
+
+
 def _check_set(item: BackupSet) -> None:
     """Families agree about each other, and no sequence number comes twice."""
     reference_medium, reference = item.copies[0]
-    families = {number: summary for number, summary in enumerate(item.last.families, 1)}
     for medium, copy in item.copies:
         if (medium.media_set and reference_medium.media_set and medium.media_set.media_set_id
                 != reference_medium.media_set.media_set_id):
             _blame(medium, copy, "its set is of another media set")
         if copy.families and item.last.families and copy.families != item.last.families:
             _blame(medium, copy, "CPFS: other families hold something else")
-    total = reference_medium.media_set.families if reference_medium.media_set else 1
-    absent = [str(number) for number in range(1, total + 1) if number not in item.parts]
-    if absent:
-        item.missing.append(f"families {', '.join(absent)} of {total}")
-    seen: dict[int, int] = {}
+    seen: set[int] = set()
     for medium, copy in item.copies:
         for frame in copy.frames:
-            if seen.setdefault(frame.sequence, frame.offset) != frame.offset:
+            if frame.sequence in seen:
                 _blame(medium, copy, f"frame sequence {frame.sequence} comes twice")
-    stored = sum(frame.length for _, copy in item.copies for frame in copy.frames)
+            seen.add(frame.sequence)
+    length = sum(frame.length for _, copy in item.copies for frame in copy.frames)
     final = item.last.descriptor
-    whole = families and not item.missing and not any(medium.damages for medium, _ in item.copies)
-    if whole and stored != final.backup_size_bytes:
-        _blame(reference_medium, reference, f"the frames hold {stored} bytes of the database, the "
+    if item.last.families and not item.missing and length != final.backup_size_bytes:
+        _blame(reference_medium, reference, f"the frames hold {length} bytes of the database, the "
                                             f"descriptor says {final.backup_size_bytes}")
 
 

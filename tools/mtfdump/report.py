@@ -141,12 +141,14 @@ def print_set(item: BackupSet, with_frames: bool) -> None:
     for title, text in (("name", final.name), ("description", final.description)):
         if text:
             print(f"  {title}: {_visible(text)}")
-    print(f"  {_date(final.start_unix_s, zone)} to {_date(final.finish_unix_s, zone)}, LSN "
-          f"{final.first_lsn} to {final.last_lsn}")
+    print(f"  {_date(final.start_unix_s, zone)} to {_date(final.finish_unix_s, zone)}")
+    print(f"  LSN {final.first_lsn} to {final.last_lsn}")
     print(f"  {_size(final.backup_size_bytes)} in transfers of {_size(last.transfer_size)}"
-          + (f", {last.codec} {_ratio(item):.2f} : 1" if last.codec else "")
-          + (f", {final.key_algorithm} for a {final.encryptor_type.lower()}: payloads and tags "
-             "not\n  checked beyond their CRC32C, for want of the key" if last.is_encrypted else ""))
+          + (f", {last.codec} {_ratio(item):.2f} : 1" if last.codec else ""))
+    if last.is_encrypted:
+        print(f"  {final.key_algorithm}, {final.encryptor_type.lower()} "
+              f"{final.encryptor_thumbprint.hex().upper()}\n"
+              "  checked without the key: checksums of what is stored, not its authenticity")
     for file in final.files:
         print(f"  file {file.file_id} {chr(file.type)} {_visible(file.logical_name)}: "
               f"{file.size_bytes} bytes, {file.backup_size_bytes} here\n"
@@ -158,11 +160,10 @@ def print_set(item: BackupSet, with_frames: bool) -> None:
 
 
 def _print_frames(item: BackupSet) -> None:
-    print(f"  {'sequence':>8} {'offset':>14} {'size':>9} {'stored':>9} {'length':>9} "
-          f"{'CRC32C':>8}  name")
+    print(f"  {'sequence':>8} {'offset':>12} {'stored':>8} {'length':>8} {'CRC32C':>8} name")
     for medium, copy in item.copies:
-        print(f"  {medium.image.path}")
+        if len(item.copies) > 1:
+            print(f"  {medium.image.path}")
         for frame in copy.frames:
-            print(f"  {frame.sequence:>8} {frame.offset:>14} {frame.size:>9} {frame.stored:>9} "
-                  f"{frame.length:>9} {frame.crc32c:08X}  {_visible(frame.name)}"
-                  f"{'' if frame.sound else '  DAMAGED'}")
+            print(f"  {frame.sequence:>8} {frame.offset:>12} {frame.stored:>8} {frame.length:>8} "
+                  f"{frame.crc32c:08X} {_visible(frame.name)}{'' if frame.sound else ' DAMAGED'}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 from mtfdump.backup_set import SetReader
@@ -15,6 +16,7 @@ def read_medium(path: Path) -> Medium:
     """Reads a medium to its end or to where it is damaged; `damages` has what was found."""
     image = Image(path)
     medium = Medium(image)
+    at = 0
     try:
         at = read_tape(medium)
         while at < image.size:
@@ -23,6 +25,8 @@ def read_medium(path: Path) -> Medium:
             medium.notes.append("no backup set")
     except Damage as damage:
         medium.damages.append(damage)
+    except struct.error as error:  # a stream that is sealed and yet too short for its fields
+        medium.damages.append(image.damage(at, f"a structure here is malformed: {error}"))
     return medium
 
 

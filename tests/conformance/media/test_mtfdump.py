@@ -77,7 +77,7 @@ class MediaTestCase(unittest.TestCase):
             with flipped(paths[-1], offset):
                 found = damages_of(*paths)
             self.assertTrue(found, f"{paths[-1].name}: nothing wrong with byte {offset}")
-            self.assertEqual(found[0].path, paths[-1])
+            self.assertEqual({damage.path for damage in found}, {paths[-1]})
         self.assertEqual(damages_of(*paths), [])
 
 
@@ -213,7 +213,7 @@ class Writers(WriterMedia):
         with flipped(path, 30_000):
             done = subprocess.run([*script, path], capture_output=True, text=True, timeout=60)
         self.assertEqual(done.returncode, 1)
-        self.assertIn("small.bak: byte 12546: the payload of sales.db.000000000000", done.stderr)
+        self.assertIn("small.bak: byte 12550: the payload of sales.db.000000000000", done.stderr)
 
 
 class Flips(WriterMedia):
@@ -265,8 +265,8 @@ class Product(ServerTestCase, MediaTestCase):
             # Rows that become smaller, and noise that does not.
             database.execute("CREATE TABLE item (id INTEGER PRIMARY KEY, body BLOB)")
             database.executemany("INSERT INTO item (body) VALUES (?)",
-                                 ((f"row {n}: paid in full; " * 20,) for n in range(2000)))
-            database.execute("INSERT INTO item (body) VALUES (randomblob(400000))")
+                                 ((f"row {n}: paid in full; " * 20,) for n in range(700)))
+            database.execute("INSERT INTO item (body) VALUES (randomblob(200000))")
             database.commit()
         self.server.attach("source", self.source)
 
@@ -285,7 +285,7 @@ class Product(ServerTestCase, MediaTestCase):
 
     def assert_flips(self, paths: list[Path]) -> None:
         size = paths[-1].stat().st_size
-        step = STRIDE or size // 60
+        step = STRIDE or size // 40
         self.assert_every_flip_is_found(paths, range(7, size, step))
 
     def test_plain(self) -> None:
@@ -341,7 +341,7 @@ class Product(ServerTestCase, MediaTestCase):
             status, out, err = run(*paths, "--extract", self.server.root / "out")
             self.assertEqual(status, 1)
             self.assertIn("key", err)
-            self.assertIn("for want of the key", out.replace("\n  ", " "))
+            self.assertIn("checked without the key", out)
 
 
 if __name__ == "__main__":
