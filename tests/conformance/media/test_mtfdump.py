@@ -20,6 +20,7 @@ import unittest
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
+from unittest import mock
 
 ROOT = Path(__file__).resolve().parents[3]
 sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "tests" / "e2e")]
@@ -167,6 +168,17 @@ class Writers(WriterMedia):
             status, _, err = run(*given, "--extract", self.media / "out")
             self.assertEqual(status, 1)
             self.assertIn(missing, err)
+
+    def test_extraction_writes_over_nothing(self) -> None:
+        path, target = self.media / "small.bak", self.media / "out"
+        self.facts(path, "--extract", target)
+        wal = target / "1" / "sales.db-wal"
+        self.assertEqual(wal.stat().st_size, 4151)
+        (target / "1" / "sales.db").unlink()
+        wal.write_bytes(b"mine")
+        self.assertEqual(run(path, "--extract", target)[0], 1)
+        self.assertEqual([(file.name, file.read_bytes()) for file in target.glob("1/*")],
+                         [("sales.db-wal", b"mine")])
 
     def test_media_that_do_not_follow_each_other(self) -> None:
         other = self.media / "cut0-2.bak"
@@ -327,6 +339,12 @@ class Product(ServerTestCase, MediaTestCase):
                           "no frame was stored as it was")
             self.assert_extracts(paths, 1)
             self.assert_flips(paths)
+        with mock.patch("mtfdump.coding.which", return_value=None):
+            target = self.server.root / "without"
+            status, _, err = run(self.server.media / "ZSTD.bak", "--extract", target)
+        self.assertEqual(status, 1)
+        self.assertIn("the program zstd is not installed", err)
+        self.assertEqual(list(target.glob("*/*")), [])
 
     def test_encrypted(self) -> None:
         self.assert_done(self.server.exec("CREATE CERTIFICATE key1 WITH SUBJECT = 'test'"))
