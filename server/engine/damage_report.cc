@@ -122,7 +122,7 @@ std::vector<LostRange> DamageReport::Lost(const media::BackupSet& set) const {
   for (std::uint32_t i = 0; i < set.files.size(); ++i) {
     const auto covered = good_.find(i);
     std::uint64_t at = 0;
-    const auto add_up_to = [&](std::uint64_t end) {
+    const auto add_up_to = [&](std::uint64_t end) CAPSTAN_REQUIRES(mutex_) {
       if (at < end) {
         LostRange range{.target = {}, .file_index = i, .offset = at, .length = end - at};
         range.target = TargetOf(range);

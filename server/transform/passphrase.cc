@@ -19,8 +19,8 @@ Result<SecretBytes> ReadVariable(const std::string& name) {
 }
 
 void DropNewline(SecretBytes* text) {
-  for (const unsigned char end : {'\n', '\r'}) {
-    if (!text->empty() && text->data()[text->size() - 1] == end) {
+  for (const char end : {'\n', '\r'}) {
+    if (!text->empty() && text->data()[text->size() - 1] == static_cast<unsigned char>(end)) {
       text->Shrink(text->size() - 1);
     } else {
       return;

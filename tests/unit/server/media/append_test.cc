@@ -179,7 +179,7 @@ TEST(Append, CutAnywhereLeavesEarlierSetsAndIsAppendedToAgain) {
   for (std::size_t at = one.size(); at < two.size(); at += 512) {
     cuts.push_back(at);
   }
-  std::mt19937 random(testing::UnitTest::GetInstance()->random_seed() + 1U);
+  std::mt19937 random(static_cast<unsigned>(testing::UnitTest::GetInstance()->random_seed() + 1));
   std::uniform_int_distribution<std::size_t> anywhere(one.size(), two.size() - 1);
   for (int i = 0; i < 1000; ++i) {
     cuts.push_back(anywhere(random));

@@ -92,7 +92,7 @@ TEST(DamageTolerance, ABadFrameIsNamedByTheIndexWhateverTheChunks) {
   Medium medium = MediumOf(5);
   medium.bytes[medium.offsets[1] + 40] ^= std::byte{1};   // of its header
   medium.bytes[medium.offsets[3] + 160] ^= std::byte{1};  // of its frame header
-  for (const std::size_t chunk : {0, 1000, 4096, 5000, 65536, 1 << 20}) {
+  for (const std::size_t chunk : {0U, 1000U, 4096U, 5000U, 65536U, 1U << 20}) {
     TolerantVisitor visitor;
     ASSERT_THAT(ReadTolerantly(medium.bytes, &visitor, 1, chunk), IsOk());
     EXPECT_THAT(visitor.good, ElementsAre(0, 2, 4));
