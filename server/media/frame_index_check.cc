@@ -26,9 +26,8 @@ void FrameIndexCheck::KeepLost(Bytes entries, const FrameLosses& losses) {
                        .medium_offset = next_offset_});
     }
     next_offset_ += record_size() == sizeof(PackedIndexEntry)
-                        ? LoadStruct<PackedIndexEntry>(entries).frame_size
+                        ? LoadStruct<PackedIndexEntry>(record).frame_size
                         : stride_;
-    next_offset_ += form_.compressed() ? LoadStruct<PackedIndexEntry>(record).frame_size : stride_;
   }
 }
 
