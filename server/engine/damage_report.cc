@@ -140,8 +140,13 @@ std::vector<LostRange> DamageReport::Lost(const media::BackupSet& set) const {
   return lost;
 }
 
-std::vector<std::pair<int, std::string>> DamageReport::Messages(const media::BackupSet& set) const {
-  const std::vector<LostRange> lost = Lost(set);
+std::vector<LostRange> DamageReport::LostFrames() const {
+  MutexLock lock(mutex_);
+  return lost_frames_;
+}
+
+std::vector<std::pair<int, std::string>> DamageReport::Messages(
+    const media::BackupSet& set, const std::vector<LostRange>& lost) const {
   std::vector<std::pair<int, std::string>> messages;
   {
     MutexLock lock(mutex_);

@@ -45,11 +45,15 @@ class DamageReport {
 
   bool any() const CAPSTAN_EXCLUDES(mutex_);
 
-  // In order of file and offset.
+  // Everything that was not noted as good, for a job that has read the whole set. In order of file
+  // and offset.
   std::vector<LostRange> Lost(const media::BackupSet& set) const CAPSTAN_EXCLUDES(mutex_);
-  // For an observer, in the order to be said: number and text. Long lists are cut short, which is
-  // said as well.
-  std::vector<std::pair<int, std::string>> Messages(const media::BackupSet& set) const
+  // The frames that were noted as lost, for one that has read parts of it.
+  std::vector<LostRange> LostFrames() const CAPSTAN_EXCLUDES(mutex_);
+  // For an observer, in the order to be said: number and text; `lost` comes last. Long lists are
+  // cut short, which is said as well.
+  std::vector<std::pair<int, std::string>> Messages(const media::BackupSet& set,
+                                                    const std::vector<LostRange>& lost) const
       CAPSTAN_EXCLUDES(mutex_);
 
  private:

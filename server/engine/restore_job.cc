@@ -122,7 +122,7 @@ Status RestoreJob::SettleDamage() {
 }
 
 void RestoreJob::SayDamage() {
-  for (const auto& [number, text] : damage_.Messages(final_set_)) {
+  for (const auto& [number, text] : damage_.Messages(final_set_, damage_.Lost(final_set_))) {
     observer_.OnMessage(number, text);
   }
   if (final_set_.is_damaged) {

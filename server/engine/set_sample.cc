@@ -48,8 +48,6 @@ class SampleVisitor final : public media::FamilyVisitor {
     sampled.bytes_read += frame.extent.length;
     if (Status status = Check(frame); !status.ok()) {
       damage_.NoteLost(request_.target, frame.extent, status);
-    } else {
-      damage_.NoteGood(frame.extent);
     }
     return OkStatus();
   }
@@ -211,7 +209,6 @@ Result<SampledFamily> SampleFamily(media::MediumSource& source, const SampleRequ
       Choose(index.size(), request, sampled.arrived.header.family_number);
   for (std::size_t i = 0; i < index.size(); ++i) {
     if (!chosen[i]) {
-      damage.NoteGood(index[i].extent);  // as far as the sample can tell
       continue;
     }
     const std::uint64_t end = i + 1 < index.size() ? index[i + 1].medium_offset : set.frames_end;

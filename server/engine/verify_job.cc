@@ -94,7 +94,10 @@ Status VerifyJob::Run() {
     return status;
   }
   Status closed = set_->Close();
-  for (const auto& [number, text] : damage_.Messages(backup_set_)) {
+  // What a verification that ended early has not read is not lost.
+  const bool read_all = !sampled() && (status.ok() || request_.continue_after_error);
+  const auto lost = read_all ? damage_.Lost(backup_set_) : damage_.LostFrames();
+  for (const auto& [number, text] : damage_.Messages(backup_set_, lost)) {
     observer_.OnMessage(number, text);
   }
   if (status.ok() && damage_.any()) {

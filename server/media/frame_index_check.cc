@@ -25,9 +25,7 @@ void FrameIndexCheck::KeepLost(Bytes entries, const FrameLosses& losses) {
                        .number = frame_,
                        .medium_offset = next_offset_});
     }
-    next_offset_ += record_size() == sizeof(PackedIndexEntry)
-                        ? LoadStruct<PackedIndexEntry>(record).frame_size
-                        : stride_;
+    next_offset_ += form_.compressed() ? LoadStruct<PackedIndexEntry>(record).frame_size : stride_;
   }
 }
 

@@ -26,8 +26,10 @@ Status MediaChain::EndTape(const std::string& device_name, const std::optional<B
     return CheckNextMedium(device_name, set, seen);
   }
   foreign_ = !media_set_;
-  if (foreign_ && (tape_.software_vendor_id == kSoftwareVendorId ||
-                   tape_.software_vendor_id == kSqlServerVendorId)) {
+  if (foreign_ && tape_.software_vendor_id == kSqlServerVendorId) {
+    return SqlError(65013, device_name);
+  }
+  if (foreign_ && tape_.software_vendor_id == kSoftwareVendorId) {
     return SqlError(3143, device_name);
   }
   header_ = media_set_.value_or(tape_);

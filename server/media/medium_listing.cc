@@ -211,14 +211,15 @@ Status MediumLister::WalkStreams(const BlockPosition& block) {
     if (!stream) {
       break;
     }
+    if (stream->header.type == StreamType::kSetMap) {
+      map_ = *stream;  // of whatever program; the next set's goes on with it
+    }
     if (in_set_ && sets_.back().foreign) {
       CAPSTAN_RETURN_IF_ERROR(sqlserver::AddStream(&cursor_, block.header, *stream, &sets_.back()));
     } else if (ours() && stream->header.type == StreamType::kDescriptor) {
       CAPSTAN_RETURN_IF_ERROR(OnDescriptor(*stream, block.header.type == BlockType::kEndOfSet));
     } else if (ours() && stream->header.type == StreamType::kFamilies) {
       CAPSTAN_RETURN_IF_ERROR(OnFamilies(*stream));
-    } else if (stream->header.type == StreamType::kSetMap) {
-      map_ = *stream;
     }
   }
   // The volume's seal covers the SSET before it; no other one that matters here goes back so far.

@@ -205,11 +205,12 @@ class CapstanServer:
 
     def start(self, wait_for_agent: bool = True) -> None:
         """Returns once the server has said that it is ready, and its agent is attached."""
-        lines = [f"{key} = {toml(value)}" for key, value in self.settings.items()]
+        settings = {"data_dir": str(self.data), **self.settings}
+        lines = [f"{key} = {toml(value)}" for key, value in settings.items()]
         self.config.write_text("\n".join(lines) + "\n", encoding="utf-8")
         with open(self.console, "ab") as console:
             self.process = subprocess.Popen(
-                [Programs.path("capstand"), "--data-dir", self.data, "--config", self.config],
+                [Programs.path("capstand"), "--config", self.config],
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=console, text=True,
                 env={**os.environ, MARKER: str(self.root)}, preexec_fn=die_with_parent,
                 user=self.user, group=self.user,

@@ -266,6 +266,15 @@ class StoppedServer(FaultTestCase):
         self.assert_works()
 
 
+    def test_server_without_a_data_directory(self) -> None:
+        """Neither the command line nor the file names one."""
+        lost = subprocess.run([Programs.path("capstand")], capture_output=True, text=True,
+                              timeout=60, check=False)
+        self.assertEqual(lost.returncode, 2, lost.stdout + lost.stderr)
+        self.assertIn("no data directory is configured", lost.stderr)
+        self.assertIn("--data-dir", lost.stderr)
+
+
 class StuckAgent(FaultTestCase):
     """S1-56: no wait without a deadline. A stopped agent neither completes nor goes away."""
 

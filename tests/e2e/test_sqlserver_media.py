@@ -85,7 +85,7 @@ class SqlServerMedia(ServerTestCase):
                 f"RESTORE {query} FROM {disks(medium)} WITH MEDIAPASSWORD = 'Secret'")
             self.assertIn(3279, wrong.numbers, query)
         (label,) = self.rows("LABELONLY", medium, "MEDIAPASSWORD = 'secret'")
-        self.assertEqual(label["SoftwareVendorId"], "4608")
+        self.assertEqual(int(label["SoftwareVendorId"]), 4608)
         self.check_verifies(medium, options="MEDIAPASSWORD = 'secret'")
 
     def test_restore_and_backup_leave_the_medium_to_sql_server(self) -> None:

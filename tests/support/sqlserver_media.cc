@@ -102,10 +102,10 @@ class Composer {
     }
     AppendBlock(&piece_, block, variable);
   }
+  struct Plain {
+    BlockHeader header;
+  };
   void AddPlain(BlockType type, std::size_t size) {
-    struct Plain {
-      BlockHeader header;
-    };
     VariablePart rest(sizeof(Plain));
     rest.AddBytes(ByteVector(size - sizeof(Plain)));
     Add(Plain{{.type = type}}, rest);
@@ -421,11 +421,9 @@ void Composer::Flush() {
     if (gap_in_piece_) out_.gap_offset = out_.bytes.size() + gap_at_;
     AppendBytes(&out_.bytes, piece_);
   }
-  if (gap_in_piece_) {
-    out_.gap_bytes = options_.gap_bytes;
-    gap_passed_ = true;
-    gap_in_piece_ = false;
-  }
+  out_.gap_bytes = gap_in_piece_ ? options_.gap_bytes : out_.gap_bytes;
+  gap_passed_ = gap_passed_ || gap_in_piece_;
+  gap_in_piece_ = false;
   piece_.clear();
 }
 
@@ -437,7 +435,7 @@ void Composer::FlushRecords() {
     std::memcpy(out_.bytes.data(), kContainerMagic, 8);
     out_.bytes.resize(kFirstRecord);
   }
-  // A record begins behind the gap, whose place the index tells.
+  // A record begins behind the gap.
   const std::size_t behind_gap = gap_in_piece_ ? gap_at_ / 512 * 512 : piece_.size();
   std::uint64_t gap = gap_passed_ ? options_.gap_bytes : 0;
   for (std::size_t at = 0; at < piece_.size();) {
@@ -455,9 +453,7 @@ void Composer::FlushRecords() {
 
 // Leads up to a filemark, behind TAPE and behind the end of a set.
 void Composer::Filler() {
-  if (!options_.compressed) {
-    return;
-  }
+  if (!options_.compressed) return;
   const std::uint64_t end =
       RoundUp(out_.bytes.size() + sizeof(ContainerRecord), options_.mark_size);
   const ContainerRecord filler{

@@ -12,8 +12,8 @@ from comparison.database import create_database, digest_of_rows, open_as_applica
 from comparison.report import Promise, Report
 from comparison.sqlite_case import Settings
 
-# Beside the buffers: codecs' working memory, and an extent or three for each of two cores.
-MEMORY_LIMIT_MIB = 96
+# Beside the buffers, as for every other job.
+MEMORY_LIMIT_MIB = 64
 
 ENCRYPTION = "ENCRYPTION (ALGORITHM = AES_256, SERVER CERTIFICATE = bench)"
 # How a statement asks for it, and under which name it competes.

@@ -204,6 +204,7 @@ TEST_F(DamageTest, ASampleStatesItsCoverageAndVariesFromRunToRun) {
   ASSERT_THAT(observer_.Texts(65012), SizeIs(1));
   EXPECT_THAT(observer_.Texts(65012)[0], HasSubstr("5 of 17 frames (29.4 percent, "));
   EXPECT_THAT(observer_.Texts(3262), SizeIs(1));
+  EXPECT_THAT(observer_.Texts(65014), SizeIs(0)) << "what was not read is not lost";
 
   Flip(9, kHeader);
   int found = 0;
