@@ -220,6 +220,46 @@ TEST_F(CodedDamage, ASampleFindsAChangedFrameWhoseChecksumsAreRight) {
   ExpectLost({frames[3]});
 }
 
+// S0-32: frames of an older backup of the same database, each whole and at its old place.
+TEST_F(CodedDamage, FramesReplayedFromAnOlderEncryptedSetAreLostNotRestored) {
+  const CodingSample coding = AllCodings().back();
+  BackUp({"a"}, coding);
+  const auto older = *devices_.medium("a");
+  BackUp({"a"}, coding);
+  const auto frames = FramesOf("a");
+  auto bytes = *devices_.medium("a");
+  ASSERT_EQ(bytes.size(), older.size());
+  const std::size_t at = frames[4].medium_offset;
+  std::copy_n(older.begin() + static_cast<long>(at), 64 << 10,
+              bytes.begin() + static_cast<long>(at));
+  devices_.Put("a", std::move(bytes));
+
+  EXPECT_THAT(Verify({"a"}), HasReason(3241));
+  EXPECT_THAT(VerifyAll(), HasReason(3189));
+
+  ExpectLost({frames[4]});
+  ASSERT_THAT(RestoreAll(), IsOk());
+  EXPECT_TRUE(writer_.restored["/new"] == Without({frames[4]}));
+}
+
+// S0-32: devices may be named in any order, and each family be there once and of this set.
+TEST_F(CodedDamage, FamiliesMayChangePlacesAndNotBeReplaced) {
+  for (const CodingSample& coding : AllCodings()) {
+    SCOPED_TRACE(coding.name);
+    BackUp({"b", "c"}, coding);
+    const auto b = *devices_.medium("b");
+    const auto c = *devices_.medium("c");
+    devices_.Put("b", c);
+    devices_.Put("c", b);
+    EXPECT_THAT(Verify({"b", "c"}), IsOk());
+    devices_.Put("b", b);
+    EXPECT_THAT(Verify({"b", "c"}), HasReason(3227));
+    BackUp({"b", "c"}, coding);
+    devices_.Put("c", c);
+    EXPECT_THAT(Verify({"b", "c"}), HasReason(3258));
+  }
+}
+
 // S0-48: without its key nothing can be said of an encrypted set.
 TEST_F(CodedDamage, ASampleWithoutTheKeyIsRefused) {
   BackUp({"a"}, AllCodings().back());
