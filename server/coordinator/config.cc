@@ -298,8 +298,9 @@ Status ApplyFile(const std::string& path, ServerConfig* config) {
 Status Complete(ServerConfig* config) {
   if (config->data_dir.empty()) {
     return Error(Code::kInvalidArgument, "no data directory is configured")
-        .WithHint("start capstand with --data-dir DIRECTORY, or put data_dir into the file that "
-                  "--config names");
+        .WithHint(
+            "start capstand with --data-dir DIRECTORY, or put data_dir into the file that "
+            "--config names");
   }
   CAPSTAN_RETURN_IF_ERROR(CompletePaths(config));
   CAPSTAN_RETURN_IF_ERROR(CheckSocketPath("socket", config->socket));

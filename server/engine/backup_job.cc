@@ -338,8 +338,9 @@ Status BackupJob::TransferData() {
   job_.SetPhase("Waiting for the database");
   writers::BackupOptions options;
   options.copy_only = request_.copy_only;
-  options.verify_page_checksums = request_.transfer.checksum.value_or(false);
-  options.on_page_error = [this](const writers::PageError& error) { return OnPageError(error); };
+  if (request_.transfer.checksum.value_or(false)) {
+    options.on_page_error = [this](const writers::PageError& error) { return OnPageError(error); };
+  }
   options.lock_deadline = Deadline::After(parts_.settings.timeouts.database);
   CAPSTAN_ASSIGN_OR_RETURN(session_,
                            writer_->BeginBackup(database_.location, database_.name, options));

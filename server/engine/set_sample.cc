@@ -3,18 +3,23 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <limits>
 #include <memory>
+#include <optional>
 #include <random>
 #include <span>
 #include <utility>
 #include <vector>
 
+#include "server/engine/extent_coder.h"
 #include "server/messages/messages.h"
 
 namespace capstan::engine {
 namespace {
 
 constexpr std::uint32_t kReadSize = 1 << 20;  // bytes, at most, at a time
+constexpr char kWithoutSample[] =
+    "the end of the backup set is damaged or missing; verify it without SAMPLE";
 
 // What a reader of a sample is told.
 class SampleVisitor final : public media::FamilyVisitor {
@@ -31,12 +36,17 @@ class SampleVisitor final : public media::FamilyVisitor {
   }
   Status OnSetBegin(const media::BackupSet& set) override {
     sampled.arrived.set = set;
+    CAPSTAN_ASSIGN_OR_RETURN(coding_, request_.keys.Unlock(set, request_.target));
+    if (!coding_.form.plain()) {
+      CAPSTAN_ASSIGN_OR_RETURN(decoder_, ExtentDecoder::Create(coding_));
+    }
     return OkStatus();
   }
+  media::Authenticator* authenticator() override { return &authenticator_.emplace(coding_.key); }
   Status OnFrame(const media::FrameView& frame) override {
     ++sampled.frames_read;
     sampled.bytes_read += frame.extent.length;
-    if (Status status = media::VerifyFrame(frame, request_.target); !status.ok()) {
+    if (Status status = Check(frame); !status.ok()) {
       damage_.NoteLost(request_.target, frame.extent, status);
     }
     return OkStatus();
@@ -55,9 +65,25 @@ class SampleVisitor final : public media::FamilyVisitor {
   SampledFamily sampled;
 
  private:
+  Status Check(const media::FrameView& frame) {
+    CAPSTAN_RETURN_IF_ERROR(media::VerifyFrame(frame, request_.target));
+    if (!decoder_) {
+      return OkStatus();
+    }
+    stored_.assign(frame.payload.begin(), frame.payload.end());
+    const auto payload = decoder_->Decode(frame.extent, stored_);
+    return payload.ok()
+               ? OkStatus()
+               : SqlError(65004, request_.target, frame.medium_offset, payload.status().message());
+  }
+
   const SampleRequest& request_;
   DamageReport& damage_;
   bool frames_alone_ = false;
+  SetCoding coding_;
+  std::optional<KeyAuthenticator> authenticator_;
+  std::optional<ExtentDecoder> decoder_;  // unless the set is plain
+  std::vector<std::byte> stored_;         // a frame's payload, which is decrypted in place
 };
 
 // A reader and where in the medium it is.
@@ -83,13 +109,16 @@ class SampleReader {
     CAPSTAN_RETURN_IF_ERROR(reader_->JumpToFrame(frame.number, frame.medium_offset));
     at_ = frame.medium_offset;
     const std::uint64_t end = frame.medium_offset + size;
-    return ReadUntil([&] { return at_ >= end; });
+    return ReadUntil([&] { return at_ >= end; }, end);
   }
 
  private:
-  Status ReadUntil(const std::function<bool()>& reached) {
+  // Not beyond `limit`: in a packed set the reader asks for more than one frame at a time.
+  Status ReadUntil(const std::function<bool()>& reached,
+                   std::uint64_t limit = std::numeric_limits<std::uint64_t>::max()) {
     while (!reached()) {
-      const std::uint32_t size = reader_->next_read_size(kReadSize);
+      const auto size = static_cast<std::uint32_t>(
+          std::min<std::uint64_t>(reader_->next_read_size(kReadSize), limit - at_));
       const std::span<std::byte> target = std::span(buffer_).first(size);
       CAPSTAN_ASSIGN_OR_RETURN(const std::size_t filled, source_.ReadAt(at_, target));
       if (filled == 0) {
@@ -108,18 +137,18 @@ class SampleReader {
   std::uint64_t at_ = 0;
 };
 
-// One frame of each of as many equal parts as frames are to be read.
-std::vector<std::size_t> Choose(std::size_t count, const SampleRequest& request,
-                                std::uint16_t family_number) {
+// Of which frames the sample consists: one of each of as many equal parts as are to be read.
+std::vector<bool> Choose(std::size_t count, const SampleRequest& request,
+                         std::uint16_t family_number) {
   const auto wanted =
       static_cast<std::size_t>(std::ceil(static_cast<double>(count) * request.percent / 100));
   const std::size_t parts = std::min(std::max<std::size_t>(wanted, 1), count);
   std::mt19937_64 random(request.seed + family_number);
-  std::vector<std::size_t> chosen;
+  std::vector<bool> chosen(count);
   for (std::size_t i = 0; i < parts; ++i) {
     const std::size_t first = i * count / parts;
     const std::size_t last = (i + 1) * count / parts - 1;
-    chosen.push_back(std::uniform_int_distribution<std::size_t>(first, last)(random));
+    chosen[std::uniform_int_distribution<std::size_t>(first, last)(random)] = true;
   }
   return chosen;
 }
@@ -136,8 +165,7 @@ Result<media::SetListing> FindSet(media::MediumSource& source, const SampleReque
       return SqlError(3143, request.target);
     }
     if (set.frames_end == 0) {
-      return SqlError(3241, request.target)
-          .WithHint("the end of the medium is damaged or missing; verify it without SAMPLE");
+      return SqlError(3241, request.target).WithHint(kWithoutSample);
     }
     return set;
   }
@@ -145,6 +173,16 @@ Result<media::SetListing> FindSet(media::MediumSource& source, const SampleReque
 }
 
 }  // namespace
+
+Result<SetCoding> SampleKeys::Unlock(const media::BackupSet& set, const std::string& target) {
+  MutexLock lock(mutex_);
+  const auto known = codings_.find(set.backup_set_guid);
+  if (known != codings_.end()) {
+    return known->second;
+  }
+  CAPSTAN_ASSIGN_OR_RETURN(SetCoding coding, UnlockCoding(set, keys_, target));
+  return codings_.emplace(set.backup_set_guid, std::move(coding)).first->second;
+}
 
 Result<SampledFamily> SampleFamily(media::MediumSource& source, const SampleRequest& request,
                                    DamageReport& damage) {
@@ -156,7 +194,8 @@ Result<SampledFamily> SampleFamily(media::MediumSource& source, const SampleRequ
   SampledFamily sampled = std::move(visitor.sampled);
   sampled.arrived.target = request.target;
   if (sampled.finished.trailer.damaged) {
-    return sampled;  // has been noted; without the index there is nothing to choose from
+    // The report has the place. Without the index there is nothing to choose from.
+    return SqlError(3241, request.target).WithHint(kWithoutSample);
   }
 
   // Nothing was read of the frames: the index names them all.
@@ -166,7 +205,12 @@ Result<SampledFamily> SampleFamily(media::MediumSource& source, const SampleRequ
   frame_visitor.OfFramesAlone();
   SampleReader frames(source, request, set.set_offset, &frame_visitor);
   CAPSTAN_RETURN_IF_ERROR(frames.ReadHead());
-  for (const std::size_t i : Choose(index.size(), request, sampled.arrived.header.family_number)) {
+  const std::vector<bool> chosen =
+      Choose(index.size(), request, sampled.arrived.header.family_number);
+  for (std::size_t i = 0; i < index.size(); ++i) {
+    if (!chosen[i]) {
+      continue;
+    }
     const std::uint64_t end = i + 1 < index.size() ? index[i + 1].medium_offset : set.frames_end;
     const std::uint64_t before = frame_visitor.sampled.frames_read;
     CAPSTAN_RETURN_IF_ERROR(frames.ReadFrame(index[i], end - index[i].medium_offset));

@@ -5,17 +5,38 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 
 #include "server/engine/damage_report.h"
 #include "server/engine/family_gate.h"
+#include "server/engine/set_coding.h"
 #include "server/media/family_reader.h"
+#include "vdi/base/guid.h"
+#include "vdi/base/mutex.h"
 #include "vdi/base/status.h"
 
 namespace capstan::engine {
 
+// The families of an encrypted set are unlocked once for all, since a passphrase costs memory and
+// time. Threads: any.
+class SampleKeys {
+ public:
+  explicit SampleKeys(KeyRing keys) : keys_(std::move(keys)) {}
+
+  // As UnlockCoding.
+  Result<SetCoding> Unlock(const media::BackupSet& set, const std::string& target)
+      CAPSTAN_EXCLUDES(mutex_);
+
+ private:
+  const KeyRing keys_;
+  Mutex mutex_;
+  std::map<Guid, SetCoding> codings_ CAPSTAN_GUARDED_BY(mutex_);
+};
+
 struct SampleRequest {
   std::string target;  // for messages
+  SampleKeys& keys;
   std::uint16_t file_number = 1;
   double percent = 100;    // of the frames, more than 0
   std::uint64_t seed = 0;  // decides which
@@ -28,8 +49,9 @@ struct SampledFamily {
   std::uint64_t bytes_read = 0;  // of payload
 };
 
-// Frames that are bad are noted in `damage`; whatever else is wrong is an error. REQUIRES: the
-// source has random access.
+// Frames that are bad, which those are that cannot be decoded, are noted in `damage`; whatever else
+// is wrong is an error, also that the set cannot be unlocked. REQUIRES: the source has random
+// access.
 Result<SampledFamily> SampleFamily(media::MediumSource& source, const SampleRequest& request,
                                    DamageReport& damage);
 

@@ -153,6 +153,7 @@ Status VerifyJob::VerifySample() {
   }
   job_.SetPhase("Reading a sample");
   const std::uint64_t seed = std::random_device()();
+  SampleKeys keys({.certificates = parts_.certificates, .passphrase = request_.passphrase});
   std::vector<SampledFamily> families(set_->device_count());
   FirstError error;
   const std::atomic<std::uint64_t> no_progress{0};
@@ -165,6 +166,7 @@ Status VerifyJob::VerifySample() {
         CAPSTAN_ASSIGN_OR_RETURN(const auto source, DeviceSource::Create(*set_, set_->device(i)));
         CAPSTAN_ASSIGN_OR_RETURN(families[i], SampleFamily(*source,
                                                            {.target = source->device_name(),
+                                                            .keys = keys,
                                                             .file_number = request_.file_number,
                                                             .percent = request_.sample_percent,
                                                             .seed = seed},

@@ -73,10 +73,9 @@ struct PageError {
 struct BackupOptions {
   BackupKind kind = BackupKind::kFull;
   bool copy_only = false;
-  // WITH CHECKSUM: every page that goes by is verified as far as the database allows.
-  bool verify_page_checksums = false;
-  // Called for every page that is found bad, by any thread that reads and by End. Its error is
-  // theirs. REQUIRED with verify_page_checksums.
+  // WITH CHECKSUM: set, every page that goes by is verified as far as the database allows, and this
+  // is called for each that is found bad, by any thread that reads and by End. Its error is theirs.
+  // Empty: pages are copied as they are.
   std::function<Status(const PageError&)> on_page_error;
   bool drop_page_cache_behind = true;  // POSIX_FADV_DONTNEED on what this backup alone brought in
   Deadline lock_deadline = Deadline::Never();  // for any lock the database must grant

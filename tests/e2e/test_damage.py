@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import Outcome, ServerTestCase, main, quoted
+from harness import Outcome, ServerTestCase, disks, main, quoted
 from mtf.layout import Medium
 
 # What damage is reported as: 3241 and 3242 of a medium's structure, 65004 of a frame, 3189 of a
@@ -185,6 +186,104 @@ class CutOff(DamageTestCase):
         self.check_report(self.restore_copy(), self.media[1])
         self.check_nothing_restored()
         self.assert_works()
+
+
+class GoingOn(ServerTestCase):
+    """S0-25, S0-29 to S0-31: what goes on in spite of damage says what it costs."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.source = self.server.next_database(size=600_000)
+        self.copy = self.server.db / "copy.db"
+        self.medium = self.server.media / "1.bak"
+        self.mirror = self.server.media / "2.bak"
+
+    def backup(self, options: str = "") -> None:
+        self.assert_done(self.server.exec(
+            f"BACKUP DATABASE source TO {disks(self.medium)} MIRROR TO {disks(self.mirror)} "
+            f"WITH FORMAT, MAXTRANSFERSIZE = 65536{options}"))
+
+    def restore_copy(self, options: str) -> Outcome:
+        return self.server.restore("copy", self.medium,
+                                   options=f"MOVE 'source' TO {quoted(self.copy)}{options}")
+
+    def verify(self, options: str) -> Outcome:
+        return self.server.exec(f"RESTORE VERIFYONLY FROM {disks(self.medium)} WITH {options}")
+
+    def check_lost(self, outcome: Outcome) -> tuple[int, int]:
+        """The one stretch that is said to be lost: first byte and length."""
+        said = re.findall(r"Lost on device '([^']+)': (\d+) bytes of file '([^']+)' from byte "
+                          r"(\d+), pages (\d+) to (\d+)", outcome.stdout + outcome.stderr)
+        self.assertEqual(len(said), 1, outcome.describe())
+        device, length, file, first, *pages = said[0]
+        self.assertEqual((device, file), (str(self.medium), str(self.source)))
+        self.assertEqual([int(page) for page in pages],
+                         [int(first) // 4096 + 1, (int(first) + int(length) - 1) // 4096 + 1])
+        return int(first), int(length)
+
+    def check_names_the_mirror(self, outcome: Outcome) -> None:
+        self.assertEqual(outcome.exit_code, 1, outcome.describe())
+        self.assertEqual([m.number for m in outcome.messages], [3189, 3013], outcome.describe())
+        self.assertIn(f"other copies of its families: '{self.mirror}'", outcome.messages[0].hint)
+
+    def check_damaged_medium(self) -> None:
+        with Medium(self.medium) as medium:
+            frame = [block for block in medium.blocks() if block.type == "FILE"][2]
+        with flipped(self.medium, frame.offset + 2600):
+            outcome = self.verify("CONTINUE_AFTER_ERROR")
+            self.check_names_the_mirror(outcome)
+            first, length = self.check_lost(outcome)
+
+            outcome = self.verify("SAMPLE = 99.9 PERCENT")
+            self.check_names_the_mirror(outcome)
+            self.assertEqual(self.check_lost(outcome), (first, length))
+
+            self.assertEqual(self.restore_copy("").exit_code, 1)
+            self.assertFalse(self.copy.exists())
+            outcome = self.assert_done(self.restore_copy(", CONTINUE_AFTER_ERROR"))
+            self.assertEqual(self.check_lost(outcome), (first, length))
+            self.assertIn("some damage was encountered", outcome.stdout + outcome.stderr)
+            restored = self.copy.read_bytes()
+            self.assertEqual(restored[first:first + length], bytes(length))
+        self.assert_done(self.verify("SAMPLE = 99.9 PERCENT"))
+        self.assert_done(self.restore_copy(", REPLACE"))
+        whole = self.copy.read_bytes()
+        self.assertEqual(whole[:first] + bytes(length) + whole[first + length:], restored)
+
+    def test_plain_medium(self) -> None:
+        self.backup()
+        self.check_damaged_medium()
+
+    def test_compressed_and_encrypted_medium(self) -> None:
+        self.assert_done(self.server.exec("CREATE CERTIFICATE c WITH SUBJECT = 'damage'"))
+        self.backup(", COMPRESSION, ENCRYPTION (ALGORITHM = AES_256, SERVER CERTIFICATE = c)")
+        self.check_damaged_medium()
+
+    def test_damaged_database(self) -> None:
+        """BACKUP WITH CONTINUE_AFTER_ERROR marks what it makes of a database with a bad page."""
+        with closing(sqlite3.connect(self.source)) as database:
+            database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        pages = self.source.read_bytes()
+        page = max(n for n in range(1, len(pages) // 4096) if pages[n * 4096] == 0x0D)
+        with open(self.source, "r+b") as file:
+            file.seek(page * 4096)
+            file.write(b"\x07")
+        to = f"BACKUP DATABASE source TO {disks(self.medium)} WITH FORMAT, CHECKSUM"
+        self.assert_error(self.server.exec(to), 3043, f"page (1:{page + 1})", str(self.source))
+        self.assertFalse(self.medium.exists())
+
+        outcome = self.assert_done(self.server.exec(f"{to}, CONTINUE_AFTER_ERROR"))
+        self.assertIn("successfully generated a backup of the damaged database",
+                      outcome.stdout + outcome.stderr)
+        (header,) = self.server.query(f"RESTORE HEADERONLY FROM {disks(self.medium)}")
+        self.assertIn(str(header["IsDamaged"]).lower(), ("1", "true"))
+        self.assertTrue(int(str(header["Flags"])) & 32, header)
+        outcome = self.restore_copy("")
+        self.assertEqual(outcome.messages[0].number, 3182, outcome.describe())
+        self.assertFalse(self.copy.exists())
+        outcome = self.assert_done(self.restore_copy(", CONTINUE_AFTER_ERROR"))
+        self.assertIn("was written with damaged data", outcome.stdout + outcome.stderr)
+        self.assertEqual(self.copy.read_bytes()[page * 4096], 0x07)
 
 
 if __name__ == "__main__":

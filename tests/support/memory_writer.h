@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -24,6 +26,7 @@ class MemoryWriter final : public writers::DatabaseWriter {
   std::vector<Bytes> files;
   // Fails the n-th read of a backup (from 1); 0 = none.
   std::atomic<int> fail_read{0};
+  std::set<std::uint64_t> bad_pages;      // of 4096 bytes, from 1: what a check of file 0 finds
   std::map<std::string, Bytes> restored;  // by physical name, after Commit
   std::vector<std::string> discarded;     // job names given to DiscardRestore
   int began_restores = 0;
@@ -62,8 +65,9 @@ class MemoryWriter final : public writers::DatabaseWriter {
 
   Result<std::unique_ptr<writers::BackupSession>> BeginBackup(
       const std::string& location, const std::string& logical_name,
-      const writers::BackupOptions&) override {
+      const writers::BackupOptions& options) override {
     auto session = std::make_unique<Backup>(*this);
+    session->on_page_error_ = options.on_page_error;
     CAPSTAN_ASSIGN_OR_RETURN(session->description_, Describe(location, logical_name));
     session->next_.resize(files.size());
     return std::unique_ptr<writers::BackupSession>(std::move(session));
@@ -124,13 +128,26 @@ class MemoryWriter final : public writers::DatabaseWriter {
       }
       std::memcpy(target.data(), writer_.files[extent.file_index].data() + extent.offset,
                   extent.length);
-      return OkStatus();
+      return CheckPages(extent);
     }
     Status End() override { return OkStatus(); }
+    Status CheckPages(const writers::Extent& extent) const {
+      for (const std::uint64_t page : writer_.bad_pages) {
+        const std::uint64_t begin = (page - 1) * 4096;
+        if (on_page_error_ && extent.file_index == 0 && begin >= extent.offset &&
+            begin < extent.offset + extent.length) {
+          CAPSTAN_RETURN_IF_ERROR(on_page_error_({.page = page,
+                                                  .file = description_.files[0].physical_name,
+                                                  .cause = "planned bad page"}));
+        }
+      }
+      return OkStatus();
+    }
 
     MemoryWriter& writer_;
     writers::DatabaseDescription description_;
     std::vector<std::uint64_t> next_;
+    std::function<Status(const writers::PageError&)> on_page_error_;
   };
 
   struct Restore final : writers::RestoreSession {

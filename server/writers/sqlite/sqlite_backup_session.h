@@ -30,7 +30,7 @@ class SqliteBackupSession final : public BackupSession {
   explicit SqliteBackupSession(Parts parts);
   ~SqliteBackupSession() override;
 
-  // WITH CHECKSUM: before the first extent. `on_page_error` as in BackupOptions.
+  // WITH CHECKSUM: before the first extent. `on_page_error` as in BackupOptions, and set.
   Status VerifyPages(std::function<Status(const PageError&)> on_page_error);
 
   const DatabaseDescription& description() const override { return description_; }

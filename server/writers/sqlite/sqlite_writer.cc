@@ -96,7 +96,7 @@ Result<std::unique_ptr<BackupSession>> SqliteWriter::OpenBackup(const std::strin
                                  .lsns = lsns,
                                  .drop_page_cache_behind = options.drop_page_cache_behind,
                                  .activity = std::move(activity)});
-  if (options.verify_page_checksums) {
+  if (options.on_page_error) {
     CAPSTAN_RETURN_IF_ERROR(session->VerifyPages(options.on_page_error));
   }
   return std::unique_ptr<BackupSession>(std::move(session));

@@ -9,6 +9,7 @@
 #include "server/media/block_composer.h"
 #include "server/media/frame.h"
 #include "tests/unit/server/media/medium_builder.h"
+#include "tests/unit/server/media/memory_source.h"
 
 namespace capstan::media {
 namespace {
@@ -17,6 +18,33 @@ using test::HasCode;
 using test::HasReason;
 using test::IsOk;
 
+// Two sets with a small frame each, the second appended to the first.
+struct TwoTinySets {
+  std::vector<std::byte> bytes;
+  std::size_t second = 0;  // where it begins
+  std::vector<std::size_t> frames;
+};
+
+TwoTinySets MakeTwoTinySets() {
+  MediumBuilder first(TestHeader(), TestSet(65536));
+  first.Add({.file_offset = 8192, .length = 1003, .sequence = 0});
+  Medium medium = first.Finish();
+  TwoTinySets two{.bytes = {}, .second = medium.bytes.size(), .frames = {medium.offsets.at(0)}};
+  MemorySource source(medium.bytes);
+  const Result<MediumListing> listing = ReadListing(source);
+  EXPECT_THAT(listing, IsOk());
+  BackupSet set = TestSet(65536);
+  set.position = 2;
+  set.backup_set_guid = TestGuid(0x81);
+  MediumBuilder second({.header = TestHeader(), .set = set, .form = {}, .append = listing->append},
+                       std::move(medium.bytes));
+  second.Add({.file_offset = 4096, .length = 1003, .sequence = 0});
+  medium = second.Finish();
+  two.frames.push_back(medium.offsets.at(0));
+  two.bytes = std::move(medium.bytes);
+  return two;
+}
+
 // One frame with little data: the fewer bytes, the more flips in a second.
 Medium TinyMedium() {
   MediumBuilder builder(TestHeader(), TestSet(65536));
@@ -24,10 +52,10 @@ Medium TinyMedium() {
   return builder.Finish();
 }
 
-Status ReadVerified(std::span<const std::byte> bytes) {
+Status ReadVerified(std::span<const std::byte> bytes, std::uint16_t position = 1) {
   RecordingVisitor visitor;
   visitor.keep_payload = false;
-  return ReadAll(bytes, &visitor);
+  return ReadAll(bytes, &visitor, 0, position);
 }
 
 // One bit, or with kEveryBit all of them in turn.
@@ -96,6 +124,42 @@ TEST(FamilyDamage, EveryBitFlipInAFrameIsFound) {
   ASSERT_TRUE(is_right());
   for (std::size_t at = 0; at < frame.size(); ++at) {
     ASSERT_TRUE(FlipsAreFound(frame, at, kEveryBit, is_right));
+  }
+}
+
+// A flip is found by whoever reads the set that it is in, and costs no other set: every bit of what
+// may be a header, one bit of every other byte, and in the padding of frames of every 31st.
+TEST(FamilyDamage, AFlipInOneOfTwoSetsIsFoundThereAndCostsNotTheOther) {
+  TwoTinySets two = MakeTwoTinySets();
+  ASSERT_THAT(ReadVerified(two.bytes, 1), IsOk());
+  ASSERT_THAT(ReadVerified(two.bytes, 2), IsOk());
+  for (std::size_t at = 0; at < two.bytes.size();) {
+    const std::uint16_t set = at < two.second ? 1 : 2;
+    const std::size_t frame = two.frames[set - 1U];
+    const unsigned which = at % kPhysicalBlock < 64 ? kEveryBit : at % 8;
+    ASSERT_TRUE(
+        FlipsAreFound(two.bytes, at, which, [&] { return ReadVerified(two.bytes, set).ok(); }));
+    if (set == 2 && at % 16 == 0) {
+      two.bytes[at] ^= std::byte{1};
+      ASSERT_THAT(ReadVerified(two.bytes, 1), IsOk()) << at;
+      two.bytes[at] ^= std::byte{1};
+    }
+    at += at >= frame + 3072 && at < frame + 65536 - 64 ? 31 : 1;
+  }
+}
+
+// Every length in blocks of 512 bytes, and one byte to either side of each.
+TEST(FamilyDamage, ACutCostsTheSetsBehindItAlone) {
+  const TwoTinySets two = MakeTwoTinySets();
+  for (std::size_t block = 512; block <= two.bytes.size(); block += 512) {
+    for (const std::size_t size : {block - 1, block, block + 1}) {
+      if (size > two.bytes.size()) {
+        continue;
+      }
+      const auto cut = std::span(two.bytes).first(size);
+      ASSERT_EQ(ReadVerified(cut, 1).ok(), size >= two.second) << size;
+      ASSERT_EQ(ReadVerified(cut, 2).ok(), size == two.bytes.size()) << size;
+    }
   }
 }
 
