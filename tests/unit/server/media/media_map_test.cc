@@ -121,7 +121,7 @@ TEST(MediaMap, DrawsThreeSetsOneBehindTheOther) {
 
 TEST(MediaMap, DrawsTheFramesOfThisFamilyOfAStripedSet) {
   std::vector<MediumBuilder> builders;
-  for (std::uint16_t number : {1, 2}) {
+  for (const std::uint16_t number : {std::uint16_t{1}, std::uint16_t{2}}) {
     MediaHeader header = TestHeader();
     header.family_count = 2;
     header.family_number = number;
@@ -222,7 +222,7 @@ TEST(MediaMap, DrawsWhatStandsBehindTheLastSet) {
     PieceKind kind;
   };
   const std::vector<std::byte> medium = CompressedMedium();
-  for (const Tail& tail : {Tail{100000, std::byte{0}, kHole}, Tail{300, std::byte{7}, kFree},
+  for (const Tail& tail : {Tail{100000, std::byte{0}, kHole}, Tail{40, std::byte{7}, kFree},
                            Tail{4096, std::byte{0x5A}, kDamage}}) {
     std::vector<std::byte> longer = medium;
     longer.resize(medium.size() + tail.size, tail.value);

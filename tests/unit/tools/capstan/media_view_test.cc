@@ -91,10 +91,10 @@ media set 10111213-1415-1617-1819-1A1B1C1D1E1F, family 1 of 2, compressed
   [=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAABBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB]
   = header   A set 1   B set 2
 
-set  database  type  date                 offset       size  frames  ratio  state
----  --------  ----  ----------------  ---------  ---------  ------  -----  --------------
-A 1  sales     full  2026-11-21 09:00    8.0 KiB  342.0 KiB       3    4.0  complete, ZSTD
-B 2  sales     full  2026-11-21 09:00  350.0 KiB  350.0 KiB       3    4.0  complete, ZSTD
+set database type date                offset      size frames ratio state
+--- -------- ---- ---------------- --------- --------- ------ ----- --------------
+A 1 sales    full 2026-11-21 09:00   8.0 KiB 342.0 KiB      3   4.0 complete, ZSTD
+B 2 sales    full 2026-11-21 09:00 350.0 KiB 350.0 KiB      3   4.0 complete, ZSTD
 
 )");
 }
@@ -114,8 +114,8 @@ TEST(MediaView, SaysWhatIsWrongAndWhatToDo) {
   EXPECT_FALSE(IsSound(map));
   EXPECT_THAT(text, HasSubstr("  [=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA!~~~"));
   EXPECT_THAT(text, HasSubstr("  = header   A set 1   B set 2   ~ unfinished   ! damaged\n"));
-  EXPECT_THAT(text, HasSubstr("  damaged, ZSTD\n"));
-  EXPECT_THAT(text, HasSubstr("  unfinished\n"));
+  EXPECT_THAT(text, HasSubstr(" damaged, ZSTD\n"));
+  EXPECT_THAT(text, HasSubstr(" unfinished\n"));
   EXPECT_THAT(text, HasSubstr(R"(
 damage, set 1, at byte 356384, 2.0 KiB: the index of the frames
 HINT: 'capstan verify --from /b/sales.bak --file 1' says what of the set is lost
@@ -150,13 +150,12 @@ TEST(MediaView, DrawsNoBarOfAMediumWithoutPlaces) {
 
   EXPECT_THAT(text, Not(HasSubstr("[")));
   EXPECT_THAT(text, HasSubstr("is not known without reading all of it"));
-  EXPECT_THAT(text,
-              HasSubstr("A 1  sales     full  2026-11-21 09:00       -     -       3    4.0"));
+  EXPECT_THAT(text, HasSubstr("A 1 sales    full 2026-11-21 09:00      -    -      3   4.0"));
 }
 
 TEST(MediaView, ListsTheBlocksToo) {
   EXPECT_THAT(DrawMedium(TwoSets(), true),
-              HasSubstr("  16384  340000  frames    1    3       819200   204800  sales, pages"));
+              HasSubstr("\n16384   340000 frames   1   3      819200  204800 sales, pages"));
 }
 
 TEST(MediaView, ShowsNoControlCharacters) {
