@@ -285,7 +285,7 @@ class Drawings(WithDrive):
         drawn = self.assert_done(self.show(medium, "--blocks")).stdout
         self.assertRegex(drawn, rf'^{re.escape(str(medium))}  [\d.]+ .iB  "Nightly"  20')
         self.assertRegex(drawn, r"\n  \[=*A+B+\]\n  = header   A set 1   B set 2\n")
-        self.assertRegex(drawn, r"\nA 1 test +full .* [\d.]+  complete, ZSTD\n")
+        self.assertRegex(drawn, r"\nA 1 test +full .* [\d.]+ complete, ZSTD\n")
         self.assertRegex(drawn, r" frames .* test, pages 0 to \d+\n")
 
         rows = json.loads(self.assert_done(self.show("--json", medium)).stdout)
