@@ -8,6 +8,7 @@
 #include "server/coordinator/history_loader.h"
 #include "server/coordinator/job_recorder.h"
 #include "server/coordinator/listings.h"
+#include "server/coordinator/media_map_table.h"
 #include "server/coordinator/server_procedures.h"
 #include "server/messages/messages.h"
 #include "server/tsql/parser.h"
@@ -155,8 +156,8 @@ class StatementExecutor::Run final : private engine::JobObserver {
   }
 
   static Result<const media::SetListing*> FindSet(const media::MediumListing& listing,
-                                                 std::uint16_t file_number,
-                                                 const engine::TransferRequest& transfer) {
+                                                  std::uint16_t file_number,
+                                                  const engine::TransferRequest& transfer) {
     if (file_number == 0 || file_number > listing.sets.size()) {
       return SqlError(3287, file_number, transfer.targets.front());
     }
@@ -165,6 +166,26 @@ class StatementExecutor::Run final : private engine::JobObserver {
       return SqlError(3143, transfer.targets.front());
     }
     return &set;
+  }
+
+  static Status CheckMediaName(const std::string& wanted, const media::MediaHeader& header,
+                               const std::string& target) {
+    return wanted.empty() || wanted == header.name ? OkStatus()
+                                                   : SqlError(4037, wanted, header.name, target);
+  }
+
+  // All devices or none: rows of some would look like the whole.
+  Status SendMap(const engine::TransferRequest& transfer, const std::string& media_name) {
+    catalog::Table table = EmptyMediaMapTable();
+    for (const std::string& target : transfer.targets) {
+      engine::TransferRequest one = transfer;
+      one.targets = {target};
+      CAPSTAN_ASSIGN_OR_RETURN(const media::MediumMap map, parts_.engine.Map(one));
+      CAPSTAN_RETURN_IF_ERROR(CheckMediaName(media_name, map.listing.header, target));
+      AddMediaMap(target, map, &table);
+    }
+    sink_.OnResultSet(table);
+    return OkStatus();
   }
 
   bool Body(const tsql::RestoreQueryStatement& query) {
@@ -177,14 +198,17 @@ class StatementExecutor::Run final : private engine::JobObserver {
     }
     engine::TransferRequest transfer = Transfer(query.devices, query.transfer);
     transfer.media_password = query.media_password;
+    if (query.query == tsql::RestoreQuery::kMediaMap) {
+      return Report(SendMap(transfer, query.media_name), name);
+    }
     const auto listing = parts_.engine.List(transfer);
     if (!listing.ok()) {
       return Report(listing.status(), name);
     }
-    if (const std::string& media_name = query.media_name;
-        !media_name.empty() && media_name != listing->header.name) {
-      return Report(SqlError(4037, media_name, listing->header.name, transfer.targets.front()),
-                    name);
+    if (const Status status =
+            CheckMediaName(query.media_name, listing->header, transfer.targets.front());
+        !status.ok()) {
+      return Report(status, name);
     }
     switch (query.query) {
       case tsql::RestoreQuery::kLabelOnly:

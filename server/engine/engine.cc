@@ -126,6 +126,13 @@ Result<media::MediumListing> Engine::List(const TransferRequest& request) {
   return ListMedium(parts_, request, *job);
 }
 
+Result<media::MediumMap> Engine::Map(const TransferRequest& request) {
+  CAPSTAN_ASSIGN_OR_RETURN(auto started,
+                           parts_.jobs.Start(IdentityOf(request, "RESTORE MEDIAMAP", "")));
+  RunningJob job(parts_.jobs, std::move(started));
+  return MapMedium(parts_, request, *job);
+}
+
 void Engine::SettleUnfinishedJobs() {
   MutexLock lock(settle_mutex_);
   // A job that ends while this runs takes its record along. So a record counts only if it is there

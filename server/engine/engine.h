@@ -19,6 +19,7 @@
 #include "server/engine/error_log.h"
 #include "server/engine/job.h"
 #include "server/media/family_reader.h"
+#include "server/media/media_map.h"
 #include "server/media/media_plan.h"
 #include "server/transform/certificate_store.h"
 #include "server/transform/settings.h"
@@ -116,6 +117,8 @@ class Engine {
   Status Verify(const VerifyRequest& request, JobObserver& observer);
   // LABELONLY, HEADERONLY and FILELISTONLY: what the first device's medium says.
   Result<media::MediumListing> List(const TransferRequest& request);
+  // MEDIAMAP: what the bytes of the first device's medium belong to.
+  Result<media::MediumMap> Map(const TransferRequest& request);
 
   // Finishes or undoes what interrupted jobs left, as far as the agents for it are there. Jobs that
   // cannot be settled yet stay in the journal. Called at start, and whenever an agent attaches.

@@ -37,6 +37,27 @@ Status RunWatched(Job& job, OpenSet& set, std::chrono::milliseconds device_timeo
   return error.failed() ? error.status() : OkStatus();
 }
 
+// What `read` makes of the first device's medium.
+template <typename Contents>
+Result<Contents> ReadMedium(const Engine::Parts& parts, const TransferRequest& transfer, Job& job,
+                            const std::function<Result<Contents>(media::MediumSource&)>& read) {
+  TransferRequest first = transfer;
+  first.targets.resize(1);
+  first.buffer_count = 2;
+  first.max_transfer_size =
+      transfer.device_class == "VIRTUAL_DEVICE" ? transfer.max_transfer_size : kListingTransferSize;
+  CAPSTAN_ASSIGN_OR_RETURN(const auto set,
+                           OpenForReading(parts, first, [&job] { return job.cancelled(); }));
+  Contents contents;
+  CAPSTAN_RETURN_IF_ERROR(RunWatched(job, *set, parts.settings.timeouts.device, [&]() -> Status {
+    CAPSTAN_ASSIGN_OR_RETURN(const auto source, DeviceSource::Create(*set, set->device(0)));
+    CAPSTAN_ASSIGN_OR_RETURN(contents, read(*source));
+    return OkStatus();
+  }));
+  CAPSTAN_RETURN_IF_ERROR(set->Close());
+  return contents;
+}
+
 // A medium that was read and is not one that we can go on with.
 bool IsAboutContents(const Status& status) {
   switch (status.reason()) {
@@ -122,21 +143,24 @@ Status CopyMedium(OpenSet& from, OpenSet& to, std::size_t index, std::uint64_t s
 
 Result<media::MediumListing> ListMedium(const Engine::Parts& parts, const TransferRequest& transfer,
                                         Job& job) {
-  TransferRequest first = transfer;
-  first.targets.resize(1);
-  first.buffer_count = 2;
-  first.max_transfer_size =
-      transfer.device_class == "VIRTUAL_DEVICE" ? transfer.max_transfer_size : kListingTransferSize;
-  CAPSTAN_ASSIGN_OR_RETURN(const auto set,
-                           OpenForReading(parts, first, [&job] { return job.cancelled(); }));
-  media::MediumListing listing;
-  CAPSTAN_RETURN_IF_ERROR(RunWatched(job, *set, parts.settings.timeouts.device, [&]() -> Status {
-    CAPSTAN_ASSIGN_OR_RETURN(const auto source, DeviceSource::Create(*set, set->device(0)));
-    CAPSTAN_ASSIGN_OR_RETURN(listing, media::ReadListing(*source));
-    return media::CheckMediaPassword(listing.header, transfer.media_password);
-  }));
-  CAPSTAN_RETURN_IF_ERROR(set->Close());
-  return listing;
+  return ReadMedium<media::MediumListing>(
+      parts, transfer, job,
+      [&transfer](media::MediumSource& source) -> Result<media::MediumListing> {
+        CAPSTAN_ASSIGN_OR_RETURN(media::MediumListing listing, media::ReadListing(source));
+        CAPSTAN_RETURN_IF_ERROR(media::CheckMediaPassword(listing.header, transfer.media_password));
+        return listing;
+      });
+}
+
+Result<media::MediumMap> MapMedium(const Engine::Parts& parts, const TransferRequest& transfer,
+                                   Job& job) {
+  return ReadMedium<media::MediumMap>(
+      parts, transfer, job, [&transfer](media::MediumSource& source) -> Result<media::MediumMap> {
+        CAPSTAN_ASSIGN_OR_RETURN(media::MediumMap map, media::ReadMap(source));
+        CAPSTAN_RETURN_IF_ERROR(
+            media::CheckMediaPassword(map.listing.header, transfer.media_password));
+        return map;
+      });
 }
 
 Result<media::MediaRows> InspectMedia(const Engine::Parts& parts, const BackupRequest& request,

@@ -8,6 +8,7 @@
 
 #include "server/engine/engine.h"
 #include "server/engine/open_set.h"
+#include "server/media/media_map.h"
 #include "server/media/media_plan.h"
 
 namespace capstan::engine {
@@ -15,6 +16,9 @@ namespace capstan::engine {
 // What the first device's medium says.
 Result<media::MediumListing> ListMedium(const Engine::Parts& parts, const TransferRequest& transfer,
                                         Job& job);
+// What its bytes belong to.
+Result<media::MediumMap> MapMedium(const Engine::Parts& parts, const TransferRequest& transfer,
+                                   Job& job);
 
 // The devices of a BACKUP, families and mirrors, with what their media hold. A medium that cannot
 // be understood is a state, too; an error is what keeps from knowing. Not for virtual devices of

@@ -192,6 +192,7 @@ struct MediumListing {
   std::vector<SetListing> sets;
   bool foreign = false;          // the medium was begun by another program
   std::uint64_t size_bytes = 0;  // 0: the medium can only be read forward
+  std::uint64_t sets_end = 0;    // behind the last complete set; 0: not known
   MediumTail tail = MediumTail::kNothing;
   // Where the next set goes. Nothing unless that is known: the medium can only be read forward, its
   // tail is not known, it is full, or it is laid out as we cannot go on with.

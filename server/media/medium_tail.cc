@@ -89,6 +89,7 @@ Result<MediumListing> MediumLister::TakeListing() {
                         .sets = {},
                         .foreign = label_.foreign,
                         .size_bytes = source_->size_bytes(),
+                        .sets_end = good_end_,
                         .tail = tail_,
                         .append = {}};
   CAPSTAN_ASSIGN_OR_RETURN(listing.append, FindAppendPoint());

@@ -23,6 +23,7 @@ constexpr QueryForm kQueryForms[] = {
     {"HEADERONLY", RestoreQuery::kHeaderOnly, kHeaderOnly},
     {"FILELISTONLY", RestoreQuery::kFileListOnly, kFileListOnly},
     {"VERIFYONLY", RestoreQuery::kVerifyOnly, kVerifyOnly},
+    {"MEDIAMAP", RestoreQuery::kMediaMap, kLabelOnly},  // takes what LABELONLY takes
 };
 
 // What else T-SQL restores, and what it restores of a database, that is refused as a whole.

@@ -28,6 +28,8 @@ std::string_view CommandName(RestoreQuery query) {
       return "RESTORE FILELIST";
     case RestoreQuery::kVerifyOnly:
       return "VERIFY DATABASE";
+    case RestoreQuery::kMediaMap:
+      return "RESTORE MEDIAMAP";
   }
   CAPSTAN_CHECK(false);
 }

@@ -90,7 +90,8 @@ struct RestoreStatement {
   std::optional<PassphraseClause> passphrase;
 };
 
-enum class RestoreQuery { kLabelOnly, kHeaderOnly, kFileListOnly, kVerifyOnly };
+// kMediaMap is ours: what every byte of each medium belongs to.
+enum class RestoreQuery { kLabelOnly, kHeaderOnly, kFileListOnly, kVerifyOnly, kMediaMap };
 
 // What 3013 calls the statement: "RESTORE FILELIST", "VERIFY DATABASE", ...
 std::string_view CommandName(RestoreQuery query);

@@ -6,6 +6,8 @@ in its order and its words, with the outcomes that it states.
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -267,6 +269,53 @@ WITH BUFFERCOUNT = 10, MAXTRANSFERSIZE = 1048576"""))
         self.assert_done(self.server.run("restore", "copied", "--from", self.drive / "c.bak",
                                          "--to", copy))
         self.assertEqual(content_of(copy), content_of(self.server.db / "test.db"))
+
+
+class Drawings(WithDrive):
+    """capstan media show, of media as backups leave them and as accidents do."""
+
+    def show(self, *arguments: object) -> Outcome:
+        return self.server.run("media", "show", *arguments)
+
+    def test_draws_what_is_on_a_medium(self) -> None:
+        medium = self.drive / "m.bak"
+        self.assert_done(self.server.run("backup", "test", "--to", medium, "--no-verify",
+                                         "--compression=zstd", "--media-name", "Nightly"))
+        self.assert_done(self.server.run("backup", "test", "--to", medium, "--no-verify"))
+        drawn = self.assert_done(self.show(medium, "--blocks")).stdout
+        self.assertRegex(drawn, rf'^{re.escape(str(medium))}  [\d.]+ .iB  "Nightly"  20')
+        self.assertRegex(drawn, r"\n  \[=*A+B+\]\n  = header   A set 1   B set 2\n")
+        self.assertRegex(drawn, r"\nA 1 test +full .* [\d.]+ complete, ZSTD\n")
+        self.assertRegex(drawn, r" frames .* test, pages 0 to \d+\n")
+
+        rows = json.loads(self.assert_done(self.show("--json", medium)).stdout)
+        end = 0
+        for row in rows:
+            self.assertEqual(row["Offset"], end, row)
+            end += row["Size"]
+        self.assertEqual((end, rows[0]["MediumSize"]), (medium.stat().st_size,) * 2)
+        frames = [row for row in rows if row["Kind"] == "frames"]
+        self.assertEqual({row["Position"] for row in frames}, {1, 2})
+        self.assertTrue(all(row["StoredBytes"] < row["PayloadBytes"] for row in frames), frames)
+
+    def test_tells_damage_and_what_is_no_medium(self) -> None:
+        medium, text = self.drive / "m.bak", self.drive / "text"
+        self.assert_done(self.server.backup("test", medium))
+        sound = medium.read_bytes()
+        text.write_bytes(b"not a medium" * 100)
+
+        medium.write_bytes(sound + b"?" * 8192)
+        outcome = self.show(medium, text)
+        self.assertEqual(outcome.exit_code, 1, outcome.describe())
+        self.assertIn(f"\ndamage, at byte {len(sound)}, 8.0 KiB: what stands here is not known\n"
+                      "HINT: ", outcome.stdout)
+        self.assertEqual(outcome.numbers, [3242, 3013], outcome.describe())
+        self.assertIn("RESTORE MEDIAMAP is terminating abnormally.", outcome.stderr)
+
+        medium.write_bytes(sound[:-40000])
+        outcome = self.show(medium)
+        self.assertEqual(outcome.exit_code, 1, outcome.describe())
+        self.assertRegex(outcome.stdout, r"\nunfinished set, set 1, at byte 8192, .* frames\nHINT: ")
 
 
 if __name__ == "__main__":

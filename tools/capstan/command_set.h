@@ -38,7 +38,7 @@ void AddListCommand(CLI::App& parent, Commands& commands, const char* name, cons
 
 // backup, restore, verify
 void AddTransferCommands(CLI::App& app, Commands& commands);
-// certificate, catalog
+// certificate, catalog, media
 void AddStoreCommands(CLI::App& app, Commands& commands);
 
 }  // namespace capstan::cli

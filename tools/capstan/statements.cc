@@ -294,6 +294,10 @@ std::string FileListStatement(const RestoreOptions& options) {
                      WithClause(with));
 }
 
+std::string MediaMapStatement(const Target& medium) {
+  return "RESTORE MEDIAMAP FROM " + DeviceList({medium});
+}
+
 std::string AttachStatement(std::string_view name, std::string_view location) {
   return fmt::format("EXEC sp_attach_db @dbname = {}, @filename1 = {}", QuoteString(name),
                      QuoteString(location));

@@ -1,4 +1,4 @@
-// certificate and catalog on the command line.
+// certificate, catalog and media on the command line.
 #include <memory>
 
 #include "tools/capstan/command_set.h"
@@ -115,11 +115,41 @@ void AddCatalog(CLI::App& app, Commands& commands) {
   });
 }
 
+void AddMedia(CLI::App& app, Commands& commands) {
+  CLI::App* const media = app.add_subcommand("media", "What is on media");
+  media->require_subcommand(1);
+  CLI::App* const show = media->add_subcommand("show", "Draw media: sets, sizes, damage");
+  show->footer(
+      "Paths are the server's; 's3://..', 'tape:NAME' and 'vdi:NAME' name other media. Backups "
+      "themselves are\nnot read: 'capstan verify' finds what is wrong inside. Exit status 1 if a "
+      "medium is damaged or none.\n\n"
+      "Example:\n  capstan media show /backup/sales.bak");
+  struct Typed {
+    std::vector<std::string> targets;
+    MediaShowOptions options;
+  };
+  const auto typed = std::make_shared<Typed>();
+  show->add_option("PATH", typed->targets, "Media")->required();
+  show->add_flag("--blocks", typed->options.blocks, "List every block of them, too");
+  AddJson(show, typed->options.format);
+  commands.Add(show, [typed, &commands]() -> Result<Action> {
+    MediaShowOptions options = typed->options;
+    for (const std::string& text : typed->targets) {
+      CAPSTAN_ASSIGN_OR_RETURN(Target target, ParseTarget(text, commands.working_directory));
+      options.media.push_back(std::move(target));
+    }
+    return Action([options = std::move(options)](Session& session) {
+      return RunMediaShow(session, options);
+    });
+  });
+}
+
 }  // namespace
 
 void AddStoreCommands(CLI::App& app, Commands& commands) {
   AddCertificate(app, commands);
   AddCatalog(app, commands);
+  AddMedia(app, commands);
 }
 
 }  // namespace capstan::cli

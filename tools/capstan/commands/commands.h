@@ -69,6 +69,12 @@ struct RebuildOptions {
   OutputFormat format = OutputFormat::kTable;
 };
 
+struct MediaShowOptions {
+  std::vector<Target> media;
+  bool blocks = false;  // every block of a medium, too
+  OutputFormat format = OutputFormat::kTable;
+};
+
 ExitStatus RunExec(Session& session, const ExecOptions& options);
 ExitStatus RunDatabaseAdd(Session& session, const std::string& name, const std::string& location);
 ExitStatus RunDatabaseRemove(Session& session, const std::string& name);
@@ -94,6 +100,8 @@ ExitStatus RunCertificateExport(Session& session, const CertificateOptions& opti
 ExitStatus RunCertificateRemove(Session& session, const std::string& name);
 // kFailed too if a medium could not be read.
 ExitStatus RunCatalogRebuild(Session& session, const RebuildOptions& options);
+// One statement each; kFailed too if a medium is damaged.
+ExitStatus RunMediaShow(Session& session, const MediaShowOptions& options);
 ExitStatus RunStatus(Session& session, const StatusOptions& options);
 
 }  // namespace capstan::cli

@@ -52,7 +52,8 @@ TEST(RestoreParser, TakesTheQueries) {
       {"LABELONLY", RestoreQuery::kLabelOnly},
       {"HeaderOnly", RestoreQuery::kHeaderOnly},
       {"FILELISTONLY", RestoreQuery::kFileListOnly},
-      {"verifyonly", RestoreQuery::kVerifyOnly}};
+      {"verifyonly", RestoreQuery::kVerifyOnly},
+      {"MediaMap", RestoreQuery::kMediaMap}};
   for (const auto& [word, query] : forms) {
     const auto restore = ParseOne<RestoreQueryStatement>(
         "RESTORE " + word + " FROM DISK = N'a', DISK = 'b' WITH NO_CHECKSUM, STATS, NOUNLOAD");
@@ -73,6 +74,7 @@ TEST(RestoreParser, TakesTheSetNumberWhereASetIsMeant) {
     EXPECT_EQ(restore.file_number, 65535) << form;
   }
   ExpectError({"RESTORE LABELONLY FROM DISK='a' WITH FILE = 1", 3032, "(file)"});
+  ExpectError({"RESTORE MEDIAMAP FROM DISK='a' WITH FILE = 1", 3032, "(file)"});
 }
 
 TEST(RestoreParser, SaysWhereTheSyntaxBreaks) {
