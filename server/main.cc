@@ -40,7 +40,8 @@ int main(int argc, char** argv) {
   std::string config_path;
   CLI::App app("capstand: backs up and restores live databases through virtual devices");
   app.set_version_flag("--version", std::string("capstand ") + CAPSTAN_VERSION);
-  app.add_option("--data-dir", flags.data_dir, "Directory of the catalog, the logs and the sockets");
+  app.add_option("--data-dir", flags.data_dir,
+                 "Directory of the catalog, the logs and the sockets");
   app.add_option("--config", config_path, "TOML file; flags win over it");
   app.add_option("--socket", flags.socket, "Unix socket of the control plane");
   try {

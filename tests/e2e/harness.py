@@ -196,7 +196,7 @@ class CapstanServer:
         self.errorlog = self.data / "log" / "ERRORLOG"
         self.console = self.root / "console.log"  # standard error of the server and its agents
         self.config = self.root / "capstand.toml"
-        self.settings = {**self.TIMEOUTS, **settings}
+        self.settings = {"data_dir": str(self.data), **self.TIMEOUTS, **settings}
         self.process: subprocess.Popen[str] | None = None
         if start:
             self.start()
@@ -205,8 +205,7 @@ class CapstanServer:
 
     def start(self, wait_for_agent: bool = True) -> None:
         """Returns once the server has said that it is ready, and its agent is attached."""
-        settings = {"data_dir": str(self.data), **self.settings}
-        lines = [f"{key} = {toml(value)}" for key, value in settings.items()]
+        lines = [f"{key} = {toml(value)}" for key, value in self.settings.items()]
         self.config.write_text("\n".join(lines) + "\n", encoding="utf-8")
         with open(self.console, "ab") as console:
             self.process = subprocess.Popen(

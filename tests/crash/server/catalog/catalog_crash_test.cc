@@ -30,8 +30,8 @@ void PrintTo(const CrashCase& crash, std::ostream* out) {
   *out << crash.point;
 }
 
-// The steps below: a backup that commits, a prepared one that is revoked and forgotten, a backup that commits,
-// a restore. Passes of a point are counted from 1.
+// The steps below: a backup that commits, a prepared one that is revoked and forgotten, a backup
+// that commits, a restore. Passes of a point are counted from 1.
 constexpr std::array kCases = {
     CrashCase{"catalog.before_begin", 0, 0},
     CrashCase{"catalog.after_begin", 0, 0},

@@ -76,8 +76,9 @@ TEST(ProcedureParser, Configures) {
 TEST(ProcedureParser, TakesPathsAndDatabases) {
   EXPECT_EQ(ParseOne<CreateFolderStatement>("EXEC master.dbo.xp_create_subdir N'E:\\b'").path,
             "E:\\b");
-  EXPECT_EQ(ParseOne<LoadHistoryStatement>("EXEC sp_load_history @path = '/b', @path16 = '/c'").paths,
-            (std::vector<std::string>{"/b", "/c"}));
+  EXPECT_EQ(
+      ParseOne<LoadHistoryStatement>("EXEC sp_load_history @path = '/b', @path16 = '/c'").paths,
+      (std::vector<std::string>{"/b", "/c"}));
   EXPECT_EQ(ParseOne<SpaceUsedStatement>("EXEC sp_spaceused @dbname = 'sales'").database, "sales");
   ExpectError({"EXEC sp_spaceused", 201, "'@dbname'"});
   ExpectError({"EXEC sp_spaceused 'customers'", 201, "'@dbname'"});
