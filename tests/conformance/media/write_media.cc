@@ -84,7 +84,7 @@ void WriteForeign(const std::string& directory) {
 void WriteMedia(const std::string& directory) {
   Write(directory + "/small.bak", SmallMedium().bytes);
   WriteAll(directory + "/spanned", Spanned());
-  for (const std::uint64_t limit : {0, 4096, 8192, 12288}) {
+  for (const std::uint64_t limit : {0U, 4096U, 8192U, 12288U}) {
     WriteAll(fmt::format("{}/cut{}", directory, limit), CutAmidItsEnd(limit));
   }
   WriteForeign(directory);
