@@ -228,7 +228,6 @@ Result<std::vector<ImportCount>> SqliteCatalog::ImportHistory(
   const MutexLock lock(mutex_);
   CAPSTAN_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(connection_));
   CAPSTAN_ASSIGN_OR_RETURN(auto counts, ImportMedia(connection_, media));
-  CAPSTAN_CRASH_POINT("catalog.before_import");
   CAPSTAN_RETURN_IF_ERROR(transaction.Commit());
   return counts;
 }

@@ -77,8 +77,8 @@ Result<std::string> DriveMap::Map(const std::string& path) const {
   }
   const std::string folded = Folded(path);
   for (const auto& [from, to] : entries_) {
-    const bool whole = folded.size() == from.size() || folded[from.size()] == '\\';
-    if (!folded.starts_with(from) || !whole) {
+    const bool below_it = folded.size() > from.size() && folded[from.size()] == '\\';
+    if (!folded.starts_with(from) || (folded.size() != from.size() && !below_it)) {
       continue;
     }
     std::string rest = path.substr(from.size());
