@@ -95,7 +95,7 @@ void BackUpRepeatedly(const std::string& path, const std::string& copy, std::uin
     ASSERT_THAT((*session)->End(), IsOk());
     WriteWhole(copy, *image);
 
-    ASSERT_EQ(FaultOf(copy), "") << "backup " << i;
+    ASSERT_EQ(FaultOf(copy), "") << "backup " << i << " source: " << FaultOf(path).substr(0, 200);
     Application restored(copy);
     EXPECT_EQ(restored.Ask("SELECT sum(balance) FROM account"), std::to_string(100 * kAccounts));
     const int rows = std::stoi(restored.Ask("SELECT count(*) FROM t"));
