@@ -107,6 +107,17 @@ Result<bool> SqliteView::TryBeginWal() {
 
 Status SqliteView::OpenWalView() {
   backfilled_ = wal_index_->backfilled();
+  // A writer may start the WAL anew under a reader that needs nothing of it. It changes the header
+  // first and the number after that, so a number of the new WAL shows in the header by now.
+  auto now = wal_index_->ReadHeader();
+  for (int i = 0; i < kVerifyTries && !now.ok(); ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    now = wal_index_->ReadHeader();
+  }
+  CAPSTAN_RETURN_IF_ERROR(now.status());
+  if (now->salt != wal_header_->salt) {
+    backfilled_ = wal_header_->last_frame;
+  }
   if (backfilled_ >= wal_header_->last_frame) {
     return OkStatus();
   }
