@@ -23,14 +23,15 @@ BackupPipeline::BackupPipeline(Parts parts,
                 parts.stats_percent}) {
   CAPSTAN_CHECK(parts.set.device_count() % writers.size() == 0);
   for (std::size_t i = 0; i < writers.size(); ++i) {
-    families_.push_back(
-        FamilyStream::Create({.set = parts.set,
-                              .device_index = i,
-                              .error = error_,
-                              .bytes_done = bytes_done_,
-                              .mirror_count = parts.set.device_count() / writers.size(),
-                              .mirror_stride = writers.size()},
-                             std::move(writers[i])));
+    std::vector<std::size_t> mirrors;
+    for (std::size_t device = i; device < parts.set.device_count(); device += writers.size()) {
+      mirrors.push_back(device);
+    }
+    families_.push_back(FamilyStream::Create({.set = parts.set,
+                                              .devices = std::move(mirrors),
+                                              .error = error_,
+                                              .bytes_done = bytes_done_},
+                                             std::move(writers[i])));
   }
   geometry_ = families_.front()->geometry();
 }

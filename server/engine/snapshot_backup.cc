@@ -20,7 +20,7 @@ constexpr std::chrono::milliseconds kWriteWait{50};
 
 SnapshotBackup::SnapshotBackup(Parts parts, std::unique_ptr<media::FamilyWriter> writer)
     : parts_(parts),
-      stream_(FamilyStream::Create({parts.set, 0, error_, bytes_done_}, std::move(writer))),
+      stream_(FamilyStream::Create({parts.set, {0}, error_, bytes_done_}, std::move(writer))),
       monitor_({parts.job, quiet_, parts.set, error_, bytes_done_, parts.timeouts.device, {}}) {
   CAPSTAN_CHECK(parts.set.device_count() == 1);
 }
