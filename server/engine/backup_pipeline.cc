@@ -240,14 +240,8 @@ Status BackupPipeline::ExecuteOnAll(vdi::CommandCode code, std::string_view phas
   parts_.job.SetPhase(phase);
   std::vector<std::function<Status()>> steps;
   for (std::size_t i = 0; i < parts_.set.device_count(); ++i) {
-    steps.emplace_back([this, code, i]() -> Status {
-      DeviceChannel& channel = parts_.set.device(i);
-      vdi::ServerCommand command;
-      command.code = code;
-      CAPSTAN_ASSIGN_OR_RETURN(const vdi::ServerCommand done, channel.Execute(command));
-      return done.completion_code == vdi::CompletionCode::kSuccess
-                 ? OkStatus()
-                 : parts_.set.ErrorOf(Direction::kWrite, channel, done.completion_code, code);
+    steps.emplace_back([this, code, i] {
+      return parts_.set.Execute(Direction::kWrite, parts_.set.device(i), code);
     });
   }
   return RunStep(std::move(steps));

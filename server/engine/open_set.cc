@@ -191,6 +191,15 @@ Status OpenSet::ErrorOf(Direction direction, const DeviceChannel& channel, vdi::
   return error;
 }
 
+Status OpenSet::Execute(Direction direction, DeviceChannel& channel, vdi::CommandCode code) {
+  vdi::ServerCommand command;
+  command.code = code;
+  CAPSTAN_ASSIGN_OR_RETURN(const vdi::ServerCommand done, channel.Execute(command));
+  return done.completion_code == vdi::CompletionCode::kSuccess
+             ? OkStatus()
+             : ErrorOf(direction, channel, done.completion_code, code);
+}
+
 void OpenSet::LogFailure(const std::string& target, const std::string& cause,
                          std::optional<vdi::CommandCode> command) {
   if (log_.file == nullptr || logged_.exchange(true)) {
