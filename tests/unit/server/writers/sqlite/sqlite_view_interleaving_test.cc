@@ -33,6 +33,7 @@ class SqliteViewInterleaving : public testing::TestWithParam<Interference> {
   void MakeDatabaseWithCommitInWal() {
     Application application(path_);
     application.Run("PRAGMA page_size=512; PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=0");
+    application.Run("PRAGMA synchronous=OFF");
     application.Run("CREATE TABLE bank(id INTEGER PRIMARY KEY, value INTEGER, filling TEXT)");
     application.Run(
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i < 12) "
@@ -79,7 +80,7 @@ TEST_P(SqliteViewInterleaving, ViewIsOneStateWhereverOthersComeBetween) {
     std::filesystem::remove(path_);
     MakeDatabaseWithCommitInWal();
     Application application(path_, 0);
-    application.Run("PRAGMA wal_autocheckpoint=0");
+    application.Run("PRAGMA wal_autocheckpoint=0; PRAGMA synchronous=OFF");
     Commit(application);
     barriers = 0;
     const auto view = [&] {
