@@ -318,5 +318,29 @@ class Drawings(WithDrive):
         self.assertRegex(outcome.stdout, r"\nunfinished set, set 1, at byte 8192, .* frames\nHINT: ")
 
 
+class Memory(WithDrive):
+    """What coding takes is the job's, not the server's for ever."""
+
+    GROWTH_MAX_KIB = 8 << 10  # the first job of each kind leaves some
+
+    def resident_kib(self) -> int:
+        status = Path(f"/proc/{self.server.pid}/status").read_text()
+        match = re.search(r"^RssAnon:\s+(\d+) kB$", status, re.MULTILINE)
+        assert match is not None, status
+        return int(match.group(1))
+
+    def test_coded_jobs_leave_no_memory_behind(self) -> None:
+        medium, copy = self.drive / "m.bak", self.server.db / "copy.db"
+        self.server.next_database(name="large", size=8 << 20)
+        before = self.resident_kib()
+        for _ in range(4):
+            self.assert_done(self.server.backup(
+                "large", medium, options="FORMAT, COMPRESSION (ALGORITHM = ZSTD, LEVEL = HIGH)"))
+            self.assert_done(self.server.exec(
+                f"RESTORE DATABASE copy FROM DISK = '{medium}'"
+                f" WITH REPLACE, MOVE 'large' TO '{copy}'"))
+        self.assertLess(self.resident_kib() - before, self.GROWTH_MAX_KIB)
+
+
 if __name__ == "__main__":
     main()
