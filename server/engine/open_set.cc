@@ -186,9 +186,9 @@ Status OpenSet::ErrorOf(Direction direction, const DeviceChannel& channel, vdi::
   LogFailure(channel.target(), cause, command);
   Status error = SqlError(direction == Direction::kWrite ? 3202 : 3203, channel.target(), cause);
   if (!reason.ok()) {
-    error = std::move(error).WithHint(AbortHint(PhaseOf(command.value_or(transfer_)), reason));
+    return std::move(error).WithHint(AbortHint(PhaseOf(command.value_or(transfer_)), reason));
   }
-  return error;
+  return std::move(error).WithHint(std::string(TransferHint(cause)));
 }
 
 Status OpenSet::Execute(Direction direction, DeviceChannel& channel, vdi::CommandCode code) {

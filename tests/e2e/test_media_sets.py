@@ -251,6 +251,30 @@ WITH BUFFERCOUNT = 10, MAXTRANSFERSIZE = 1048576"""))
         self.assertEqual(made.stdout.count("The backup set on file 1 is valid."), 2, made.stdout)
         self.assertEqual((self.drive / "a.bak").read_bytes(), (self.drive / "b.bak").read_bytes())
 
+    def test_the_latest_is_restored_from_the_mirrors_that_are_left(self) -> None:
+        media = {name: self.drive / f"{name}.bak" for name in ("a1", "a2", "b1", "b2")}
+        self.assert_done(self.server.run(
+            "backup", "test", "--to", media["a1"], "--to", media["a2"], "--mirror", media["b1"],
+            "--mirror", media["b2"], "--format", "--no-verify", "--max-transfer-size", "64K"))
+        copy = self.server.db / "copy.db"
+        media["a1"].unlink()
+        damaged = bytearray(media["a2"].read_bytes())
+        damaged[len(damaged) // 2] ^= 1
+        media["a2"].write_bytes(damaged)
+
+        made = self.assert_done(self.server.run("restore", "copied", "--latest=test", "--to", copy))
+
+        for bad, good in (("a1", "b1"), ("a2", "b2")):
+            self.assertRegex(made.stdout, f"'{media[bad]}' cannot be used: .*\n"
+                                          f"Taking its mirror '{media[good]}'.\n")
+        self.assertEqual([m.number for m in made.messages], [65004, 3013])
+        self.assertEqual(content_of(copy), content_of(self.server.db / "test.db"))
+        media["b2"].unlink()
+        refused = self.server.run("restore", "copied", "--latest=test", "--to", copy, "--replace")
+        self.assertEqual(refused.exit_code, 1, refused.describe())
+        self.assertEqual(refused.numbers, [65004, 3013, 3201, 3013], refused.describe())
+        self.assertEqual(content_of(copy), content_of(self.server.db / "test.db"))
+
     def test_certificates_encrypt_and_open(self) -> None:
         """S0-48"""
         self.assert_done(self.server.run("certificate", "add", "backups"))
