@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from mtfdump import descriptor
 from mtfdump.crc32c import crc32c
-from mtfdump.layout import Block, Stream
+from mtfdump.encodings import Stream
+from mtfdump.layout import Block
 from mtfdump.vendor import parse_counted, parse_descriptor, parse_summaries, unpack
 
 if TYPE_CHECKING:

@@ -6,8 +6,9 @@ import struct
 from pathlib import Path
 
 from mtfdump.backup_set import SetReader
-from mtfdump.layout import (STREAM_HEADER_SIZE, VENDOR, Block, Damage, Image, align_up,
-                            is_stream_at, iterate_streams, read_header)
+from mtfdump.encodings import STREAM_HEADER_SIZE, align_up
+from mtfdump.layout import (VENDOR, Block, Damage, Image, is_stream_at, iterate_streams,
+                            read_header)
 from mtfdump.medium import Medium, read_tape
 from mtfdump.records import SetCopy
 
