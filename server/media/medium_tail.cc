@@ -21,7 +21,7 @@ constexpr std::uint64_t kPageSize = 4096;  // what a system writes at a time
 // not written to its end.
 Status MediumLister::EndsHere(Status failure) {
   const std::uint64_t at = cursor_.offset();
-  if (failure.reason() != 3241 || source_->size_bytes() == 0) {
+  if (!IsDamage(failure) || source_->size_bytes() == 0) {
     return failure;
   }
   CAPSTAN_ASSIGN_OR_RETURN(const bool hole, HasHole(at));

@@ -30,6 +30,11 @@ HISTORY_COLUMNS = {
 }
 
 
+def text_of(value: object) -> str | None:
+    """Types of the two differ: bigint here is numeric(20,0) there."""
+    return None if value is None else str(value)
+
+
 class SqlServerMedia(ServerTestCase):
 
     def setUp(self) -> None:
@@ -110,14 +115,15 @@ class SqlServerMedia(ServerTestCase):
         self.assertEqual(len(sets), len(headers))
         for row, header in zip(sets, headers):
             for column, listed in HISTORY_COLUMNS.items():
-                self.assertEqual(row[column], header[listed], (medium, column))
+                self.assertEqual(text_of(row[column]), text_of(header[listed]), (medium, column))
             self.assertEqual(row["type"], {1: "D", 2: "L", 5: "I"}[int(header["BackupType"])])
             suffix = f", {options}" if options else ""
             files = self.server.query("SELECT logical_name, physical_name, file_size FROM "
                                       "msdb.dbo.backupfile WHERE backup_set_id = "
                                       f"{row['backup_set_id']} ORDER BY file_number")
-            self.assertEqual([list(file.values()) for file in files],
-                             [[file["LogicalName"], file["PhysicalName"], file["Size"]]
+            self.assertEqual([list(map(text_of, file.values())) for file in files],
+                             [[text_of(file[column])
+                               for column in ("LogicalName", "PhysicalName", "Size")]
                               for file in self.rows("FILELISTONLY", medium,
                                                     f"FILE = {row['position']}{suffix}")])
 
@@ -224,7 +230,8 @@ class SqlServerMedia(ServerTestCase):
             medium.write_bytes(sample.read_bytes())
             for options in ("NOINIT", "INIT", "NOINIT, NOSKIP, CHECKSUM"):
                 outcome = self.server.backup("source", medium, options=options)
-                self.assertEqual(outcome.numbers, [65009, 3013], (sample, options))
+                first = 3279 if sample.name == "passwd.bak" else 65009
+                self.assertEqual(outcome.numbers, [first, 3013], (sample, options))
                 self.assertTrue(medium.read_bytes() == sample.read_bytes(), (sample, options))
 
 
