@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "server/media/backup_set.h"
+#include "server/media/set_facts.h"
 #include "vdi/base/guid.h"
 #include "vdi/base/status.h"
 
@@ -64,12 +65,19 @@ struct RestoreRecord {
   std::vector<std::string> destination_files;
 };
 
+// A complete set that SQL Server wrote. REQUIRES: facts.facts.backup_set_guid.
+struct SqlServerSet {
+  std::uint16_t position = 1;  // on the medium
+  media::ForeignSet facts;
+};
+
 // One medium as it was found, for LOADHISTORY and for building a lost catalog again.
 struct MediumRecord {
   std::string device_class;  // "DISK", ...
   std::string target;        // where it is, as a statement would name it
   media::MediaHeader header;
   std::vector<media::BackupSet> sets;  // the complete ones
+  std::vector<SqlServerSet> sqlserver_sets;
 };
 
 struct ImportCount {

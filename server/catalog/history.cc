@@ -197,10 +197,10 @@ Result<std::int64_t> FindOrInsertMediaSet(Connection& connection, const MediaHea
   CAPSTAN_RETURN_IF_ERROR(connection.Run(
       "INSERT INTO catalog_media_set (media_uuid, media_family_count, name, description, "
       "software_name, software_vendor_id, MTF_major_version, mirror_count, is_password_protected, "
-      "is_compressed, is_encrypted, visible) VALUES (?, ?, ?, ?, ?, ?, 1, ?, 0, ?, ?, 0)",
+      "is_compressed, is_encrypted, visible) VALUES (?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?, 0)",
       header.media_set_id.ToString(), header.family_count, NullIfEmpty(header.name),
       NullIfEmpty(header.description), NullIfEmpty(header.software_name), header.software_vendor_id,
-      header.mirror_count, header.compressed, header.encrypted));
+      header.mirror_count, !header.password_digest.empty(), header.compressed, header.encrypted));
   return connection.last_insert_id();
 }
 

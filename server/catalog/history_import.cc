@@ -11,6 +11,7 @@
 
 #include "server/catalog/history.h"
 #include "server/catalog/journal.h"
+#include "server/catalog/sqlserver_history.h"
 
 namespace capstan::catalog {
 namespace {
@@ -19,6 +20,11 @@ namespace {
 struct Found {
   const MediumRecord* medium;
   const media::BackupSet* set;
+};
+
+struct FoundSqlServer {
+  const MediumRecord* medium;
+  const SqlServerSet* set;
 };
 
 // When a set was made; the position orders sets of one medium that end in the same second.
@@ -34,11 +40,17 @@ Result<bool> IsKnown(Connection& connection, const Guid& backup_set_guid) {
   return select.Step();
 }
 
-// Adds the sets that are not known, oldest first, and returns which those were.
-Result<std::set<std::string>> AddSets(Connection& connection, std::vector<Found> sets) {
+Status Show(Connection& connection, std::int64_t media_set_id, std::int64_t backup_set_id) {
+  CAPSTAN_RETURN_IF_ERROR(connection.Run(
+      "UPDATE catalog_media_set SET visible = 1 WHERE media_set_id = ?", media_set_id));
+  return connection.Run("UPDATE catalog_backup_set SET visible = 1 WHERE backup_set_id = ?",
+                        backup_set_id);
+}
+
+// Adds the sets that are not known, oldest first, and says in `added` which those were.
+Status AddSets(Connection& connection, std::vector<Found> sets, std::set<std::string>* added) {
   std::stable_sort(sets.begin(), sets.end(),
                    [](const Found& a, const Found& b) { return Age(*a.set) < Age(*b.set); });
-  std::set<std::string> added;
   for (const auto& [medium, set] : sets) {
     CAPSTAN_ASSIGN_OR_RETURN(const bool known, IsKnown(connection, set->backup_set_guid));
     if (known) {
@@ -48,13 +60,33 @@ Result<std::set<std::string>> AddSets(Connection& connection, std::vector<Found>
                              FindOrInsertMediaSet(connection, medium->header));
     CAPSTAN_ASSIGN_OR_RETURN(const std::int64_t backup_set_id,
                              InsertSet(connection, media_set_id, medium->header, *set));
-    CAPSTAN_RETURN_IF_ERROR(connection.Run(
-        "UPDATE catalog_media_set SET visible = 1 WHERE media_set_id = ?", media_set_id));
-    CAPSTAN_RETURN_IF_ERROR(connection.Run(
-        "UPDATE catalog_backup_set SET visible = 1 WHERE backup_set_id = ?", backup_set_id));
-    added.insert(set->backup_set_guid.ToString());
+    CAPSTAN_RETURN_IF_ERROR(Show(connection, media_set_id, backup_set_id));
+    added->insert(set->backup_set_guid.ToString());
   }
-  return added;
+  return OkStatus();
+}
+
+// Likewise those of SQL Server, whose dates are another server's local ones.
+Status AddSqlServerSets(Connection& connection, std::vector<FoundSqlServer> sets,
+                        std::set<std::string>* added) {
+  std::stable_sort(sets.begin(), sets.end(), [](const auto& a, const auto& b) {
+    return std::tuple(a.set->facts.facts.finish_date, a.set->position) <
+           std::tuple(b.set->facts.facts.finish_date, b.set->position);
+  });
+  for (const auto& [medium, set] : sets) {
+    const Guid& guid = *set->facts.facts.backup_set_guid;
+    CAPSTAN_ASSIGN_OR_RETURN(const bool known, IsKnown(connection, guid));
+    if (known) {
+      continue;
+    }
+    CAPSTAN_ASSIGN_OR_RETURN(const std::int64_t media_set_id,
+                             FindOrInsertMediaSet(connection, medium->header));
+    CAPSTAN_ASSIGN_OR_RETURN(const std::int64_t backup_set_id,
+                             InsertSqlServerSet(connection, media_set_id, medium->header, *set));
+    CAPSTAN_RETURN_IF_ERROR(Show(connection, media_set_id, backup_set_id));
+    added->insert(guid.ToString());
+  }
+  return OkStatus();
 }
 
 // The rows of one family's medium and its mirrors.
@@ -124,13 +156,16 @@ class FamilyRows {
     if (!device_type.has_value()) {
       return Error(Code::kInvalidArgument, "'{}' is no class of devices", medium.device_class);
     }
+    const auto block_size = header_.software_vendor_id == media::kSqlServerVendorId
+                                ? std::nullopt
+                                : std::optional<std::int64_t>(media::kPhysicalBlock);
     return connection_->Run(
         "INSERT INTO catalog_media_family (media_set_id, family_sequence_number, media_family_id, "
         "media_count, physical_device_name, device_type, physical_block_size, mirror, visible) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1) ON CONFLICT DO UPDATE SET physical_device_name = "
         "excluded.physical_device_name, device_type = excluded.device_type, visible = 1",
         media_set_id_, header_.family_number, FamilyGuid(header_.media_family_id),
-        header_.media_sequence_number, medium.target, device_type, media::kPhysicalBlock, mirror);
+        header_.media_sequence_number, medium.target, device_type, block_size, mirror);
   }
 
   Connection* connection_;
@@ -144,7 +179,7 @@ Status PlaceFamilies(Connection& connection, const std::vector<MediumRecord>& me
   using Key = std::tuple<std::string, std::uint16_t, std::uint16_t>;
   std::map<Key, std::vector<const MediumRecord*>> families;
   for (const MediumRecord& medium : media) {
-    if (!medium.sets.empty()) {
+    if (!medium.sets.empty() || !medium.sqlserver_sets.empty()) {
       const media::MediaHeader& header = medium.header;
       families[{header.media_set_id.ToString(), header.family_number, header.media_sequence_number}]
           .push_back(&medium);
@@ -165,19 +200,31 @@ Status PlaceFamilies(Connection& connection, const std::vector<MediumRecord>& me
 Result<std::vector<ImportCount>> ImportMedia(Connection& connection,
                                              const std::vector<MediumRecord>& media) {
   std::vector<Found> sets;
+  std::vector<FoundSqlServer> sqlserver_sets;
   for (const MediumRecord& medium : media) {
     for (const media::BackupSet& set : medium.sets) {
       sets.push_back({&medium, &set});
     }
+    for (const SqlServerSet& set : medium.sqlserver_sets) {
+      sqlserver_sets.push_back({&medium, &set});
+    }
   }
-  CAPSTAN_ASSIGN_OR_RETURN(std::set<std::string> added, AddSets(connection, std::move(sets)));
+  std::set<std::string> added;
+  CAPSTAN_RETURN_IF_ERROR(AddSets(connection, std::move(sets), &added));
+  CAPSTAN_RETURN_IF_ERROR(AddSqlServerSets(connection, std::move(sqlserver_sets), &added));
   CAPSTAN_RETURN_IF_ERROR(PlaceFamilies(connection, media));
   std::vector<ImportCount> counts;
   for (const MediumRecord& medium : media) {
     ImportCount& count = counts.emplace_back();
+    // The first medium of a striped set counts it as added.
+    const auto note = [&](const Guid& guid) {
+      ++(added.erase(guid.ToString()) != 0 ? count.added : count.known);
+    };
     for (const media::BackupSet& set : medium.sets) {
-      // The first medium of a striped set counts it as added.
-      ++(added.erase(set.backup_set_guid.ToString()) != 0 ? count.added : count.known);
+      note(set.backup_set_guid);
+    }
+    for (const SqlServerSet& set : medium.sqlserver_sets) {
+      note(*set.facts.facts.backup_set_guid);
     }
   }
   return counts;

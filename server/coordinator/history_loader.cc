@@ -11,6 +11,7 @@
 
 #include <fmt/format.h>
 
+#include "server/media/media_plan.h"
 #include "server/messages/messages.h"
 
 namespace capstan::coordinator {
@@ -39,17 +40,25 @@ struct Summary {
   int foreign = 0;
 };
 
+// Whether history keeps a set of another program: of SQL Server's, what a password does not hide.
+bool IsKept(const media::ForeignSet& set) {
+  return set.by_sql_server && !set.password_protected && set.facts.backup_set_guid.has_value();
+}
+
 // The sets that history keeps.
 catalog::MediumRecord RecordOf(const engine::TransferRequest& request,
                                const media::MediumListing& listing, Summary* summary) {
   catalog::MediumRecord record{.device_class = request.device_class,
                                .target = request.targets.front(),
                                .header = listing.header};
+  record.header.media_set_id = media::MediaSetIdOf(listing.header);
   for (const media::SetListing& set : listing.sets) {
-    if (set.foreign) {
+    if (set.foreign && !(set.foreign_set && IsKept(*set.foreign_set))) {
       ++summary->foreign;
     } else if (!set.complete) {
       ++summary->incomplete;
+    } else if (set.foreign) {
+      record.sqlserver_sets.push_back({.position = set.set.position, .facts = *set.foreign_set});
     } else {
       record.sets.push_back(set.set);
     }

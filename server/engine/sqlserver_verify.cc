@@ -8,6 +8,7 @@
 #include "server/engine/monitor.h"
 #include "server/engine/restore_job.h"
 #include "server/engine/worker_group.h"
+#include "server/media/media_password.h"
 #include "server/media/sqlserver/verifier.h"
 #include "server/messages/messages.h"
 
@@ -43,6 +44,24 @@ Result<FamilyFindings> VerifyDevice(OpenSet& set, std::size_t index, const Verif
                                          .on_progress = on_progress});
 }
 
+// A set of SQL Server's is verified as a whole: SQL Server's checksum of a stream says nothing of a
+// part of it.
+Status RefuseSample(OpenSet& set, const VerifyRequest& request) {
+  CAPSTAN_ASSIGN_OR_RETURN(const auto source, DeviceSource::Create(set, set.device(0)));
+  CAPSTAN_ASSIGN_OR_RETURN(const media::MediumListing listing, media::ReadListing(*source));
+  CAPSTAN_RETURN_IF_ERROR(
+      media::CheckMediaPassword(listing.header, request.transfer.media_password));
+  const std::string& target = source->device_name();
+  for (const media::SetListing& found : listing.sets) {
+    if (found.set.position == request.file_number) {
+      return found.foreign_set && found.foreign_set->by_sql_server
+                 ? SqlError(65022, target).WithHint("leave SAMPLE out")
+                 : SqlError(kNotOurs, target);
+    }
+  }
+  return SqlError(3287, request.file_number, target);
+}
+
 Status CheckRequest(const VerifyRequest& request, const FamilyFindings& first) {
   if (!request.media_name.empty() && request.media_name != first.header.name) {
     return SqlError(4037, request.media_name, first.header.name, first.device_name);
@@ -64,6 +83,9 @@ Status VerifySqlServerMedia(const Engine::Parts& parts, const VerifyRequest& req
                             JobObserver& observer) {
   CAPSTAN_ASSIGN_OR_RETURN(
       const auto set, OpenForReading(parts, request.transfer, [&job] { return job.cancelled(); }));
+  if (request.sample_percent < 100) {
+    return RefuseSample(*set, request);
+  }
   job.SetPhase("Verifying");
   FirstError error;
   Progress progress;

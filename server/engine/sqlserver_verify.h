@@ -11,7 +11,8 @@ namespace capstan::engine {
 // Whether `status`, of an attempt to read media as ours, says that they may be SQL Server's.
 bool MayBeSqlServers(const Status& status);
 
-// As Engine::Verify; 3143 if the set is neither program's.
+// As Engine::Verify; 3143 if the set is neither program's, 65022 with SAMPLE. The first damage ends
+// it, CONTINUE_AFTER_ERROR or not.
 Status VerifySqlServerMedia(const Engine::Parts& parts, const VerifyRequest& request, Job& job,
                             JobObserver& observer);
 

@@ -72,7 +72,8 @@ std::string OtherCopies(catalog::Catalog& catalog, const media::BackupSet& set,
       fmt::format("SELECT kept.backup_finish_date, kept.position, family.physical_device_name "
                   "FROM msdb_dbo_backupset AS kept JOIN msdb_dbo_backupmediafamily AS family ON "
                   "family.media_set_id = kept.media_set_id WHERE kept.database_name = {} AND "
-                  "kept.type = 'D' AND kept.backup_set_uuid <> {} AND kept.backup_finish_date >= "
+                  "kept.type = 'D' AND kept.software_vendor_id <> 4608 AND kept.backup_set_uuid "
+                  "<> {} AND kept.backup_finish_date >= "
                   "(SELECT backup_finish_date FROM msdb_dbo_backupset WHERE backup_set_uuid = {}) "
                   "ORDER BY kept.backup_set_id DESC LIMIT 1",
                   Quoted(set.database_name), uuid, uuid));

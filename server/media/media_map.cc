@@ -4,58 +4,14 @@
 #include <utility>
 
 #include "server/media/block_cursor.h"
-#include "server/media/frame.h"
+#include "server/media/frame_runs.h"
+#include "server/media/medium_error.h"
 #include "server/media/medium_lister.h"
-#include "server/media/payload_form.h"
 
 namespace capstan::media {
 namespace {
 
-constexpr std::size_t kRunsMax = 1000;       // of one set; the last one takes what follows
-constexpr std::uint64_t kIndexBatch = 2048;  // entries
 constexpr char kUnknownBytes[] = "what stands here is not known";
-
-bool IsDamage(const Status& status) {
-  return status.reason() == 3241;
-}
-
-// The frames of a set on this medium, as its index says: runs of frames that are of one file.
-struct FrameRuns {
-  std::vector<MapPiece> runs;  // offsets count from the first frame
-  std::uint64_t size = 0;      // on the medium
-};
-
-void AddFrame(const FrameExtent& extent, std::uint64_t frame_size, std::size_t set,
-              FrameRuns* found) {
-  const bool begins =
-      found->runs.empty() ||
-      (found->runs.back().range && found->runs.back().range->file_index != extent.file_index);
-  if (begins && found->runs.size() < kRunsMax) {
-    found->runs.push_back({.kind = PieceKind::kFrames,
-                           .offset = found->size,
-                           .size = 0,
-                           .set = set,
-                           .frames = 0,
-                           .payload_bytes = 0,
-                           .stored_bytes = 0,
-                           .range = FileRange{.file_index = extent.file_index,
-                                              .begin = extent.file_offset,
-                                              .end = extent.file_offset},
-                           .remark = {}});
-  } else if (begins) {
-    found->runs.back().range.reset();
-  }
-  MapPiece& run = found->runs.back();
-  *run.size += frame_size;
-  *run.frames += 1;
-  *run.payload_bytes += extent.length;
-  *run.stored_bytes += extent.stored_size();
-  if (run.range) {
-    run.range->begin = std::min(run.range->begin, extent.file_offset);
-    run.range->end = std::max(run.range->end, extent.file_offset + extent.length);
-  }
-  found->size += frame_size;
-}
 
 // Draws a medium with random access whose sets are listed.
 class Mapper {
@@ -115,22 +71,11 @@ class Mapper {
     return cursor;
   }
 
-  // Nothing at the end of the medium and where it is damaged.
-  static Result<std::optional<BlockPosition>> NextBlock(BlockCursor* cursor) {
-    Result<std::optional<BlockPosition>> block = cursor->NextBlock();
-    return !block.ok() && IsDamage(block.status()) ? std::optional<BlockPosition>()
-                                                   : std::move(block);
-  }
-  static Result<std::optional<StreamPosition>> NextStream(BlockCursor* cursor) {
-    Result<std::optional<StreamPosition>> stream = cursor->NextStream();
-    return !stream.ok() && IsDamage(stream.status()) ? std::optional<StreamPosition>()
-                                                     : std::move(stream);
-  }
-
   Status AddFilemark(std::uint64_t end, std::optional<std::size_t> set) {
     MapPiece piece{.kind = PieceKind::kFilemark, .set = set};
     BlockCursor cursor = CursorAt(at_);
-    CAPSTAN_ASSIGN_OR_RETURN(const std::optional<BlockPosition> block, NextBlock(&cursor));
+    CAPSTAN_ASSIGN_OR_RETURN(const std::optional<BlockPosition> block,
+                             NothingIfDamaged(cursor.NextBlock()));
     if (!block || block->header.type != BlockType::kSoftFilemark || cursor.offset() > size()) {
       piece.kind = PieceKind::kDamage;
       piece.remark = "no sound filemark";
@@ -168,7 +113,8 @@ class Mapper {
   // damaged or cut off.
   Result<std::optional<std::uint64_t>> FindFrames(BlockCursor* cursor) {
     while (true) {
-      CAPSTAN_ASSIGN_OR_RETURN(const std::optional<BlockPosition> block, NextBlock(cursor));
+      CAPSTAN_ASSIGN_OR_RETURN(const std::optional<BlockPosition> block,
+                               NothingIfDamaged(cursor->NextBlock()));
       if (!block) {
         return std::optional<std::uint64_t>();
       }
@@ -183,7 +129,8 @@ class Mapper {
 
   static Status SkipStreams(BlockCursor* cursor) {
     while (true) {
-      CAPSTAN_ASSIGN_OR_RETURN(const std::optional<StreamPosition> stream, NextStream(cursor));
+      CAPSTAN_ASSIGN_OR_RETURN(const std::optional<StreamPosition> stream,
+                               NothingIfDamaged(cursor->NextStream()));
       if (!stream) {
         return OkStatus();
       }
@@ -193,7 +140,8 @@ class Mapper {
   // Walks from the first frame to what follows the last one that is there; the number of frames.
   Result<std::uint64_t> WalkFrames(const SetListing& set, BlockCursor* cursor) {
     for (std::uint64_t frames = 0;; ++frames) {
-      CAPSTAN_ASSIGN_OR_RETURN(const std::optional<BlockPosition> block, NextBlock(cursor));
+      CAPSTAN_ASSIGN_OR_RETURN(const std::optional<BlockPosition> block,
+                               NothingIfDamaged(cursor->NextBlock()));
       if (!block || block->header.type != BlockType::kFile) {
         cursor->ContinueAt(block ? block->offset : cursor->offset());
         return frames;
@@ -238,7 +186,8 @@ class Mapper {
 
     std::optional<FrameRuns> runs;
     if (!set.continued) {
-      CAPSTAN_ASSIGN_OR_RETURN(runs, ReadIndex(i, frames_end + mark_size()));
+      CAPSTAN_ASSIGN_OR_RETURN(runs, ReadFrameRuns(*source_, CursorAt(frames_end + mark_size()),
+                                                   set, listing().header.family_number));
     }
     const bool fits = runs && runs->size <= frames_end - at_ &&
                       first.value_or(frames_end - runs->size) == frames_end - runs->size;
@@ -261,6 +210,7 @@ class Mapper {
   void AddFrames(std::size_t i, std::vector<MapPiece> runs, std::uint64_t frames_end) {
     for (MapPiece& run : runs) {
       const std::uint64_t end = at_ + *run.size;
+      run.set = i;
       Add(std::move(run), end);
     }
     MapPiece rest{.kind = PieceKind::kFrames, .set = i};
@@ -271,61 +221,6 @@ class Mapper {
       }
     }
     Add(std::move(rest), frames_end);
-  }
-
-  // From the blocks that end a set. Nothing if the index is not what it must be.
-  Result<std::optional<FrameRuns>> ReadIndex(std::size_t i, std::uint64_t offset) {
-    BlockCursor cursor = CursorAt(offset);
-    CAPSTAN_ASSIGN_OR_RETURN(const std::optional<BlockPosition> block, NextBlock(&cursor));
-    while (block && block->header.type == BlockType::kEndOfSet) {
-      CAPSTAN_ASSIGN_OR_RETURN(const std::optional<StreamPosition> stream, NextStream(&cursor));
-      if (!stream) {
-        break;
-      }
-      if (stream->header.type == StreamType::kFrameIndex) {
-        return ReadEntries(i, *stream);
-      }
-    }
-    return std::optional<FrameRuns>();
-  }
-
-  Result<std::optional<FrameRuns>> ReadEntries(std::size_t i, const StreamPosition& stream) {
-    const SetListing& set = listing().sets[i];
-    const std::optional<PayloadForm> form = PayloadFormOf(set.set);
-    const bool packed = set.set.compressed();
-    const std::size_t entry_size = IndexRecord::SizeOf(packed);
-    constexpr std::uint64_t kAround = sizeof(FrameIndexStream) + sizeof(StreamSeal);
-    const std::uint64_t length = stream.header.length;
-    if (!form || length < kAround || (length - kAround) % entry_size != 0) {
-      return std::optional<FrameRuns>();
-    }
-    const std::uint64_t count = (length - kAround) / entry_size;
-    std::uint32_t digest = 0;
-    FrameRuns found;
-    ByteVector batch;
-    for (std::uint64_t done = 0; done < count;) {
-      const std::uint64_t entries = std::min(count - done, kIndexBatch);
-      batch.resize(entries * entry_size);
-      const std::uint64_t at = stream.data_offset + sizeof(FrameIndexStream) + done * entry_size;
-      CAPSTAN_ASSIGN_OR_RETURN(const std::size_t filled, source_->ReadAt(at, batch));
-      if (filled < batch.size()) {
-        return std::optional<FrameRuns>();
-      }
-      digest = Crc32c(digest, batch);
-      for (std::size_t entry = 0; entry < batch.size(); entry += entry_size) {
-        const Bytes record = Bytes(batch).subspan(entry, entry_size);
-        const std::uint64_t frame_size =
-            packed ? LoadStruct<PackedIndexEntry>(record).frame_size : set.set.transfer_size;
-        AddFrame(ExtentOf(record, packed ? 0 : form->lead() + form->tail()), frame_size, i, &found);
-      }
-      done += entries;
-    }
-    const bool right =
-        std::any_of(set.families.begin(), set.families.end(), [&](const FamilySummary& family) {
-          return family.family_number == listing().header.family_number &&
-                 family.frame_count == count && family.digest == digest;
-        });
-    return right ? std::optional(std::move(found)) : std::nullopt;
   }
 
   void DrawTail(const Status& broken) {

@@ -24,7 +24,7 @@ enum class PieceKind {
   kUnfinishedSet,  // of ours: without its end; the next backup goes over it
   kForeignSet,     // of another program: not taken apart
   kHole,           // zeros where a set could have been; the next backup goes over them
-  kFree,           // less than a block behind the last set, likewise
+  kFree,           // less than a block of such zeros, or of a set that was just begun
   kDamage,
 };
 

@@ -31,19 +31,6 @@ std::uint32_t NewFamilyId() {
   return random();
 }
 
-// What identifies the media set. Media of other programs have a family id alone, which LABELONLY
-// shows as a GUID's first group.
-Guid MediaSetIdOf(const MediumListing& listing) {
-  Guid id = listing.header.media_set_id;
-  if (listing.foreign) {
-    const std::uint32_t family = listing.header.media_family_id;
-    for (std::size_t i = 0; i < sizeof(family); ++i) {
-      id.bytes[i] = static_cast<std::uint8_t>(family >> (8 * i));
-    }
-  }
-  return id;
-}
-
 class Planner {
  public:
   Planner(const MediaWishes& wishes, const MediaRows& rows) : wishes_(wishes), rows_(rows) {}
@@ -163,7 +150,7 @@ Status Planner::CheckMedium(const MediumState& medium) const {
     return SqlError(65009, medium.target, "Microsoft SQL Server")
         .WithHint("back up to another device, or add FORMAT to lose what is on it");
   }
-  if (MediaSetIdOf(listing) != MediaSetIdOf(*first_->listing) ||
+  if (MediaSetIdOf(header) != MediaSetIdOf(first_->listing->header) ||
       header.family_count != first_->listing->header.family_count) {
     return SqlError(3258, medium.target);
   }
@@ -203,7 +190,7 @@ Status Planner::TakeRow(std::size_t row, MediaPlan* plan) const {
     }
     if (family.mirrors.empty()) {
       family.header = header;
-      family.header.media_set_id = MediaSetIdOf(*medium.listing);
+      family.header.media_set_id = MediaSetIdOf(medium.listing->header);
       if (medium.listing->foreign && wishes_.use == MediaUse::kOverwrite) {
         // The name stays; who wrote it does not.
         const MediaHeader ours;
@@ -328,6 +315,16 @@ Status Planner::PlanAppend(MediaPlan* plan) const {
 }
 
 }  // namespace
+
+Guid MediaSetIdOf(const MediaHeader& header) {
+  Guid id = header.media_set_id;
+  if (id.is_zero()) {
+    for (std::size_t i = 0; i < sizeof(header.media_family_id); ++i) {
+      id.bytes[i] = static_cast<std::uint8_t>(header.media_family_id >> (8 * i));
+    }
+  }
+  return id;
+}
 
 Status CheckMediaRows(const std::vector<std::vector<std::string>>& rows) {
   if (rows.size() > kMirrorsMax + 1) {

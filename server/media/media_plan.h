@@ -72,6 +72,10 @@ struct MediaPlan {
 
 inline constexpr std::size_t kMirrorsMax = 3;  // beside the first row
 
+// What identifies the media set. Media of other programs have a family id alone, which LABELONLY
+// shows as a GUID's first group.
+Guid MediaSetIdOf(const MediaHeader& header);
+
 // Errors before any medium is looked at: 3214, 3212 and 3205, for too many mirrors, rows of unequal
 // length and too many devices.
 Status CheckMediaRows(const std::vector<std::vector<std::string>>& rows);

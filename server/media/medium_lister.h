@@ -59,6 +59,7 @@ class MediumLister {
   Result<bool> HasHole(std::uint64_t at);
   Result<bool> AllZeroAt(std::uint64_t offset, std::uint64_t size);
   Status NoteTail();
+  Result<bool> IsPieceOfSetBlock(std::uint64_t offset);
   Result<std::optional<AppendPoint>> FindAppendPoint();
   bool ours() const { return in_set_ && !sets_.back().foreign; }
   void BeginCoverage(std::uint64_t offset);

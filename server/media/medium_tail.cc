@@ -1,4 +1,8 @@
 // What stands behind the last complete set of a medium, and whether another one may.
+#include <algorithm>
+#include <cstddef>
+#include <cstring>
+#include <string_view>
 #include <utility>
 
 #include "server/media/block_composer.h"
@@ -17,7 +21,7 @@ constexpr std::uint64_t kPageSize = 4096;  // what a system writes at a time
 // not written to its end.
 Status MediumLister::EndsHere(Status failure) {
   const std::uint64_t at = cursor_.offset();
-  if (failure.reason() != 3241 || source_->size_bytes() == 0) {
+  if (!IsDamage(failure) || source_->size_bytes() == 0) {
     return failure;
   }
   CAPSTAN_ASSIGN_OR_RETURN(const bool hole, HasHole(at));
@@ -53,10 +57,29 @@ Status MediumLister::NoteTail() {
   if (size == 0 || size == good_end_) {
     return OkStatus();
   }
-  const bool short_rest = size - good_end_ < label_.form.format_logical_block;
-  const bool unfinished = in_set_ ? ours() : short_rest;
-  tail_ = unfinished || short_rest ? MediumTail::kUnfinishedSet : MediumTail::kUnknown;
+  bool unfinished = ours();
+  if (!in_set_) {
+    CAPSTAN_ASSIGN_OR_RETURN(unfinished, IsPieceOfSetBlock(good_end_));
+  }
+  tail_ = unfinished ? MediumTail::kUnfinishedSet : MediumTail::kUnknown;
   return OkStatus();
+}
+
+// Whether the medium ends within an SSET that may be ours, or within zeros where one should be: as
+// far as it goes, for no other program's bytes are so few that they do not matter.
+Result<bool> MediumLister::IsPieceOfSetBlock(std::uint64_t offset) {
+  ByteVector bytes(sizeof(SetBlock));
+  CAPSTAN_ASSIGN_OR_RETURN(const std::size_t filled, source_->ReadAt(offset, std::span(bytes)));
+  if (filled == bytes.size()) {
+    return false;
+  }
+  constexpr std::string_view kSetType = "SSET";
+  if (std::memcmp(bytes.data(), kSetType.data(), std::min(filled, kSetType.size())) != 0) {
+    return AllZero(Bytes(bytes).first(filled));
+  }
+  constexpr std::size_t kVendorEnd =
+      offsetof(SetBlock, software_vendor_id) + sizeof(SetBlock::software_vendor_id);
+  return filled < kVendorEnd || LoadStruct<SetBlock>(bytes).software_vendor_id == kSoftwareVendorId;
 }
 
 Result<std::optional<AppendPoint>> MediumLister::FindAppendPoint() {

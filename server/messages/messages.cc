@@ -152,6 +152,7 @@ constexpr std::array kMessages = {
     MessageInfo{65014, 10, 1, Code::kUnknown, "Lost on device '{}': {} bytes of file '{}' from byte {}, pages {} to {}."},
     MessageInfo{65020, 16, 1, Code::kInvalidArgument, "SAMPLE needs random access, and device '{}' can only be read forward."},
     MessageInfo{65021, 10, 1, Code::kUnknown, "The catalog knows the backup set on file {} as different from what is on the devices: {}."},
+    MessageInfo{65022, 16, 1, Code::kInvalidArgument, "SAMPLE cannot be used with the backup set on device '{}', which SQL Server wrote: its checksums each cover a whole stream of data."},
 };
 // clang-format on
 

@@ -55,7 +55,7 @@ def places(path: Path) -> Iterator[Place]:
                 yield Place(f"{name} {stream.id} header", stream.offset + 9, begin, end)
                 if stream.length:
                     yield Place(f"{name} {stream.id} data",
-                                stream.data_offset + stream.length // 2, begin, end)
+                                stream.data + stream.length // 2, begin, end)
 
 
 @contextmanager

@@ -81,6 +81,12 @@ class Composer {
  private:
   static constexpr std::uint32_t kCompressedMark = 1U << 18;
 
+  // Of this media set alone.
+  GuidBytes OwnGuid(std::uint8_t fill) const {
+    GuidBytes guid = GuidOf(fill);
+    guid[0] = static_cast<std::uint8_t>(guid[0] + options_.media_set);
+    return guid;
+  }
   bool old() const { return options_.major < 10; }
   std::uint32_t flags() const {
     return 512U | (options_.checksums ? kFlagChecksums : 0) | (options_.type == 'I' ? 2048U : 0);
@@ -178,7 +184,7 @@ void Composer::Tape() {
   }
   tape.software_name = strings.AddString("Microsoft SQL Server");
   Add(tape, strings, false);
-  const RaidStream raid{.media_set_id = GuidOf(0xA1),
+  const RaidStream raid{.media_set_id = OwnGuid(0xA1),
                         .family_count = options_.family_count,
                         .mirror_count = 1,
                         .family_number = options_.family_number,
@@ -276,7 +282,7 @@ void Composer::Body() {
   set.name = strings.AddUtf16(ToUtf16("sales-full"));
   set.user_name = strings.AddUtf16(ToUtf16("CONTOSO\\backup"));
   const SqlSetOsData os_data{.backup_set_guid =
-                                 GuidOf(static_cast<std::uint8_t>(0xD0 + position_ % 16))};
+                                 OwnGuid(static_cast<std::uint8_t>(0xD0 + position_ % 16))};
   set.header.os_data = strings.AddBytes(AsBytes(os_data));
   Add(set, strings);
   Pad();

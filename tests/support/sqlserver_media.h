@@ -25,6 +25,7 @@ struct SqlServerMediumOptions {
   std::string media_name;
   std::string media_password_md5;   // 16 bytes
   std::uint32_t extra_files = 0;    // data files beside the first one, to make configurations long
+  std::uint8_t media_set = 0;       // tells media sets and their backup sets apart
   std::uint64_t expected_size = 0;  // BackupSize of a striped set; 0: of this family alone
 };
 

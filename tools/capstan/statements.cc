@@ -364,6 +364,7 @@ std::string NewestSetStatement(std::string_view database) {
       "SELECT TOP (1) backup_set_id, backup_set_uuid, media_set_id, position, name, "
       "backup_finish_date "
       "FROM msdb.dbo.backupset WHERE database_name = {} AND type = 'D' "
+      "AND software_vendor_id <> 4608 "  // SQL Server's, whose history may be loaded
       "ORDER BY backup_finish_date DESC, backup_set_id DESC",
       QuoteString(database));
 }

@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 from mtfdump import descriptor
 from mtfdump.coding import check_frame_headers
 from mtfdump.crc32c import crc32c
+from mtfdump.encodings import align_up
 from mtfdump.layout import (COMPRESSED_SET, CONTINUATION, ENCRYPTED_SET, EOS_AT_EOM, Block,
-                            Damage, align_up)
+                            Damage)
 from mtfdump.medium import Medium, read_end_of_medium
 from mtfdump.records import AES_ID, CODEC_IDS, CODECS, Frame, SetCopy
 from mtfdump.trailer import read_trailer

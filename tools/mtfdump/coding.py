@@ -8,7 +8,8 @@ import threading
 from collections.abc import Iterator
 from shutil import which
 
-from mtfdump.layout import Image, Stream, xor_words
+from mtfdump.encodings import Stream, xor_words
+from mtfdump.layout import Image
 
 HEADER_SIZE = 24
 TAG_SIZE = 16

@@ -1,19 +1,17 @@
-"""What all MTF media have: blocks with their checksum, streams, strings and dates."""
+"""A medium's bytes: blocks, streams, padding, each as Capstan writes it, or Damage."""
 
 from __future__ import annotations
 
 import os
-import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import reduce
-from operator import xor
 from pathlib import Path
 
-COMMON_SIZE = 52
-STREAM_HEADER_SIZE = 22
+from mtfdump.encodings import (COMMON_SIZE, FIXED_SIZE, STREAM_HEADER_SIZE, Stream, align_up, is_id,
+                               parse_date, parse_stream, xor_words)
+
 VENDOR = 0x4350
 CHUNK_SIZE = 1 << 22
 
@@ -24,10 +22,6 @@ EOS_AT_EOM = 1 << 3
 SET_MAP = 1 << 16  # TAPE
 NO_ESET = 1 << 16  # EOTM
 ENCRYPTED_SET = 1 << 17  # SSET
-
-_ID = re.compile(rb"[A-Z][A-Z0-9]{3}")
-_FIXED_SIZE = {"TAPE": 94, "SSET": 98, "VOLB": 73, "DIRB": 84, "FILE": 88, "ESET": 85, "EOTM": 60,
-               "SFMB": 60}
 
 
 class Damage(Exception):
@@ -71,42 +65,6 @@ class Image:
                 at = begin + len(chunk) - len(chunk.lstrip(b"\0"))
                 raise self.damage(at, f"{what} is not zero")
             begin += len(chunk)
-
-
-def align_up(value: int, unit: int) -> int:
-    return -(-value // unit) * unit
-
-
-def xor_words(raw: bytes) -> int:
-    """The checksum of headers: XOR of the 16-bit words."""
-    return reduce(xor, struct.unpack(f"<{len(raw) // 2}H", raw), 0)
-
-
-def parse_date(raw: bytes) -> datetime | None:
-    """The packed date of 5 bytes; None if unknown, ValueError if it is none."""
-    bits = int.from_bytes(raw, "big")
-    if bits == 0:
-        return None
-    return datetime(bits >> 26, bits >> 22 & 15, bits >> 17 & 31, bits >> 12 & 31, bits >> 6 & 63,
-                    bits & 63)
-
-
-@dataclass(frozen=True, slots=True)
-class Stream:
-    """A stream header and where its data is."""
-
-    id: str
-    offset: int
-    data: int
-    length: int
-    system_attributes: int
-    format_attributes: int
-    encryption: int
-    compression: int
-
-    @property
-    def end(self) -> int:
-        return self.data + self.length
 
 
 @dataclass(slots=True)
@@ -177,13 +135,13 @@ class Block:
 def read_header(image: Image, offset: int, flb: int) -> Block:
     """A block whose type and checksum hold; its lengths are believed only then."""
     raw = image.read(offset, min(flb, max(image.size - offset, COMMON_SIZE)))
-    if not _ID.fullmatch(raw[:4]):
+    if not is_id(raw[:4]):
         raise image.damage(offset, f"no block begins here, but {raw[:8].hex(' ')}")
     block = Block(image, raw[:4].decode(), offset, raw)
     if block.number(50, "H") != xor_words(raw[:50]):
         raise block.damage(50, "the checksum of the block's header is wrong")
     if block.type != "SFMB":
-        if not _FIXED_SIZE.get(block.type, COMMON_SIZE) <= block.event <= len(raw):
+        if not FIXED_SIZE.get(block.type, COMMON_SIZE) <= block.event <= len(raw):
             raise block.damage(8, f"offset to first event is {block.event}")
         block.raw = raw[:block.event]
     return block
@@ -193,19 +151,16 @@ def is_stream_at(image: Image, offset: int) -> bool:
     """Old writers have blocks without streams: the checksum tells."""
     if offset + STREAM_HEADER_SIZE > image.size:
         return False
-    raw = image.read(offset, STREAM_HEADER_SIZE)
-    return _ID.fullmatch(raw[:4]) is not None and xor_words(raw) == 0
+    return parse_stream(image.read(offset, STREAM_HEADER_SIZE), offset) is not None
 
 
 def read_stream(image: Image, offset: int) -> Stream:
     raw = image.read(offset, STREAM_HEADER_SIZE)
-    if not _ID.fullmatch(raw[:4]) or xor_words(raw):
+    stream = parse_stream(raw, offset)
+    if stream is None:
         raise image.damage(offset, f"no sound stream header, but {raw[:8].hex(' ')}")
-    system, form, length, encryption, compression = struct.unpack_from("<HHQHH", raw, 4)
-    stream = Stream(raw[:4].decode(), offset, offset + STREAM_HEADER_SIZE, length, system, form,
-                    encryption, compression)
     if stream.end > image.size:
-        raise image.damage(offset, f"{stream.id}: {length} bytes run past the medium's end "
+        raise image.damage(offset, f"{stream.id}: {stream.length} bytes run past the medium's end "
                                    f"at {image.size}")
     return stream
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 
+from mtfdump.encodings import xor_words
 from mtfdump.layout import (CONTINUATION, NO_ESET, SET_MAP, VENDOR, Block, Damage, Image,
-                            is_stream_at, iterate_streams, read_block, read_header, xor_words)
+                            is_stream_at, iterate_streams, read_block, read_header)
 from mtfdump.records import SetCopy
 from mtfdump.vendor import MediaSet, Progress, Seals, parse_media_set, parse_progress
 

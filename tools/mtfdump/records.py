@@ -58,6 +58,7 @@ class SetCopy:
     families: list[Summary] = field(default_factory=list)
     media: list[tuple[int, int, int]] = field(default_factory=list)  # CPMM
     index: bytes = b""
+    map_size: int = 0  # of its entry in a set map, bytes; 0: in none that was read
 
     @property
     def descriptor(self) -> Descriptor:

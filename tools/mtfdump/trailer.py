@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from mtfdump import descriptor
 from mtfdump.crc32c import crc32c
-from mtfdump.layout import Block, Stream
+from mtfdump.encodings import Stream
+from mtfdump.layout import Block
 from mtfdump.vendor import parse_counted, parse_descriptor, parse_summaries, unpack
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 _ENTRY_SIZE = 24
 _PACKED_ENTRY_SIZE = 32
+_SET_MAP_HEADER_SIZE = 8
+_SET_MAP_MAX = 1 << 20  # of the entries of the sets before
 
 
 def read_trailer(reader: SetReader, at: int) -> int:
@@ -131,21 +134,22 @@ def has_set_map(reader: SetReader, eset: Block) -> bool:
 
 
 def _check_set_map(reader: SetReader, stream: Stream) -> None:
-    """TSMP: on a physical block, and an entry for each set of the medium."""
+    """TSMP: on a physical block, and an entry for each set of the medium that has room."""
     medium, image = reader.medium, reader.image
     if (stream.offset - medium.origin) % medium.mark_size:
         raise image.damage(stream.offset, "TSMP: it is not on a physical block")
     raw = image.read(stream.data, stream.length)
-    if len(raw) < 8:
+    if len(raw) < _SET_MAP_HEADER_SIZE:
         raise image.damage(stream.data, f"TSMP: {len(raw)} bytes")
     family, count = struct.unpack_from("<IH", raw)
-    if family != medium.family_id or count != len(medium.sets):
+    if family != medium.family_id or not 1 <= count <= len(medium.sets):
         raise image.damage(stream.data, f"TSMP: {count} sets of family {family:08X}, the medium "
                                         f"has {len(medium.sets)} of {medium.family_id:08X}")
-    at = 8
-    for expected in medium.sets:
+    at = _SET_MAP_HEADER_SIZE
+    for expected in medium.sets[-count:]:
         if at + 92 > len(raw):
             raise image.damage(stream.data + at, "TSMP: it ends within an entry")
+        begin = at
         length, volumes = struct.unpack_from("<H58xH", raw, at)
         address, number = struct.unpack_from("<Q10xH", raw, at + 12)
         place = expected.offset // medium.unit
@@ -155,8 +159,21 @@ def _check_set_map(reader: SetReader, stream: Stream) -> None:
         at += length
         for _ in range(volumes):
             at += struct.unpack_from("<H", raw, at)[0] if at + 2 <= len(raw) else 2
+        expected.map_size = at - begin
     if at != len(raw):
         raise image.damage(stream.data + at, "TSMP: its entries do not fill it")
+    _check_left_out(reader, stream, count)
+
+
+def _check_left_out(reader: SetReader, stream: Stream, count: int) -> None:
+    """The oldest sets are left out where there is no room for them, and only there."""
+    sets = reader.medium.sets
+    before = sum(copy.map_size for copy in sets[-count:-1])
+    if before > _SET_MAP_MAX:
+        raise reader.image.damage(stream.data, f"TSMP: {before} bytes of the sets before this one")
+    if count < len(sets) and 0 < sets[-count - 1].map_size <= _SET_MAP_MAX - before:
+        raise reader.image.damage(stream.data, f"TSMP: set {sets[-count - 1].number} is left out, "
+                                               f"for which there is room")
 
 
 def _read_second(reader: SetReader, first: Block, second: Block) -> None:

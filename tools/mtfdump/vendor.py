@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from mtfdump.crc32c import crc32c
-from mtfdump.layout import Block, Image, Stream
+from mtfdump.encodings import Stream
+from mtfdump.layout import Block, Image
 
 SEAL_SIZE = 12
 VERSION = 1

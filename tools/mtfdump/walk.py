@@ -6,10 +6,14 @@ import struct
 from pathlib import Path
 
 from mtfdump.backup_set import SetReader
-from mtfdump.layout import (STREAM_HEADER_SIZE, VENDOR, Block, Damage, Image, align_up,
-                            is_stream_at, iterate_streams, read_header)
+from mtfdump.encodings import STREAM_HEADER_SIZE, align_up
+from mtfdump.layout import (VENDOR, Block, Damage, Image, is_stream_at, iterate_streams,
+                            read_header)
 from mtfdump.medium import Medium, read_tape
 from mtfdump.records import SetCopy
+
+_SECTOR = 512
+_SSET_VENDOR = 60
 
 
 def read_medium(path: Path) -> Medium:
@@ -25,9 +29,27 @@ def read_medium(path: Path) -> Medium:
             medium.notes.append("no backup set")
     except Damage as damage:
         medium.damages.append(damage)
+        _note_tail(medium, at)
     except struct.error as error:  # a stream that is sealed and yet too short for its fields
         medium.damages.append(image.damage(at, f"a structure here is malformed: {error}"))
     return medium
+
+
+def _note_tail(medium: Medium, at: int) -> None:
+    """Whether the next backup may go over what stands behind the last complete set (section 7)."""
+    image = medium.image
+    if not 0 < at < image.size:
+        return
+    head = image.read(at, min(_SECTOR, image.size - at))
+    own = len(head) < _SSET_VENDOR + 2 or int.from_bytes(
+        head[_SSET_VENDOR:_SSET_VENDOR + 2], "little") == VENDOR
+    if not any(head):
+        medium.notes.append(f"zeros from byte {at} on; the next backup goes over them")
+    elif head[:4] == b"SSET"[:len(head)] and own:
+        medium.notes.append(f"a set that was not written to its end, or is damaged, from byte "
+                            f"{at} on")
+    else:
+        medium.notes.append(f"unknown bytes from byte {at} on: no backup is appended")
 
 
 def _read_set(medium: Medium, at: int) -> int:

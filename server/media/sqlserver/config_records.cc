@@ -113,7 +113,8 @@ void ApplyRecovery(const SetRecord& fixed, SetFacts* facts) {
 void ApplyOutcome(const SetRecord& fixed, Bytes record, SetFacts* facts) {
   facts->backup_size = Copy(fixed.backup_size);
   facts->compressed_backup_size = Copy(fixed.backup_size);
-  if (record.size() >= sizeof(SetRecord) + sizeof(SetRecordSizes)) {
+  if (fixed.major >= kMajorWithSizes &&
+      record.size() >= sizeof(SetRecord) + sizeof(SetRecordSizes)) {
     facts->compressed_backup_size =
         Copy(LoadStruct<SetRecordSizes>(record.subspan(sizeof(SetRecord))).compressed_backup_size);
   }

@@ -141,7 +141,8 @@ struct SetRecord {
   std::array<std::uint8_t, 56> unknown12{};
 };
 static_assert(sizeof(SetRecord) == 344);
-// Behind it since version 10.0.
+// Behind it since version 10.0; in 9.0 strings are.
+inline constexpr std::uint8_t kMajorWithSizes = 10;
 struct SetRecordSizes {
   std::uint64_t compressed_backup_size = 0;
 };

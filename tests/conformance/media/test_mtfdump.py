@@ -204,6 +204,35 @@ class Writers(WriterMedia):
                              [len(own) - 1, len(own)])
             self.assertEqual(medium["flb"], int(path.name.split("-")[1]))
 
+    def test_set_maps_leave_out_the_oldest_sets_for_want_of_room(self) -> None:
+        facts = self.facts(self.media / "long-map.bkf")
+        self.assertEqual([part["own"] for part in facts["media"][0]["sets"]],
+                         [False, False, False, True, True])
+        status, _, err = run(self.media / "short-map.bak")
+        self.assertEqual(status, 1)
+        self.assertIn("TSMP: set 1 is left out, for which there is room", err)
+
+    def test_what_stands_behind_the_last_set(self) -> None:
+        small = (self.media / "small.bak").read_bytes()
+        foreign = bytearray(small)
+        foreign[8192 + 60] ^= 1
+        path = self.media / "tail.bak"
+        for tail, note in ((bytes(1), "zeros"), (bytes(100_000), "zeros"),
+                           (b"S", "not written to its end"),
+                           (small[8192:8192 + 61], "not written to its end"),
+                           (small[8192:8192 + 90], "not written to its end"),
+                           (small[8192:8192 + 9000], "not written to its end"),
+                           (b"hello", "unknown bytes"), (bytes(foreign[8192:8192 + 62]), "unknown"),
+                           (bytes(511) + b"x", "unknown bytes"), (b"Z" * 5000, "unknown bytes")):
+            path.write_bytes(small + tail)
+            status, out, err = run(path, "--json")
+            self.assertEqual(status, 1)
+            self.assertIn("tail.bak: byte", err)
+            medium, = json.loads(out)["media"]
+            self.assertIn(note, medium["notes"][-1], tail[:64])
+            self.assertIn(f"from byte {len(small)} on", medium["notes"][-1])
+            self.assertTrue(medium["sets"][0]["complete"])
+
     def test_wrong_usage(self) -> None:
         self.assertEqual(run()[0], 2)
         self.assertEqual(run(self.media / "absent.bak")[0], 2)

@@ -50,10 +50,16 @@ SpanBuilder CutAmidItsEnd(std::uint64_t limit) {
   return builder;
 }
 
-std::vector<std::byte> AppendTo(const std::vector<std::byte>& bytes) {
+enum class LastSetMap { kWhole, kShort };
+
+std::vector<std::byte> AppendTo(const std::vector<std::byte>& bytes,
+                                LastSetMap set_map = LastSetMap::kWhole) {
   MemorySource source(bytes);
-  const Result<MediumListing> listing = ReadListing(source);
+  Result<MediumListing> listing = ReadListing(source);
   EXPECT_THAT(listing, test::IsOk());
+  if (set_map == LastSetMap::kShort) {
+    listing->append->set_map->erase(listing->append->set_map->begin());
+  }
   BackupSet set = TestSet(65536);
   set.position = listing->append->position;
   set.backup_set_guid = TestGuid(static_cast<std::uint8_t>(0x40 + set.position));
@@ -81,6 +87,14 @@ void WriteForeign(const std::string& directory) {
   }
 }
 
+// Set maps beyond 1 MiB: the first of three foreign sets has no room in ours. And one that leaves
+// out a set for no reason.
+void WriteLongSetMaps(const std::string& directory) {
+  const ForeignForm form{.set_map = true, .sets = 3, .volumes = 4500};
+  Write(directory + "/long-map.bkf", AppendTo(AppendTo(ForeignMediumBuilder(form).Build())));
+  Write(directory + "/short-map.bak", AppendTo(AppendTo(SmallMedium().bytes), LastSetMap::kShort));
+}
+
 void WriteMedia(const std::string& directory) {
   Write(directory + "/small.bak", SmallMedium().bytes);
   WriteAll(directory + "/spanned", Spanned());
@@ -88,6 +102,7 @@ void WriteMedia(const std::string& directory) {
     WriteAll(fmt::format("{}/cut{}", directory, limit), CutAmidItsEnd(limit));
   }
   WriteForeign(directory);
+  WriteLongSetMaps(directory);
 }
 
 }  // namespace

@@ -49,7 +49,7 @@ def check_set_map(medium: Medium, eset: Block, stream: Stream, sets: list[SetSum
     where = f"stream TSMP at byte {stream.offset}"
     if stream.length > SET_MAP_LIMIT:
         raise eset.error(f"{where}: {stream.length} bytes are too many for a set map")
-    raw = medium.read(stream.data_offset, stream.length)
+    raw = medium.read(stream.data, stream.length)
     try:
         _check_map(medium, raw, sets)
     except struct.error:

@@ -31,7 +31,7 @@ class Run:
         while size > 0:
             stream, skip = self._streams[index], offset - self._starts[index]
             part = min(size, stream.length - skip)
-            yield from self._medium.chunks(stream.data_offset + skip, part)
+            yield from self._medium.chunks(stream.data + skip, part)
             offset, size, index = offset + part, size - part, index + 1
 
     def read(self, offset: int, size: int) -> bytes:
@@ -119,8 +119,8 @@ class Content:
     def chunks(self) -> Iterator[tuple[int, bytes]]:
         """Offset in the file and data, ascending. MtfError if it takes a codec or a key."""
         for stream in self.extents:
-            start = int.from_bytes(self.medium.read(stream.data_offset, 8), "little")
-            for chunk in self.medium.chunks(stream.data_offset + 8, stream.length - 8):
+            start = int.from_bytes(self.medium.read(stream.data, 8), "little")
+            for chunk in self.medium.chunks(stream.data + 8, stream.length - 8):
                 yield start, chunk
                 start += len(chunk)
         if self.chain:
@@ -175,7 +175,7 @@ def _sparse(medium: Medium, block: Block) -> Content:
     extents = tuple(stream for stream in block.streams if stream.id == "SPAR")
     reached = 0
     for stream in extents:
-        start = int.from_bytes(medium.read(stream.data_offset, 8), "little")
+        start = int.from_bytes(medium.read(stream.data, 8), "little")
         if stream.length < 8 or start < reached:
             raise block.error(f"stream SPAR at byte {stream.offset}: extents overlap or lack data")
         reached = start + stream.length - 8

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
-COMMON_SIZE = 52
-STREAM_HEADER_SIZE = 22
+from mtfdump.encodings import (COMMON_SIZE, FIXED_SIZE, STREAM_HEADER_SIZE, Stream, align_up, is_id,
+                               parse_date, parse_stream, xor_words)
+
 SQL_SERVER_VENDOR = 0x1200
 CHUNK_SIZE = 1 << 20
 
@@ -33,8 +33,6 @@ VAR_END = 1 << 2
 ENCRYPTED = 1 << 3
 COMPRESSED = 1 << 4
 CHECKSUMED = 1 << 5
-
-_ID = re.compile(rb"[A-Z][A-Z0-9]{3}")
 
 # Field -> (offset from the start of the DBLK, struct code or one of: date, text, path, octets).
 # The last three are tape addresses (section 2). Sections 2.3 to 2.11.
@@ -79,12 +77,6 @@ FIELDS: dict[str, dict[str, tuple[int, str]]] = {
     "SFMB": {"capacity": (52, "I"), "used": (56, "I")},
 }
 
-# Fixed part of each type, strings come behind it. Unknown types have the common header at least.
-FIXED_SIZE = {
-    "TAPE": 94, "SSET": 98, "VOLB": 73, "DIRB": 84, "FILE": 88, "CFIL": 74, "ESPB": 52,
-    "ESET": 85, "EOTM": 60, "SFMB": 60,
-}
-
 
 class MtfError(Exception):
     """What is wrong, in which block (its type, or "medium"), and at which byte of the medium."""
@@ -95,27 +87,6 @@ class MtfError(Exception):
         self.offset = offset
         self.reason = reason
         self.path: Path | None = None
-
-
-def xor_words(raw: bytes) -> int:
-    """The checksum of section 2.1: XOR of the little-endian 16-bit words."""
-    result = 0
-    for (word,) in struct.iter_unpack("<H", raw):
-        result ^= word
-    return result
-
-
-def align_up(value: int, unit: int) -> int:
-    return -(-value // unit) * unit
-
-
-def decode_date(raw: bytes) -> datetime | None:
-    """The packed date of section 2.1; None if unknown, ValueError if it is no date at all."""
-    if not any(raw):
-        return None
-    bits = int.from_bytes(raw, "big")
-    return datetime(bits >> 26, bits >> 22 & 15, bits >> 17 & 31, bits >> 12 & 31, bits >> 6 & 63,
-                    bits & 63)
 
 
 def decode_text(raw: bytes, string_type: int) -> str:
@@ -139,24 +110,6 @@ def decode_path(text: str) -> tuple[str, ...]:
     if not all(components):
         raise ValueError("the path has an empty component")
     return components
-
-
-@dataclass(frozen=True, slots=True)
-class Stream:
-    """One stream header and where its data is (section 3.1)."""
-
-    id: str
-    offset: int
-    data_offset: int
-    length: int
-    system_attributes: int
-    format_attributes: int
-    encryption: int
-    compression: int
-
-    @property
-    def end(self) -> int:
-        return self.data_offset + self.length
 
 
 @dataclass(slots=True)
@@ -206,7 +159,7 @@ class Block:
     def date(self, name: str) -> datetime | None:
         offset, _ = FIELDS[self.type][name]
         try:
-            return decode_date(self.raw[offset:offset + 5])
+            return parse_date(self.raw[offset:offset + 5])
         except ValueError as error:
             raise self.error(f"{name} is no date: {error}") from None
 
@@ -326,7 +279,7 @@ class Medium:
         if self.size - offset < COMMON_SIZE:
             raise MtfError("medium", offset, f"ends {self.size - offset} bytes into a block header")
         raw = self.read(offset, min(self.flb_size, self.size - offset))
-        if not _ID.fullmatch(raw[:4]):
+        if not is_id(raw[:4]):
             raise MtfError("medium", offset, f"no block begins here but {raw[:8].hex(' ')}")
         block = Block(raw[:4].decode(), offset, raw, offset)
         stored, computed = block.integer(50, "H"), xor_words(raw[:50])
@@ -384,24 +337,19 @@ class Medium:
         raise block.error(f"stream header at byte {aligned}: no stream id but {raw[:4].hex(' ')}")
 
     def _stream_at(self, offset: int, origin: int) -> Stream | None:
-        raw = os.pread(self._file.fileno(), STREAM_HEADER_SIZE, offset)
-        if len(raw) < STREAM_HEADER_SIZE or not _ID.fullmatch(raw[:4]):
-            return None
-        system, form, length, encryption, compression, checksum = struct.unpack_from(
-            "<HHQHHH", raw, 4)
-        if xor_words(raw[:20]) != checksum:
-            return None
-        data = offset + STREAM_HEADER_SIZE
-        if form & CONTINUE:  # Data goes on at the next FLB, not behind the header (section 1.6).
-            data = origin + align_up(data - origin, self.flb_size)
-        return Stream(raw[:4].decode(), offset, data, length, system, form, encryption, compression)
+        stream = parse_stream(os.pread(self._file.fileno(), STREAM_HEADER_SIZE, offset), offset)
+        if stream is not None and stream.format_attributes & CONTINUE:
+            # Data goes on at the next FLB, not behind the header (section 1.6).
+            at = origin + align_up(stream.data - origin, self.flb_size)
+            return replace(stream, data=at)
+        return stream
 
     def _block_begins_at(self, offset: int) -> bool:
         """Whether a block can begin here; the end of the medium counts (section 1.3)."""
         raw = os.pread(self._file.fileno(), COMMON_SIZE, offset)
         if not raw:
             return True
-        return (len(raw) == COMMON_SIZE and _ID.fullmatch(raw[:4]) is not None
+        return (len(raw) == COMMON_SIZE and is_id(raw[:4])
                 and xor_words(raw[:50]) == int.from_bytes(raw[50:], "little"))
 
 
@@ -417,7 +365,7 @@ def name_of(medium: Medium, block: Block) -> str:
         raise block.error(f"stream {stream_id} at byte {stream.offset}: a name of "
                           f"{stream.length} bytes")
     try:
-        return decode_text(medium.read(stream.data_offset, stream.length), block.string_type)
+        return decode_text(medium.read(stream.data, stream.length), block.string_type)
     except ValueError as error:
         raise block.error(f"stream {stream_id} at byte {stream.offset}: {error}") from None
 

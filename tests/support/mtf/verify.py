@@ -131,7 +131,7 @@ class Verifier:
 
     def _check_stream(self, block: Block, stream: Stream) -> None:
         if stream.id == "SPAD":
-            self._expect_zeros(block, stream.data_offset, stream.end, "SPAD")
+            self._expect_zeros(block, stream.data, stream.end, "SPAD")
         if stream.id in ("PNAM", "FNAM") and stream is not block.streams[0]:
             raise block.error(f"stream {stream.id} at byte {stream.offset} is not the first")
         if stream.id in ("TSMP", "TFDD") and stream.offset % self._physical_size:
@@ -155,7 +155,7 @@ class Verifier:
             where = f"stream {first.id} at byte {first.offset}"
             if checksum is None or checksum.length != 4:
                 raise block.error(f"{where} is not followed by its CSUM")
-            stored = int.from_bytes(self._medium.read(checksum.data_offset, 4), "little")
+            stored = int.from_bytes(self._medium.read(checksum.data, 4), "little")
             computed = xor_dwords(Run(self._medium, chain.segments))
             if stored != computed and not self._medium.is_sql_server:
                 raise block.error(f"{where}: CSUM {stored:#010x}, computed {computed:#010x}")

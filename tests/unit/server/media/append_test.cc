@@ -221,7 +221,7 @@ TEST(Append, HolesInAnUnfinishedSetDoNotMatter) {
 TEST(Append, RefusesWhatItDoesNotKnowAtTheEnd) {
   std::vector<std::byte> medium = MediumOf(1);
   const std::size_t size = medium.size();
-  for (const std::size_t garbage : {1024U, 4096U, 100000U}) {
+  for (const std::size_t garbage : {1U, 4U, 51U, 52U, 61U, 98U, 1023U, 1024U, 4096U, 100000U}) {
     medium.resize(size);
     medium.resize(size + garbage, std::byte{0x5A});
     const Result<MediumListing> listing = List(medium);
@@ -229,6 +229,28 @@ TEST(Append, RefusesWhatItDoesNotKnowAtTheEnd) {
     EXPECT_EQ(listing.value().tail, MediumTail::kUnknown);
     EXPECT_FALSE(listing.value().append);
     EXPECT_EQ(listing.value().sets.size(), 1U);
+  }
+}
+
+// Less than a block may be the beginning of a set of ours, and of no other program's.
+TEST(Append, TakesLessThanABlockForWhatItIs) {
+  const std::vector<std::byte> one = MediumOf(1);
+  const std::vector<std::byte> two = AppendTo(one, 2);
+  std::vector<std::byte> foreign = two;
+  foreign[one.size() + 60] ^= std::byte{1};
+  std::vector<std::byte> zeros = one;
+  zeros.resize(two.size());
+  for (std::size_t rest = 1; rest < kFormatLogicalBlock; ++rest) {
+    const auto tail_of = [&](const std::vector<std::byte>& medium) {
+      const Result<MediumListing> listing = List(std::span(medium).first(one.size() + rest));
+      EXPECT_THAT(listing, IsOk()) << rest << ' ' << listing.status().hint();
+      EXPECT_EQ(listing->append.has_value(), listing->tail != MediumTail::kUnknown) << rest;
+      return listing->tail;
+    };
+    ASSERT_EQ(tail_of(two), MediumTail::kUnfinishedSet) << rest;
+    ASSERT_EQ(tail_of(zeros), MediumTail::kUnfinishedSet) << rest;
+    ASSERT_EQ(tail_of(foreign), rest < 62 ? MediumTail::kUnfinishedSet : MediumTail::kUnknown)
+        << rest;
   }
 }
 

@@ -23,6 +23,7 @@ struct ForeignForm {
   bool set_map = false;
   bool bytes_as_addresses = false;
   std::uint16_t sets = 1;
+  std::uint16_t volumes = 1;  // of each set, in the set map
   std::size_t file_size = 5001;
 };
 
@@ -172,7 +173,7 @@ class ForeignMediumBuilder {
                       .directory_count = 1,
                       .file_count = 1,
                       .displayable_size = form_.file_size,
-                      .volume_count = 1,
+                      .volume_count = form_.volumes,
                       .date = set.date,
                       .time_zone = set.time_zone,
                       .string_type = string_type(),
@@ -191,8 +192,10 @@ class ForeignMediumBuilder {
     volume.length = static_cast<std::uint16_t>(volume_strings.end());
     AppendBytes(&map_, AsBytes(entry));
     strings.AppendTo(&map_);
-    AppendBytes(&map_, AsBytes(volume));
-    volume_strings.AppendTo(&map_);
+    for (std::uint16_t i = 0; i < form_.volumes; ++i) {
+      AppendBytes(&map_, AsBytes(volume));
+      volume_strings.AppendTo(&map_);
+    }
     ByteVector content;
     AppendBytes(&content,
                 AsBytes(SetMapHeader{.media_family_id = 0x00C0FFEE, .set_count = number}));

@@ -222,8 +222,8 @@ TEST(MediaMap, DrawsWhatStandsBehindTheLastSet) {
     PieceKind kind;
   };
   const std::vector<std::byte> medium = CompressedMedium();
-  for (const Tail& tail : {Tail{100000, std::byte{0}, kHole}, Tail{40, std::byte{7}, kFree},
-                           Tail{4096, std::byte{0x5A}, kDamage}}) {
+  for (const Tail& tail : {Tail{100000, std::byte{0}, kHole}, Tail{40, std::byte{0}, kFree},
+                           Tail{40, std::byte{7}, kDamage}, Tail{4096, std::byte{0x5A}, kDamage}}) {
     std::vector<std::byte> longer = medium;
     longer.resize(medium.size() + tail.size, tail.value);
 
