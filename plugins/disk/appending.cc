@@ -154,21 +154,14 @@ Failure Appending::RemoveNote() {
   return SyncDirectory(directory_.get(), path_);
 }
 
-bool Appending::LeadsTo(const std::string& name, const Descriptor& file) const {
-  struct stat named {};
-  struct stat held {};
-  return ::fstatat(directory_.get(), name.c_str(), &named, AT_SYMLINK_NOFOLLOW) == 0 &&
-         ::fstat(file.get(), &held) == 0 && SameFile(held, named);
-}
-
 Failure Appending::CheckPresence() const {
   if (Failure failure = CheckSameDirectory(directory_.get(), path_); failure.failed()) {
     return failure;
   }
-  if (!LeadsTo(path_.leaf, file_)) {
+  if (!LeadsTo(directory_.get(), path_.leaf, file_.get())) {
     return Failure::Of(ENOENT, "medium '" + path_.path + "' was removed while it was appended to");
   }
-  if (!published_ && !LeadsTo(note_name_, note_file_)) {
+  if (!published_ && !NoteIsOurs()) {
     return Failure::Of(ENOENT, "note '" + note_path() + "' was removed while medium '" +
                                    path_.path + "' was appended to");
   }
@@ -212,7 +205,7 @@ Failure Appending::Discard() {
 }
 
 Failure Appending::CutBack() {
-  if (!LeadsTo(note_name_, note_file_)) {
+  if (!NoteIsOurs()) {
     // Without the note others may have built on what we wrote.
     return Failure::Of(ESTALE, "note '" + note_path() + "' was removed, and medium '" + path_.path +
                                    "' keeps what was appended");

@@ -17,6 +17,7 @@
 #include "plugins/disk/append_note.h"
 #include "plugins/disk/descriptor.h"
 #include "plugins/disk/failure.h"
+#include "plugins/disk/medium_directory.h"
 #include "plugins/disk/medium_path.h"
 #include "plugins/disk/writing.h"
 
@@ -54,7 +55,7 @@ class Appending final : public Writing {
 
   std::string note_path() const { return path_.directory + "/" + note_name_; }
   Failure NoteFailure(const char* what) const;  // with errno
-  bool LeadsTo(const std::string& name, const Descriptor& file) const;
+  bool NoteIsOurs() const { return LeadsTo(directory_.get(), note_name_, note_file_.get()); }
   Failure CreateNote();
   Failure Hold();
   Failure NoteSize();

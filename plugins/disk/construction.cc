@@ -130,14 +130,8 @@ Failure Construction::CheckPresence() const {
   if (Failure failure = CheckSameDirectory(directory_.get(), path_); failure.failed()) {
     return failure;
   }
-  struct stat held {};
-  struct stat named {};
-  if (::fstat(file_.get(), &held) != 0) {
-    return Failure::Unable(errno, "look at", file_path());
-  }
   const std::string& name = published_ ? path_.leaf : partial_;
-  if (::fstatat(directory_.get(), name.c_str(), &named, AT_SYMLINK_NOFOLLOW) != 0 ||
-      !SameFile(held, named)) {
+  if (!LeadsTo(directory_.get(), name, file_.get())) {
     return Failure::Of(ENOENT, "file '" + path_.directory + "/" + name +
                                    "' was removed while medium '" + path_.path +
                                    "' was being written");
@@ -178,11 +172,7 @@ Failure Construction::Rename() {
 }
 
 bool Construction::FinalIsOurs() const {
-  struct stat held {};
-  struct stat named {};
-  return ::fstat(file_.get(), &held) == 0 &&
-         ::fstatat(directory_.get(), path_.leaf.c_str(), &named, AT_SYMLINK_NOFOLLOW) == 0 &&
-         SameFile(held, named);
+  return LeadsTo(directory_.get(), path_.leaf, file_.get());
 }
 
 Failure Construction::Discard() {

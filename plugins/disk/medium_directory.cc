@@ -18,6 +18,14 @@ bool SameFile(const struct stat& a, const struct stat& b) {
   return a.st_dev == b.st_dev && a.st_ino == b.st_ino;
 }
 
+bool LeadsTo(int directory, const std::string& name, int file) {
+  struct stat held {};
+  struct stat named {};
+  return ::fstat(file, &held) == 0 &&
+         ::fstatat(directory, name.c_str(), &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+         SameFile(held, named);
+}
+
 Failure HeldBy(int fd, const std::string& path) {
   return Failure::Of(EBUSY, "medium '" + path + "' is held by " + LockHolder(fd));
 }

@@ -20,6 +20,9 @@ namespace capstan::disk {
 
 bool SameFile(const struct stat& a, const struct stat& b);
 
+// Whether the name in the directory is that of the open file, and no link.
+bool LeadsTo(int directory, const std::string& name, int file);
+
 // EBUSY: "medium '<path>' is held by process ..."
 Failure HeldBy(int fd, const std::string& path);
 
