@@ -38,6 +38,9 @@ MARKER = "CAPSTAN_E2E_SERVER"
 LEFTOVERS = re.compile(r"\.capstan-(partial|restore|aside)")
 # Nothing here takes longer, however busy the machine is; expiry means that something hangs.
 PATIENCE_S = 60.0
+# What ends without waiting for anything takes less, also beside other work; no deadline that a test
+# means to tell apart from "at once" is shorter.
+PROMPT_S = 15.0
 
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
