@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <system_error>
 
 namespace capstan::disk {
 namespace {
@@ -29,7 +30,13 @@ std::unique_ptr<UringQueue> UringQueue::Create(RequestHandler& handler, std::uin
     io_uring_queue_exit(&ring);
     return nullptr;
   }
-  return std::unique_ptr<UringQueue>(new UringQueue(handler, ring, depth));
+  std::unique_ptr<UringQueue> queue(new UringQueue(handler, ring, depth));
+  try {
+    queue->reaper_ = std::jthread([&reaped = *queue] { reaped.Reap(); });
+  } catch (const std::system_error&) {
+    return nullptr;
+  }
+  return queue;
 }
 
 UringQueue::UringQueue(RequestHandler& handler, io_uring ring, std::uint32_t depth)
@@ -37,21 +44,17 @@ UringQueue::UringQueue(RequestHandler& handler, io_uring ring, std::uint32_t dep
   for (Transfer& transfer : transfers_) {
     free_.push_back(&transfer);
   }
-  try {
-    reaper_ = std::jthread([this] { Reap(); });
-  } catch (...) {
-    io_uring_queue_exit(&ring_);
-    throw;
-  }
 }
 
 UringQueue::~UringQueue() {
-  {
-    const std::lock_guard lock(mutex_);
-    PrepareWake(&stop_marker_);
-    FlushSubmissions();
+  if (reaper_.joinable()) {
+    {
+      const std::lock_guard lock(mutex_);
+      PrepareWake(&stop_marker_);
+      FlushSubmissions();
+    }
+    reaper_.join();
   }
-  reaper_.join();
   io_uring_queue_exit(&ring_);
 }
 

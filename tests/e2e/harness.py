@@ -36,8 +36,8 @@ WRITER_PROGRAM = Path(__file__).resolve().with_name("committing_writer.py")
 MARKER = "CAPSTAN_E2E_SERVER"
 # What an unfinished or badly ended job leaves on disk.
 LEFTOVERS = re.compile(r"\.capstan-(partial|restore|aside)")
-# Nothing here takes longer, however busy the machine is; expiry means that something hangs.
-PATIENCE_S = 60.0
+PATIENCE_S = 60.0  # nothing takes longer, however busy the machine is: expiry is a hang
+PROMPT_S = 15.0  # what waits for nothing takes less, and every deadline of the server longer
 
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)

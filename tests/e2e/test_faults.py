@@ -265,7 +265,6 @@ class StoppedServer(FaultTestCase):
         self.assertIn(str(self.server.data), second.stderr)
         self.assert_works()
 
-
     def test_server_without_a_data_directory(self) -> None:
         """Neither the command line nor the file names one."""
         lost = subprocess.run([Programs.path("capstand")], capture_output=True, text=True,
@@ -285,7 +284,7 @@ class StuckAgent(FaultTestCase):
         middle = self.backup_in_the_middle(over_old_medium=True)
         outcome = middle.outcome()
         self.assert_error(outcome, 3271, str(self.medium))
-        self.assertLess(outcome.seconds, 15)
+        self.assertLess(outcome.seconds, 40)  # and not until the lease ends
         middle.resume()
         self.check_backup_undone()
 
@@ -293,7 +292,7 @@ class StuckAgent(FaultTestCase):
         middle = self.restore_in_the_middle()
         outcome = middle.outcome()
         self.assert_error(outcome, 3271, str(self.medium), terminated="RESTORE DATABASE")
-        self.assertLess(outcome.seconds, 15)
+        self.assertLess(outcome.seconds, 40)  # and not until the lease ends
         middle.resume()
         self.check_restore_undone()
 
@@ -304,7 +303,7 @@ class StuckAgent(FaultTestCase):
         outcome = self.server.backup("source", self.medium)
         os.kill(agent, signal.SIGCONT)
         self.assert_error(outcome, 3201, str(self.medium))
-        self.assertLess(outcome.seconds, 15)
+        self.assertLess(outcome.seconds, 40)  # and not until the lease ends
         self.check_backup_undone()
 
 
@@ -317,7 +316,7 @@ class SilentAgent(FaultTestCase):
         middle = self.backup_in_the_middle()
         outcome = middle.outcome()
         self.assert_error(outcome, 3202, str(self.medium))
-        self.assertLess(outcome.seconds, 20)
+        self.assertLess(outcome.seconds, 40)
         middle.resume()
         self.check_backup_undone()
 
@@ -473,10 +472,8 @@ class WantOfMemory(ServerTestCase):
             with self.subTest(room_mib=room_mib):
                 outcome = self.check(self.server.agent_pid(), self.back_up_with_many_buffers,
                                      room_mib)
-                self.assertIn(3201, outcome.numbers, outcome.describe())
-                self.assertEqual(outcome.numbers[-1], 3013, outcome.describe())
-                self.assertTrue(any(message.hint for message in outcome.messages),
-                                outcome.describe())
+                self.assertEqual(outcome.numbers[-2:], [3201, 3013], outcome.describe())
+                self.assertNotEqual(outcome.messages[-2].hint, "", outcome.describe())
                 self.assert_works()
 
 

@@ -9,7 +9,8 @@ import os
 import signal
 import subprocess
 
-from harness import PATIENCE_S, Programs, ServerTestCase, die_with_parent, main, wait_for
+from harness import (PATIENCE_S, PROMPT_S, Programs, ServerTestCase, die_with_parent, main,
+                     wait_for)
 
 STATEMENT = "BACKUP DATABASE source TO VIRTUAL_DEVICE = 'vendor' WITH FORMAT"
 ABORTED = ("995(The I/O operation has been aborted because of either a thread exit or an "
@@ -44,7 +45,7 @@ class VendorFaults(ServerTestCase):
                       error.hint)
         self.assertIn(cause, error.hint)
         self.assertNotIn("\n", error.hint.strip())
-        self.assertLess(outcome.seconds, 5)
+        self.assertLess(outcome.seconds, PROMPT_S)
         log = self.server.errorlog.read_text()
         self.assertIn("Error: 18210, Severity: 16, State: 1.", log)
         self.assertIn("BackupVirtualDeviceFile::RequestDurableMedia: Flush failure on backup device "

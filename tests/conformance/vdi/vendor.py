@@ -27,7 +27,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "e2e"))
 
 # What tests need of it comes from here, too.
-from harness import (PATIENCE_S, Outcome, Programs,  # noqa: E402, F401
+from harness import (PATIENCE_S, PROMPT_S, Outcome, Programs,  # noqa: E402, F401
                      ServerTestCase, check_prefix, committing, content_of, die_with_parent, finish,
                      main, wait_for)
 

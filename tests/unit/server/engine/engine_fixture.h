@@ -38,8 +38,8 @@ class EngineFixture : public testing::Test {
     settings.server_name = "testserver";
     settings.machine_name = "testmachine";
     settings.buffer_memory_limit = 64 << 20;
-    settings.timeouts.device = std::chrono::milliseconds(1500);
-    settings.timeouts.open = std::chrono::milliseconds(5000);
+    settings.timeouts.device = device_timeout_;
+    settings.timeouts.open = std::chrono::seconds(20);
     engine_ = std::make_unique<Engine>(Engine::Parts{.catalog = *catalog_,
                                                      .jobs = jobs_,
                                                      .devices = devices_,
@@ -105,6 +105,8 @@ class EngineFixture : public testing::Test {
     EXPECT_THAT(Verify({"after1", "after2"}), test::IsOk());
   }
 
+  // Read by Start. Long: only a test of a stalled device waits for it.
+  std::chrono::milliseconds device_timeout_{20'000};
   test::TemporaryDirectory directory_;
   test::MemoryDevices devices_{directory_.path() + "/vdi.sock"};
   test::MemoryWriter writer_;

@@ -164,6 +164,8 @@ TEST_F(Failure, AReadErrorOfTheDatabaseEndsTheBackup) {
 
 // S1-56: an agent that never completes a command.
 TEST_F(Failure, AStalledDeviceEndsTheBackupByItsDeadline) {
+  device_timeout_ = std::chrono::milliseconds(1500);
+  Start();
   std::atomic<bool> stalled{true};
   std::atomic<int> writes{0};
   devices_.fault = [&](std::size_t device, const vdi::ClientCommand& command) {
@@ -180,7 +182,7 @@ TEST_F(Failure, AStalledDeviceEndsTheBackupByItsDeadline) {
 
   EXPECT_THAT(status, HasReason(3271));
   EXPECT_THAT(status, MessageHas("b"));
-  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(5));
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(15));
   stalled = false;
   ExpectOldMediumKept();
   ExpectNothingHarmed();
@@ -270,6 +272,8 @@ TEST_F(Failure, ReadErrorsOfARestoreNameTheDevice) {
 }
 
 TEST_F(Failure, AStalledDeviceEndsARestoreToo) {
+  device_timeout_ = std::chrono::milliseconds(1500);
+  Start();
   std::atomic<bool> stalled{true};
   devices_.fault = [&](std::size_t device, const vdi::ClientCommand& command) {
     while (device == 0 && stalled && command.position > 300'000) {
