@@ -281,9 +281,9 @@ void Composer::Body() {
                .catalog_version = 2};
   set.name = strings.AddUtf16(ToUtf16("sales-full"));
   set.user_name = strings.AddUtf16(ToUtf16("CONTOSO\\backup"));
-  const SqlSetOsData os_data{.backup_set_guid =
-                                 OwnGuid(static_cast<std::uint8_t>(0xD0 + position_ % 16))};
-  set.header.os_data = strings.AddBytes(AsBytes(os_data));
+  const SetOsData os_data{.backup_set_guid =
+                              OwnGuid(static_cast<std::uint8_t>(0xD0 + position_ % 16))};
+  set.header.os_data = strings.AddBytes(AsBytes(os_data).first(kSetOsDataSize));
   Add(set, strings);
   Pad();
   VariablePart volume_strings(sizeof(VolumeBlock));
@@ -326,7 +326,8 @@ void Composer::PageData() {
   }
   const std::uint16_t sum_flag = options_.checksums ? kHasChecksum : 0;
   const bool gap_here = options_.gap_bytes != 0 && position_ == options_.sets;
-  StreamHead(kPages, kVariable | sum_flag, pages.size() + (gap_here ? options_.gap_bytes : 0));
+  StreamHead(kPages, kStreamVariable | sum_flag,
+             pages.size() + (gap_here ? options_.gap_bytes : 0));
   AppendBytes(&piece_, pages);
   if (gap_here) {
     gap_at_ = piece_.size();
@@ -338,7 +339,7 @@ void Composer::PageData() {
     const std::uint32_t value = sum.Finish();
     Stream(kChecksum, 0, AsBytes(value));
   }
-  Stream(kPages, kVariable | kVariableEnd, {});
+  Stream(kPages, kStreamVariable | kStreamVariableEnd, {});
   Pad();
 }
 
@@ -371,7 +372,8 @@ void Composer::Trailer() {
   AppendBytes(&map, AsBytes(head));
   for (std::uint32_t i = 1; i <= position_; ++i) {
     RecordBuilder strings(sizeof(SetMapEntry));
-    SetMapEntry entry{.set_attributes = end.attributes,
+    SetMapEntry entry{.media_sequence_number = 1,
+                      .set_attributes = end.attributes,
                       .set_pba = set_place_,
                       .set_number = static_cast<std::uint16_t>(i),
                       .displayable_size = options_.compressed ? 123'456 : backup_size_,
@@ -405,12 +407,14 @@ void Composer::Filemark(std::uint32_t extra_attributes) {
                      .first_event_offset = static_cast<std::uint16_t>(options_.mark_size)};
   header.checksum = HeaderChecksum(header);
   const std::size_t array = old() ? sizeof(SoftFilemarkHeader) : sizeof(FilemarkHeader);
-  FilemarkHeader fields{.header = header,
-                        .capacity = static_cast<std::uint32_t>((mark.size() - array) / 8),
-                        .array_offset = old() ? 0 : 72U};
-  fields.used = static_cast<std::uint32_t>(std::min<std::size_t>(marks_.size(), fields.capacity));
+  FilemarkHeader fields{
+      .common = {.header = header,
+                 .capacity = static_cast<std::uint32_t>((mark.size() - array) / 8)},
+      .array_offset = old() ? 0 : 72U};
+  const std::size_t used = std::min<std::size_t>(marks_.size(), fields.common.capacity);
+  fields.common.used = static_cast<std::uint32_t>(used);
   std::memcpy(mark.data(), &fields, std::min(array, sizeof(fields)));
-  for (std::uint32_t i = 0; i < fields.used; ++i) {
+  for (std::size_t i = 0; i < used; ++i) {
     const std::uint64_t offset = marks_[marks_.size() - 1 - i];
     std::memcpy(mark.data() + array + i * sizeof(offset), &offset, sizeof(offset));
   }
