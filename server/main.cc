@@ -4,6 +4,7 @@
 #include <string>
 
 #include <CLI/CLI.hpp>
+#include <malloc.h>
 #include <signal.h>
 
 #include "server/coordinator/config.h"
@@ -24,6 +25,14 @@ sigset_t StopSignals() {
   return signals;
 }
 
+// What a job takes for extents and codecs is taken by the megabyte, and must go back when the job
+// ends. glibc stops giving such pieces back once it has seen one freed; the arena of every thread
+// that ever coded would keep a few.
+void GiveLargePiecesBack() {
+  constexpr int kLargeBytes = 256 << 10;
+  ::mallopt(M_MMAP_THRESHOLD, kLargeBytes);
+}
+
 void PrintFailure(const capstan::Status& status) {
   std::fprintf(stderr, "capstand: %.*s\n", static_cast<int>(status.message().size()),
                status.message().data());
@@ -36,6 +45,7 @@ void PrintFailure(const capstan::Status& status) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  GiveLargePiecesBack();
   capstan::coordinator::ServerConfig flags;
   std::string config_path;
   CLI::App app("capstand: backs up and restores live databases through virtual devices");

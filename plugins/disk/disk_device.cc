@@ -68,8 +68,8 @@ Failure DiskDevice::Open(const capstan_open_params& params, std::unique_ptr<Disk
   if (Failure failure = device->OpenMedium(params); failure.failed()) {
     return failure;
   }
-  if (!device->null_) {
-    device->StartQueue(params.queue_depth_max);
+  if (Failure failure = device->StartQueue(params.queue_depth_max); failure.failed()) {
+    return failure;
   }
   *result = std::move(device);
   return Failure::None();
@@ -159,7 +159,10 @@ Failure DiskDevice::OpenCharacterDevice(const MediumPath& path, std::uint64_t de
   return file_.Open(path.path, mode_ == CAPSTAN_OPEN_READ ? O_RDONLY : O_RDWR);
 }
 
-void DiskDevice::StartQueue(std::uint32_t depth) {
+Failure DiskDevice::StartQueue(std::uint32_t depth) try {
+  if (null_) {
+    return Failure::None();
+  }
   RequestHandler& handler = *this;
   // Through the page cache io_uring hands every transfer to a kernel thread, and those get in each
   // other's way: one thread of our own is several times faster there.
@@ -169,6 +172,14 @@ void DiskDevice::StartQueue(std::uint32_t depth) {
   if (!queue_) {
     queue_ = std::make_unique<ThreadQueue>(handler);
   }
+  return Failure::None();
+} catch (const std::exception& error) {
+  // A thread that cannot be started. What was begun has no owner yet who could discard it.
+  if (writing_) {
+    [[maybe_unused]] const Failure ignored = writing_->Discard();
+  }
+  return Failure::Of(EAGAIN,
+                     "unable to start the queue of medium '" + target_ + "': " + error.what());
 }
 
 const char* DiskDevice::mode() const {

@@ -49,7 +49,8 @@ class DiskDevice final : private RequestHandler {
   Failure BeginWriting(const MediumPath& path, const std::string& token);
   Failure OpenForWrite(const MediumPath& path, const capstan_open_params& params);
   Failure OpenCharacterDevice(const MediumPath& path, std::uint64_t device_number);
-  void StartQueue(std::uint32_t depth);
+  // Discards what was begun when it fails.
+  Failure StartQueue(std::uint32_t depth);
   Failure CheckTransfer(const capstan_request& request) const;
 
   int DescriptorFor(const Transfer& transfer) const override;

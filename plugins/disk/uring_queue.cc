@@ -37,7 +37,12 @@ UringQueue::UringQueue(RequestHandler& handler, io_uring ring, std::uint32_t dep
   for (Transfer& transfer : transfers_) {
     free_.push_back(&transfer);
   }
-  reaper_ = std::jthread([this] { Reap(); });
+  try {
+    reaper_ = std::jthread([this] { Reap(); });
+  } catch (...) {
+    io_uring_queue_exit(&ring_);
+    throw;
+  }
 }
 
 UringQueue::~UringQueue() {

@@ -86,9 +86,12 @@ Status OpenError(const OrderResult& result, const AgentInfo& agent,
     // prints for an operation that was broken off.
     return SqlError(3201, target, fmt::format("995({})", failure.message())).WithOsError(ECANCELED);
   }
+  const bool repeated = std::count_if(request.targets.begin(), request.targets.end(),
+                                      [&](const auto& one) { return one.name == target; }) > 1;
   return SqlError(3201, target, OsErrorText(os_error))
       .WithOsError(os_error)
-      .WithHint(HintFor(failure, agent, request.mode));
+      .WithHint(os_error == EBUSY && repeated ? "the statement names it more than once"
+                                              : HintFor(failure, agent, request.mode));
 }
 
 struct Need {

@@ -153,7 +153,6 @@ engine::VerifyRequest VerifyRequestOf(const tsql::RestoreQueryStatement& stateme
   request.load_history = statement.load_history;
   request.sample_percent = statement.sample_percent.value_or(100.0);
   request.media_name = statement.media_name;
-  request.media_password = statement.media_password;
   request.passphrase = SecretOf(statement.passphrase);
   return request;
 }

@@ -23,14 +23,15 @@ BackupPipeline::BackupPipeline(Parts parts,
                 parts.stats_percent}) {
   CAPSTAN_CHECK(parts.set.device_count() % writers.size() == 0);
   for (std::size_t i = 0; i < writers.size(); ++i) {
-    families_.push_back(
-        FamilyStream::Create({.set = parts.set,
-                              .device_index = i,
-                              .error = error_,
-                              .bytes_done = bytes_done_,
-                              .mirror_count = parts.set.device_count() / writers.size(),
-                              .mirror_stride = writers.size()},
-                             std::move(writers[i])));
+    std::vector<std::size_t> mirrors;
+    for (std::size_t device = i; device < parts.set.device_count(); device += writers.size()) {
+      mirrors.push_back(device);
+    }
+    families_.push_back(FamilyStream::Create({.set = parts.set,
+                                              .devices = std::move(mirrors),
+                                              .error = error_,
+                                              .bytes_done = bytes_done_},
+                                             std::move(writers[i])));
   }
   geometry_ = families_.front()->geometry();
 }
@@ -239,14 +240,8 @@ Status BackupPipeline::ExecuteOnAll(vdi::CommandCode code, std::string_view phas
   parts_.job.SetPhase(phase);
   std::vector<std::function<Status()>> steps;
   for (std::size_t i = 0; i < parts_.set.device_count(); ++i) {
-    steps.emplace_back([this, code, i]() -> Status {
-      DeviceChannel& channel = parts_.set.device(i);
-      vdi::ServerCommand command;
-      command.code = code;
-      CAPSTAN_ASSIGN_OR_RETURN(const vdi::ServerCommand done, channel.Execute(command));
-      return done.completion_code == vdi::CompletionCode::kSuccess
-                 ? OkStatus()
-                 : parts_.set.ErrorOf(Direction::kWrite, channel, done.completion_code, code);
+    steps.emplace_back([this, code, i] {
+      return parts_.set.Execute(Direction::kWrite, parts_.set.device(i), code);
     });
   }
   return RunStep(std::move(steps));

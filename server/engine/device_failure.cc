@@ -1,5 +1,8 @@
 #include "server/engine/device_failure.h"
 
+#include <cerrno>
+#include <charconv>
+
 #include <fmt/format.h>
 
 #include "server/messages/messages.h"
@@ -61,6 +64,25 @@ std::string CauseOf(const Status& failure) {
       return fmt::format("0x8077000A({})", failure.message());  // VD_E_MEMORY
     default:
       return fmt::format("0x8077000B({})", failure.message());  // VD_E_UNEXPECTED
+  }
+}
+
+std::string_view TransferHint(std::string_view cause) {
+  int number = 0;
+  std::from_chars(cause.data(), cause.data() + cause.size(), number);
+  switch (number) {
+    case ENOENT:
+      return "the medium was removed or replaced while it was in use";
+    case EIO:
+      return "the disk or the way to it has failed; the log of the system tells more";
+    case EFBIG:
+      return "its file system, or a limit of the agent's process, lets the file grow no further";
+    case ENOSPC:
+    case EDQUOT:
+    case 112:  // the same of a device that has no number of the system
+      return "make room there, or use another device; what was on the medium before is kept";
+    default:
+      return "";
   }
 }
 

@@ -38,6 +38,10 @@ Status VirtualDeviceOpenError(const FailureOrigin& origin, const std::string& ta
 // "number(text)" for a failed call of VDI.
 std::string CauseOf(const Status& failure);
 
+// What can be done about a failed transfer whose cause is "number(text)"; empty where that says
+// all.
+std::string_view TransferHint(std::string_view cause);
+
 // What the engine was doing with the device: "writing", "committing".
 std::string_view PhaseOf(vdi::CommandCode command);
 

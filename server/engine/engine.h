@@ -93,7 +93,6 @@ struct VerifyRequest {
   bool load_history = false;      // LOADHISTORY: the catalog gets what the medium says
   double sample_percent = 100.0;  // SAMPLE = n PERCENT: of the frames, spread over the set
   std::string media_name;         // MEDIANAME; empty: any
-  std::string media_password;     // MEDIAPASSWORD, of SQL Server's media
   std::optional<transform::Secret> passphrase;
 };
 

@@ -34,18 +34,16 @@ void FamilyFeed::OnRead(vdi::ServerCommand* command) {
 Status FamilyFeed::Send(std::uint32_t size) {
   TransferBuffer* buffer = free_.back();
   free_.pop_back();
-  buffer->owner = this;
-  vdi::ServerCommand& command = buffer->command;
-  command.code = vdi::CommandCode::kRead;
-  command.size = size;
-  command.position = position_;
-  command.completion_routine = &FamilyFeed::OnRead;
-  command.completion_context = buffer;
+  buffer->Prepare({.code = vdi::CommandCode::kRead,
+                   .size = size,
+                   .position = position_,
+                   .on_done = &FamilyFeed::OnRead,
+                   .sender = this});
   {
     MutexLock lock(mutex_);
     reads_.push_back({.buffer = buffer});
   }
-  if (Status status = channel_.Send(&command); !status.ok()) {
+  if (Status status = channel_.Send(&buffer->command()); !status.ok()) {
     MutexLock lock(mutex_);
     reads_.pop_back();
     free_.push_back(buffer);
@@ -67,7 +65,7 @@ TransferBuffer* FamilyFeed::Next() {
 }
 
 Status FamilyFeed::Feed(media::FamilyReader& reader, const TransferBuffer& buffer) {
-  const vdi::ServerCommand& command = buffer.command;
+  const vdi::ServerCommand& command = buffer.command();
   const vdi::CompletionCode code = command.completion_code;
   if (interrupted_ && code == vdi::CompletionCode::kIoDevice) {
     unread_ = true;
@@ -93,7 +91,7 @@ Status FamilyFeed::Feed(media::FamilyReader& reader, const TransferBuffer& buffe
   }
   if (const std::uint64_t jump = reader.TakeJump(); jump != 0) {
     consumed_ = jump;
-    position_ = static_cast<std::int64_t>(jump);
+    position_ = jump;
     return OkStatus();
   }
   ended_ = ended_ || end;
@@ -168,7 +166,7 @@ Status FamilyFeed::GoOn(media::FamilyReader& reader) {
   if (interrupted_) {
     CAPSTAN_RETURN_IF_ERROR(media_.ClearError());
   }
-  position_ = static_cast<std::int64_t>(consumed_);
+  position_ = consumed_;
   if (ended_ || reader.next_medium() != 0) {
     CAPSTAN_RETURN_IF_ERROR(reader.EndMedium());
     if (reader.done() || !set_.removable()) {
@@ -186,7 +184,8 @@ Status FamilyFeed::GoOn(media::FamilyReader& reader) {
 void FamilyFeed::Drain() {
   for (; in_flight_ > 0; --in_flight_) {
     TransferBuffer* buffer = Next();
-    interrupted_ = interrupted_ || buffer->command.completion_code != vdi::CompletionCode::kSuccess;
+    interrupted_ =
+        interrupted_ || buffer->command().completion_code != vdi::CompletionCode::kSuccess;
     free_.push_back(buffer);
   }
 }

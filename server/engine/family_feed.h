@@ -60,7 +60,7 @@ class FamilyFeed {
   const FirstError& error_;
   const std::uint32_t buffer_count_;
   MediaControl media_;
-  std::int64_t position_ = 0;   // of the next read
+  std::uint64_t position_ = 0;  // of the next read
   std::uint64_t consumed_ = 0;  // bytes of the medium that the reader has got
   std::size_t in_flight_ = 0;
   // Of the batch.

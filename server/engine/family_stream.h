@@ -1,9 +1,10 @@
-// FamilyStream: one media family on its way to one device. Frames get their place in the order in
-// which they are sent, so any reader may send to any family at any time.
+// FamilyStream: one media family on its way to its device, or to its mirrors. Frames get their
+// place in the order in which they are sent, so any reader may send to any family at any time.
 //
-// There are three kinds: a device whose medium cannot be changed takes frames straight from the
-// readers' threads; SpanningStream (spanning_stream.h) serves the others, and MirroredStream
-// (mirrored_stream.h) several devices with the same bytes.
+// There are two kinds. Devices whose media cannot be changed take frames straight from the readers'
+// threads: every buffer goes to each mirror (MIRROR TO), at the same place, and is free when all
+// have it. So mirrors are equal to the byte, and as fast as the slowest. SpanningStream
+// (spanning_stream.h) serves a device whose medium can be changed.
 // Threads: WriteFrame, load and failure from any; the rest from the job's thread while no reader
 // runs.
 #pragma once
@@ -13,6 +14,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "server/engine/first_error.h"
 #include "server/engine/open_set.h"
@@ -25,12 +27,9 @@ class FamilyStream {
   // All must outlive the stream. `bytes_done` counts payload that was handed to a device.
   struct Parts {
     OpenSet& set;
-    std::size_t device_index;
+    std::vector<std::size_t> devices;  // of the set: one, or that of each mirror
     FirstError& error;
     std::atomic<std::uint64_t>& bytes_done;
-    // The family's mirrors are the devices device_index, device_index + mirror_stride, ...
-    std::size_t mirror_count = 1;
-    std::size_t mirror_stride = 0;
   };
   static std::unique_ptr<FamilyStream> Create(const Parts& parts,
                                               std::unique_ptr<media::FamilyWriter> writer);
@@ -59,7 +58,7 @@ class FamilyStream {
  protected:
   FamilyStream(const Parts& parts, std::unique_ptr<media::FamilyWriter> writer)
       : set_(parts.set),
-        channel_(parts.set.device(parts.device_index)),
+        channel_(parts.set.device(parts.devices.front())),
         error_(parts.error),
         bytes_done_(parts.bytes_done),
         writer_(std::move(writer)),
@@ -70,6 +69,8 @@ class FamilyStream {
   // has drained (OpenSet::ErrorOf may wait).
   void NoteFailure(vdi::CompletionCode code) { NoteFailure(channel_, code); }
   void NoteFailure(DeviceChannel& channel, vdi::CompletionCode code);
+  // How a write has ended: one that took less than it was given has failed.
+  static vdi::CompletionCode OutcomeOf(const vdi::ServerCommand& write);
 
   OpenSet& set_;
   DeviceChannel& channel_;

@@ -70,7 +70,7 @@ Status OpenSet::Configure(const DeviceSetRequest& request, const OpenSetOptions&
   configuration.block_size = options.block_size;
   configuration.alignment = std::max(options.block_size, wishes_.alignment);
   configuration.max_transfer_size = options.plan.transfer_size;
-  spares_.resize(removable() ? device_names.size() : 0);
+  spares_ = std::vector<TransferBuffer>(removable() ? device_names.size() : 0);
   const auto spare_count = static_cast<std::uint32_t>(spares_.size());
   Status configured = set_->BeginConfiguration(configuration);
   if (configured.ok()) {
@@ -108,7 +108,6 @@ Status OpenSet::TakeBuffers(const BufferPlan& plan) {
   for (TransferBuffer& spare : spares_) {
     CAPSTAN_ASSIGN_OR_RETURN(std::byte * data, set_->AllocateBuffer(plan.transfer_size, 0));
     spare.data = std::span(data, plan.transfer_size);
-    spare.command.buffer = data;
   }
   return OkStatus();
 }
@@ -187,9 +186,18 @@ Status OpenSet::ErrorOf(Direction direction, const DeviceChannel& channel, vdi::
   LogFailure(channel.target(), cause, command);
   Status error = SqlError(direction == Direction::kWrite ? 3202 : 3203, channel.target(), cause);
   if (!reason.ok()) {
-    error = std::move(error).WithHint(AbortHint(PhaseOf(command.value_or(transfer_)), reason));
+    return std::move(error).WithHint(AbortHint(PhaseOf(command.value_or(transfer_)), reason));
   }
-  return error;
+  return std::move(error).WithHint(std::string(TransferHint(cause)));
+}
+
+Status OpenSet::Execute(Direction direction, DeviceChannel& channel, vdi::CommandCode code) {
+  vdi::ServerCommand command;
+  command.code = code;
+  CAPSTAN_ASSIGN_OR_RETURN(const vdi::ServerCommand done, channel.Execute(command));
+  return done.completion_code == vdi::CompletionCode::kSuccess
+             ? OkStatus()
+             : ErrorOf(direction, channel, done.completion_code, code);
 }
 
 void OpenSet::LogFailure(const std::string& target, const std::string& cause,

@@ -72,6 +72,9 @@ class OpenSet {
   Status ErrorOf(Direction direction, const DeviceChannel& channel, vdi::CompletionCode code,
                  std::optional<vdi::CommandCode> command = {});
 
+  // Has one device carry out a command without data, waiting for it; ErrorOf unless it succeeds.
+  Status Execute(Direction direction, DeviceChannel& channel, vdi::CommandCode code);
+
   // Writes 18210 to the error log, once for a set: its devices fail together, for one reason.
   void LogFailure(const std::string& target, const std::string& cause,
                   std::optional<vdi::CommandCode> command = {});

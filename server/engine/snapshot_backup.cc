@@ -20,7 +20,7 @@ constexpr std::chrono::milliseconds kWriteWait{50};
 
 SnapshotBackup::SnapshotBackup(Parts parts, std::unique_ptr<media::FamilyWriter> writer)
     : parts_(parts),
-      stream_(FamilyStream::Create({parts.set, 0, error_, bytes_done_}, std::move(writer))),
+      stream_(FamilyStream::Create({parts.set, {0}, error_, bytes_done_}, std::move(writer))),
       monitor_({parts.job, quiet_, parts.set, error_, bytes_done_, parts.timeouts.device, {}}) {
   CAPSTAN_CHECK(parts.set.device_count() == 1);
 }
@@ -107,16 +107,6 @@ Status SnapshotBackup::WaitForWrites() {
   return error_.failed() ? error_.status() : OkStatus();
 }
 
-Status SnapshotBackup::Execute(vdi::CommandCode code) {
-  vdi::ServerCommand command;
-  command.code = code;
-  CAPSTAN_ASSIGN_OR_RETURN(const vdi::ServerCommand done, stream_->channel().Execute(command));
-  return done.completion_code == vdi::CompletionCode::kSuccess
-             ? OkStatus()
-             : parts_.set.ErrorOf(Direction::kWrite, stream_->channel(), done.completion_code,
-                                  code);
-}
-
 Status SnapshotBackup::Complete() {
   monitor_.IgnoreCancel();
   if (!parts_.set.complete_enabled()) {
@@ -124,8 +114,10 @@ Status SnapshotBackup::Complete() {
   }
   parts_.job.SetPhase("Committing");
   return RunStep([this]() -> Status {
-    CAPSTAN_RETURN_IF_ERROR(Execute(vdi::CommandCode::kFlush));
-    return Execute(vdi::CommandCode::kComplete);
+    DeviceChannel& channel = stream_->channel();
+    CAPSTAN_RETURN_IF_ERROR(
+        parts_.set.Execute(Direction::kWrite, channel, vdi::CommandCode::kFlush));
+    return parts_.set.Execute(Direction::kWrite, channel, vdi::CommandCode::kComplete);
   });
 }
 

@@ -64,7 +64,6 @@ class SnapshotBackup {
   Status Thaw();
   // Waits until every write is done.
   Status WaitForWrites();
-  Status Execute(vdi::CommandCode code);
   // A failure in its best words, as BackupPipeline's.
   Status BestError();
 

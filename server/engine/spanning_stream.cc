@@ -54,7 +54,7 @@ std::uint64_t InFlightMax(const OpenSet& set, std::uint64_t transfer_size, std::
 SpanningStream::SpanningStream(const Parts& parts, std::unique_ptr<media::FamilyWriter> writer)
     : FamilyStream(parts, std::move(writer)),
       media_(set_, channel_, Direction::kWrite, error_),
-      spare_(set_.spare(parts.device_index)),
+      spare_(set_.spare(parts.devices.front())),
       transfer_size_(static_cast<std::uint32_t>(spare_.data.size())),
       end_size_(writer_->EndMedium()->size_bytes()),
       in_flight_max_(InFlightMax(set_, transfer_size_, end_size_)),
@@ -207,13 +207,8 @@ Status SpanningStream::SendFrame(const Item& item) {
   TransferBuffer* buffer = item.buffer;
   const std::uint32_t size = geometry_.FrameSize(item.extent.stored_size());
   position_ = writer_->SealFrame(buffer->data.first(size), item.extent);
-  buffer->owner = this;
-  vdi::ServerCommand& command = buffer->command;
-  command.code = vdi::CommandCode::kWrite;
-  command.size = size;
-  command.position = static_cast<std::int64_t>(position_);
-  command.completion_routine = &SpanningStream::OnWritten;
-  command.completion_context = buffer;
+  buffer->Prepare(
+      {.size = size, .position = position_, .on_done = &SpanningStream::OnWritten, .sender = this});
   {
     MutexLock lock(mutex_);
     flights_.push_back(
@@ -223,7 +218,7 @@ Status SpanningStream::SendFrame(const Item& item) {
   }
   position_ += size;
   bytes_done_.fetch_add(item.extent.length, std::memory_order_relaxed);
-  if (Status sent = channel_.Send(&command); !sent.ok()) {
+  if (Status sent = channel_.Send(&buffer->command()); !sent.ok()) {
     // An earlier write has met the end of the medium, or an error; or the set was aborted.
     MutexLock lock(mutex_);
     Flight& flight = flights_.back();
@@ -241,8 +236,8 @@ void SpanningStream::OnWritten(vdi::ServerCommand* command) {
   auto* buffer = static_cast<TransferBuffer*>(command->completion_context);
   auto* self = static_cast<SpanningStream*>(buffer->owner);
   self->channel_.NoteCompletion(*command);
-  const bool stored = command->completion_code == CompletionCode::kSuccess &&
-                      command->bytes_transferred == command->size;
+  const CompletionCode outcome = OutcomeOf(*command);
+  const bool stored = outcome == CompletionCode::kSuccess;
   {
     MutexLock lock(self->mutex_);
     const auto flight = std::find_if(self->flights_.begin(), self->flights_.end(),
@@ -256,9 +251,7 @@ void SpanningStream::OnWritten(vdi::ServerCommand* command) {
       self->flights_.erase(flight);
     } else {
       flight->completed = true;
-      flight->code = command->completion_code == CompletionCode::kSuccess
-                         ? CompletionCode::kWriteFault
-                         : command->completion_code;
+      flight->code = outcome;
       flight->bytes = command->bytes_transferred;
       self->troubled_ = true;
     }

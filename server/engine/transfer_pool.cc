@@ -4,17 +4,30 @@
 
 namespace capstan::engine {
 
+void TransferBuffer::Prepare(const Transfer& transfer, std::size_t devices) {
+  commands.resize(devices);
+  for (vdi::ServerCommand& command : commands) {
+    command.code = transfer.code;
+    command.size = transfer.size;
+    command.position = static_cast<std::int64_t>(transfer.position);
+    command.buffer = data.data();
+    command.completion_routine = transfer.on_done;
+    command.completion_context = this;
+  }
+  awaited.store(devices, std::memory_order_relaxed);  // sending makes it known
+  owner = transfer.sender;
+}
+
 Result<std::unique_ptr<TransferPool>> TransferPool::Create(vdi::ServerDeviceSet& set,
                                                            std::uint32_t count,
                                                            std::uint32_t transfer_size) {
   std::unique_ptr<TransferPool> pool(new TransferPool);
-  pool->buffers_.resize(count);
+  pool->buffers_ = std::vector<TransferBuffer>(count);
   MutexLock lock(pool->mutex_);
   pool->free_.reserve(count);
   for (TransferBuffer& buffer : pool->buffers_) {
     CAPSTAN_ASSIGN_OR_RETURN(std::byte * data, set.AllocateBuffer(transfer_size, 0));
     buffer.data = std::span(data, transfer_size);
-    buffer.command.buffer = data;
     pool->free_.push_back(&buffer);
   }
   return pool;

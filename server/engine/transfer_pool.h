@@ -5,6 +5,7 @@
 // its write has completed (S1-05). Threads: any.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -19,9 +20,24 @@
 namespace capstan::engine {
 
 struct TransferBuffer {
+  // What is to be done with the first `size` bytes, and who hears of it.
+  struct Transfer {
+    vdi::CommandCode code = vdi::CommandCode::kWrite;
+    std::uint32_t size = 0;                                  // bytes
+    std::uint64_t position = 0;                              // in the medium
+    void (*on_done)(vdi::ServerCommand* command) = nullptr;  // its context is the buffer
+    void* sender = nullptr;                                  // what `on_done` finds as the owner
+  };
+  // Makes the commands ready, one for each of so many devices. REQUIRES: nothing is in flight.
+  void Prepare(const Transfer& transfer, std::size_t devices = 1);
+  vdi::ServerCommand& command() { return commands.front(); }
+  const vdi::ServerCommand& command() const { return commands.front(); }
+
   std::span<std::byte> data;
-  vdi::ServerCommand command;  // the one write, or read, that this buffer is used for
-  void* owner = nullptr;       // whoever sent the command; its completion routine looks here
+  // The one read or write that this buffer is used for; of mirrors, the same write to each.
+  std::vector<vdi::ServerCommand> commands = std::vector<vdi::ServerCommand>(1);
+  std::atomic<std::size_t> awaited{0};  // of those writes, not completed
+  void* owner = nullptr;
 };
 
 class TransferPool {

@@ -138,7 +138,9 @@ Status MtfFamilyReader::CutOff() const {
   }
   if (grammar_.phase() == Phase::kSet && walker.between_blocks() && grammar_.set().position() > 0 &&
       !chain.continued()) {
-    return SqlError(3287, wanted_position_, walker.device_name());
+    return SqlError(3287, wanted_position_, walker.device_name())
+        .WithHint(fmt::format("the medium holds {} backup sets; RESTORE HEADERONLY lists them",
+                              grammar_.set().position()));
   }
   const std::uint64_t end = walker.offset() + walker.pending_size();
   return grammar_.phase() < Phase::kFrames && chain.on_first_medium()

@@ -65,7 +65,10 @@ Result<MediaPlan> Planner::Plan() {
     for (const MediumState& medium : row) {
       any_exists = any_exists || medium.exists;
       if (!medium.failure.ok() && wishes_.use != MediaUse::kFormat) {
-        return medium.failure;
+        return medium.failure.hint().empty() && medium.failure.reason() == 3242
+                   ? Status(medium.failure)
+                         .WithHint("back up to another device, or add FORMAT to lose what is on it")
+                   : medium.failure;
       }
       if (first_ == nullptr && medium.listing) {
         first_ = &medium;
@@ -163,11 +166,14 @@ Status Planner::CheckFamilyCount() const {
     const auto held = static_cast<std::size_t>(
         std::count_if(row.begin(), row.end(),
                       [](const MediumState& medium) { return medium.listing.has_value(); }));
+    const std::string hint = fmt::format(
+        "name all {} of its devices and no other, or add FORMAT to make a new media set", expected);
     if (row.size() > expected) {
-      return SqlError(3231, first_->target, expected, row.size());
+      return SqlError(3231, first_->target, expected, row.size()).WithHint(hint);
     }
     if (held < expected) {
-      return held == 0 && rows_.size() > 1 ? SqlError(3240) : SqlError(3132, expected, held);
+      return held == 0 && rows_.size() > 1 ? SqlError(3240)
+                                           : SqlError(3132, expected, held).WithHint(hint);
     }
   }
   return OkStatus();
@@ -249,7 +255,8 @@ Status Planner::CheckName() const {
   if (wishes_.media_name.empty() || wishes_.media_name == name) {
     return OkStatus();
   }
-  return SqlError(4037, wishes_.media_name, name, first_->target);
+  return SqlError(4037, wishes_.media_name, name, first_->target)
+      .WithHint("leave MEDIANAME out, or add SKIP to go on in spite of the name");
 }
 
 Status Planner::CheckExpiry() const {

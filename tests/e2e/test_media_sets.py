@@ -251,6 +251,30 @@ WITH BUFFERCOUNT = 10, MAXTRANSFERSIZE = 1048576"""))
         self.assertEqual(made.stdout.count("The backup set on file 1 is valid."), 2, made.stdout)
         self.assertEqual((self.drive / "a.bak").read_bytes(), (self.drive / "b.bak").read_bytes())
 
+    def test_the_latest_is_restored_from_the_mirrors_that_are_left(self) -> None:
+        media = {name: self.drive / f"{name}.bak" for name in ("a1", "a2", "b1", "b2")}
+        self.assert_done(self.server.run(
+            "backup", "test", "--to", media["a1"], "--to", media["a2"], "--mirror", media["b1"],
+            "--mirror", media["b2"], "--format", "--no-verify", "--max-transfer-size", "64K"))
+        copy = self.server.db / "copy.db"
+        media["a1"].unlink()
+        damaged = bytearray(media["a2"].read_bytes())
+        damaged[len(damaged) // 2] ^= 1
+        media["a2"].write_bytes(damaged)
+
+        made = self.assert_done(self.server.run("restore", "copied", "--latest=test", "--to", copy))
+
+        for bad, good in (("a1", "b1"), ("a2", "b2")):
+            self.assertRegex(made.stdout, f"'{media[bad]}' cannot be used: .*\n"
+                                          f"Taking its mirror '{media[good]}'.\n")
+        self.assertEqual([m.number for m in made.messages], [65004, 3013])
+        self.assertEqual(content_of(copy), content_of(self.server.db / "test.db"))
+        media["b2"].unlink()
+        refused = self.server.run("restore", "copied", "--latest=test", "--to", copy, "--replace")
+        self.assertEqual(refused.exit_code, 1, refused.describe())
+        self.assertEqual(refused.numbers, [65004, 3013, 3201, 3013], refused.describe())
+        self.assertEqual(content_of(copy), content_of(self.server.db / "test.db"))
+
     def test_certificates_encrypt_and_open(self) -> None:
         """S0-48"""
         self.assert_done(self.server.run("certificate", "add", "backups"))
@@ -316,6 +340,30 @@ class Drawings(WithDrive):
         outcome = self.show(medium)
         self.assertEqual(outcome.exit_code, 1, outcome.describe())
         self.assertRegex(outcome.stdout, r"\nunfinished set, set 1, at byte 8192, .* frames\nHINT: ")
+
+
+class Memory(WithDrive):
+    """What coding takes is the job's, not the server's for ever."""
+
+    GROWTH_MAX_KIB = 8 << 10  # the first job of each kind leaves some
+
+    def resident_kib(self) -> int:
+        status = Path(f"/proc/{self.server.pid}/status").read_text()
+        match = re.search(r"^RssAnon:\s+(\d+) kB$", status, re.MULTILINE)
+        assert match is not None, status
+        return int(match.group(1))
+
+    def test_coded_jobs_leave_no_memory_behind(self) -> None:
+        medium, copy = self.drive / "m.bak", self.server.db / "copy.db"
+        self.server.next_database(name="large", size=8 << 20)
+        before = self.resident_kib()
+        for _ in range(4):
+            self.assert_done(self.server.backup(
+                "large", medium, options="FORMAT, COMPRESSION (ALGORITHM = ZSTD, LEVEL = HIGH)"))
+            self.assert_done(self.server.exec(
+                f"RESTORE DATABASE copy FROM DISK = '{medium}'"
+                f" WITH REPLACE, MOVE 'large' TO '{copy}'"))
+        self.assertLess(self.resident_kib() - before, self.GROWTH_MAX_KIB)
 
 
 if __name__ == "__main__":

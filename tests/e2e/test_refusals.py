@@ -122,6 +122,16 @@ class Targets(ServerTestCase):
         self.assertTrue(self.server.socket.is_socket())
         self.assert_works()
 
+    def test_one_medium_twice(self) -> None:
+        path = self.server.media / "a.bak"
+        for statement in (f"TO {disks(path, path)}",
+                          f"TO {disks(path)} MIRROR TO {disks(path)} WITH FORMAT"):
+            with self.subTest(statement=statement):
+                self.assert_error(self.server.exec(f"BACKUP DATABASE source {statement}"), 3201,
+                                  f"'{path}'", "the statement names it more than once")
+                self.assertFalse(path.exists())
+        self.assert_works()
+
     def test_existing_file_that_is_no_medium(self) -> None:
         path = self.server.media / "a.bak"
         path.write_bytes(b"letters to the editor\n" * 1000)

@@ -225,9 +225,14 @@ class MemoryTapes final : public engine::DeviceProvider {
                  Deadline) override {
     return OkStatus();
   }
-  Result<engine::MediumStat> Stat(const std::string&, const engine::DeviceTarget&,
+  // Of the first cartridge.
+  Result<engine::MediumStat> Stat(const std::string&, const engine::DeviceTarget& target,
                                   Deadline) override {
-    return engine::MediumStat{};
+    MutexLock lock(mutex_);
+    const auto shelf = shelves_.find(target.name);
+    const std::size_t size =
+        shelf == shelves_.end() || shelf->second.empty() ? 0 : shelf->second[0]->bytes.size();
+    return engine::MediumStat{.exists = size > 0, .size_bytes = size};
   }
   std::string ErrorDetail(const std::string&, const std::string&) override { return ""; }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <functional>
 #include <map>
@@ -26,6 +27,7 @@ class MemoryWriter final : public writers::DatabaseWriter {
   std::vector<Bytes> files;
   // Fails the n-th read of a backup (from 1); 0 = none.
   std::atomic<int> fail_read{0};
+  std::function<void()> on_read;          // of a backup, on the thread that reads
   std::set<std::uint64_t> bad_pages;      // of 4096 bytes, from 1: what a check of file 0 finds
   std::map<std::string, Bytes> restored;  // by physical name, after Commit
   std::vector<std::string> discarded;     // job names given to DiscardRestore
@@ -123,6 +125,9 @@ class MemoryWriter final : public writers::DatabaseWriter {
       return std::optional(extent);
     }
     Status ReadExtent(const writers::Extent& extent, std::span<std::byte> target) override {
+      if (writer_.on_read) {
+        writer_.on_read();
+      }
       if (writer_.fail_read > 0 && --writer_.fail_read == 0) {
         return SqlError(65005, "memory", "planned read fault");
       }

@@ -217,6 +217,33 @@ Answer UsageError(const Status& status) {
   return {ExitStatus::kUsage, std::move(text)};
 }
 
+// CLI11 says only that a command is required, also of one that it does not know. OK if that is not
+// what is wrong.
+Status CommandError(const CLI::App& app) {
+  const CLI::App* parent = &app;
+  while (!parent->get_subcommands().empty()) {
+    parent = parent->get_subcommands().front();
+  }
+  if (parent->get_require_subcommand_min() == 0) {
+    return OkStatus();
+  }
+  std::vector<std::string> names;
+  for (const CLI::App* const command :
+       parent->get_subcommands([](const CLI::App*) { return true; })) {
+    names.push_back(command->get_name());
+  }
+  const std::string of = parent == &app ? "" : fmt::format(" of '{}'", parent->get_name());
+  const std::vector<std::string> unknown = app.remaining(true);
+  Status error = Error(Code::kInvalidArgument, "a command{} is missing", of);
+  if (!unknown.empty()) {
+    const bool option = unknown.front().starts_with('-');
+    error = Error(Code::kInvalidArgument, "'{}' is no {}{}", unknown.front(),
+                  option ? "option" : "command", of);
+  }
+  return std::move(error).WithHint(
+      fmt::format("commands are {}; --help tells more", fmt::join(names, ", ")));
+}
+
 // What the server is told about who asks. No option takes a password: arguments are public.
 Credentials CredentialsOf(const std::string& user) {
   Credentials credentials{.login = user, .password = EnvironmentValue("CAPSTAN_PASSWORD")};
@@ -268,6 +295,12 @@ std::variant<Invocation, Answer> ParseCommandLine(int argc, const char* const* a
     AddAll(app, commands);
     try {
       app.parse(argc, argv);
+    } catch (const CLI::RequiredError& required) {
+      const Status of_command = CommandError(app);
+      std::ostringstream usage;
+      app.exit(required, usage, usage);
+      return of_command.ok() ? Answer{ExitStatus::kUsage, "capstan: " + usage.str()}
+                             : UsageError(of_command);
     } catch (const CLI::ParseError& parse_error) {
       std::ostringstream out;
       std::ostringstream usage;

@@ -29,16 +29,16 @@ ExitStatus ExitStatusOf(Console& console, const Result<Outcome>& outcome) {
   return *outcome == Outcome::kSucceeded ? ExitStatus::kDone : ExitStatus::kFailed;
 }
 
-// Keeps result sets, prints errors.
+// Keeps result sets and errors.
 class Collector final : public ResponseSink {
  public:
-  explicit Collector(Console& console) : console_(console) {}
+  const std::vector<ServerMessage>& errors() const { return errors_; }
 
   std::vector<ResultSet> TakeResultSets() { return std::move(result_sets_); }
 
   void OnMessage(const ServerMessage& message) override {
     if (message.is_error()) {
-      console_.Error(FormatMessage(message));
+      errors_.push_back(message);
     }
   }
   void OnResultSet(std::vector<Column> columns) override {
@@ -48,9 +48,22 @@ class Collector final : public ResponseSink {
   void OnProgress(const Progress& /*progress*/) override {}
 
  private:
-  Console& console_;
+  std::vector<ServerMessage> errors_;
   std::vector<ResultSet> result_sets_;
 };
+
+// What a batch of whose answer only result sets and errors are of interest has collected.
+QueryResult Collect(Session& session, std::string_view batch, std::size_t result_set_count,
+                    Collector& collector) {
+  const Result<Outcome> outcome = Execute(session, batch, {}, collector);
+  QueryResult result{ExitStatusOf(session.console, outcome), collector.TakeResultSets()};
+  if (result.status == ExitStatus::kDone && result.result_sets.size() < result_set_count) {
+    result.status = ReportFailure(
+        session.console, Error(Code::kInternal, "the server sent {} result sets instead of {}",
+                               result.result_sets.size(), result_set_count));
+  }
+  return result;
+}
 
 }  // namespace
 
@@ -77,18 +90,25 @@ ExitStatus RunStatement(Session& session, std::string_view batch, const Statemen
       Execute(session, batch,
               {.progress_interval = options.with_progress ? kProgressInterval : 0ms}, reporter);
   reporter.Finish();
+  if (options.errors != nullptr) {
+    *options.errors = reporter.errors();
+  }
   return ExitStatusOf(session.console, outcome);
 }
 
 QueryResult Query(Session& session, std::string_view batch, std::size_t result_set_count) {
-  Collector collector(session.console);
-  const Result<Outcome> outcome = Execute(session, batch, {}, collector);
-  QueryResult result{ExitStatusOf(session.console, outcome), collector.TakeResultSets()};
-  if (result.status == ExitStatus::kDone && result.result_sets.size() < result_set_count) {
-    result.status = ReportFailure(
-        session.console, Error(Code::kInternal, "the server sent {} result sets instead of {}",
-                               result.result_sets.size(), result_set_count));
+  Collector collector;
+  QueryResult result = Collect(session, batch, result_set_count, collector);
+  for (const ServerMessage& error : collector.errors()) {
+    session.console.Error(FormatMessage(error));
   }
+  return result;
+}
+
+QueryResult TryQuery(Session& session, std::string_view batch, std::string& error) {
+  Collector collector;
+  QueryResult result = Collect(session, batch, 1, collector);
+  error = collector.errors().empty() ? "" : collector.errors().front().text;
   return result;
 }
 

@@ -35,6 +35,7 @@ ExitStatus ReportFailure(Console& console, const Status& status);
 struct StatementOptions {
   OutputFormat format = OutputFormat::kTable;
   bool with_progress = false;
+  std::vector<ServerMessage>* errors = nullptr;  // also receives those that are printed
 };
 
 // Runs a batch and prints all that comes, as it comes.
@@ -48,6 +49,10 @@ struct QueryResult {
 // Runs a batch and keeps its result sets; errors are printed, other messages are not. A batch that
 // yields fewer than `result_set_count` result sets is a failure.
 QueryResult Query(Session& session, std::string_view batch, std::size_t result_set_count = 1);
+
+// As Query, but for an answer that may be an error: `error` receives the first one, and nothing is
+// printed. A lost server is printed.
+QueryResult TryQuery(Session& session, std::string_view batch, std::string& error);
 
 // A table or JSON, whichever is asked for, on standard output.
 void PrintResultSet(Console& console, const ResultSet& result_set, OutputFormat format);

@@ -19,6 +19,7 @@ StatementReporter::StatementReporter(Console& console, OutputFormat format)
 void StatementReporter::OnMessage(const ServerMessage& message) {
   PrintPendingResultSet();
   if (message.is_error()) {
+    errors_.push_back(message);
     console_.Error(FormatMessage(message));
     return;
   }

@@ -7,6 +7,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "tools/capstan/console.h"
 #include "tools/capstan/session.h"
@@ -23,6 +24,8 @@ class StatementReporter final : public ResponseSink {
   void OnRow(Row row) override;
   void OnProgress(const Progress& progress) override;
 
+  const std::vector<ServerMessage>& errors() const { return errors_; }
+
   // Prints what is still held back. Call once, when the batch has ended, however it ended.
   void Finish();
 
@@ -34,6 +37,7 @@ class StatementReporter final : public ResponseSink {
   const OutputFormat format_;
   std::optional<ResultSet> pending_;  // column widths are known only at the end
   std::optional<Progress> last_progress_;
+  std::vector<ServerMessage> errors_;
 };
 
 }  // namespace capstan::cli

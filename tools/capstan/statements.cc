@@ -294,6 +294,10 @@ std::string FileListStatement(const RestoreOptions& options) {
                      WithClause(with));
 }
 
+std::string HeaderStatement(const Target& medium) {
+  return "RESTORE HEADERONLY FROM " + DeviceList({medium});
+}
+
 std::string MediaMapStatement(const Target& medium) {
   return "RESTORE MEDIAMAP FROM " + DeviceList({medium});
 }
@@ -357,7 +361,8 @@ std::string LoadHistoryStatement(const std::vector<std::string>& paths) {
 
 std::string NewestSetStatement(std::string_view database) {
   return fmt::format(
-      "SELECT TOP (1) backup_set_id, media_set_id, position, name, backup_finish_date "
+      "SELECT TOP (1) backup_set_id, backup_set_uuid, media_set_id, position, name, "
+      "backup_finish_date "
       "FROM msdb.dbo.backupset WHERE database_name = {} AND type = 'D' "
       "AND software_vendor_id <> 4608 "  // SQL Server's, whose history may be loaded
       "ORDER BY backup_finish_date DESC, backup_set_id DESC",
@@ -377,7 +382,8 @@ std::string HistoryStatement(std::string_view database, int limit) {
 std::string HistoryDevicesStatement(const std::vector<std::string>& media_set_ids) {
   CAPSTAN_CHECK(!media_set_ids.empty());
   return fmt::format(
-      "SELECT media_set_id, family_sequence_number, physical_device_name, device_type "
+      "SELECT media_set_id, family_sequence_number, media_count, mirror, physical_device_name, "
+      "device_type "
       "FROM msdb.dbo.backupmediafamily WHERE media_set_id IN ({}) "
       "ORDER BY media_set_id, family_sequence_number, media_count, mirror",
       fmt::join(media_set_ids, ", "));

@@ -103,6 +103,7 @@ std::string BackupStatement(const BackupOptions& options);
 std::string RestoreStatement(const RestoreOptions& options);
 std::string VerifyStatement(const RestoreOptions& options);    // `database` and `moves` unused
 std::string FileListStatement(const RestoreOptions& options);  // only sources and file_number
+std::string HeaderStatement(const Target& medium);
 std::string MediaMapStatement(const Target& medium);
 std::string AttachStatement(std::string_view name, std::string_view location);
 std::string DetachStatement(std::string_view name);

@@ -101,8 +101,8 @@ void AddCatalog(CLI::App& app, Commands& commands) {
   rebuild->add_option("PATH", options->paths, "Files and folders")
       ->required()
       ->check(CLI::Validator(
-          [](std::string& path) { return path.empty() ? std::string("a path is empty") : ""; }, ""))
-      ->expected(1, static_cast<int>(kLoadPathsMax));
+          [](std::string& path) { return path.empty() ? std::string("a path is empty") : ""; },
+          ""));
   AddJson(rebuild, options->format);
   commands.Add(rebuild, [options, &commands]() -> Result<Action> {
     RebuildOptions absolute = *options;

@@ -81,6 +81,8 @@ Result<WalIndexHeader> SqliteWalIndex::ReadHeader() const {
 }
 
 std::uint32_t SqliteWalIndex::backfilled() const {
+  // Neither what is read before it nor what is read after it may change places with this.
+  file_->pMethods->xShmBarrier(file_);
   const std::uint32_t value = words_[kBackfillWord];
   file_->pMethods->xShmBarrier(file_);
   return value;

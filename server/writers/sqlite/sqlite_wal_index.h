@@ -37,7 +37,8 @@ class SqliteWalIndex {
 
   // kUnavailable if a writer is changing it just now: try again.
   Result<WalIndexHeader> ReadHeader() const;
-  // The frames up to this one are in the database file.
+  // The frames up to this one are in the database file, of each page at least the newest that the
+  // header named when this was set. So a reader looks at it between two looks at the same header.
   std::uint32_t backfilled() const;
 
   // Appends the page number of each frame from `first` to `last`.

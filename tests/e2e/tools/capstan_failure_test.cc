@@ -180,6 +180,19 @@ TEST_F(Capstan, UsageErrorsAreExitStatusTwoAndReachNoServer) {
   EXPECT_THAT(server_->Requests(), IsEmpty());
 }
 
+TEST_F(Capstan, UnknownCommandsAreNamedAndKnownOnesListed) {
+  const ProcessResult unknown = Run({"frobnicate", "x", "-y"});
+  EXPECT_EQ(unknown.exit_status, 2);
+  EXPECT_THAT(unknown.error,
+              StartsWith("capstan: 'frobnicate' is no command\nHINT: commands are "));
+  EXPECT_THAT(unknown.error, HasSubstr(" backup, restore, "));
+  EXPECT_EQ(Run({"database", "ad", "x"}).error,
+            "capstan: 'ad' is no command of 'database'\n"
+            "HINT: commands are add, list, remove; --help tells more\n");
+  EXPECT_THAT(Run({"media"}).error, StartsWith("capstan: a command of 'media' is missing\n"));
+  EXPECT_THAT(Run({"--frob"}).error, StartsWith("capstan: '--frob' is no option\n"));
+}
+
 TEST_F(Capstan, HelpAndVersionNeedNoServer) {
   EXPECT_EQ(RunCapstan({"--version"}).out, "capstan " CAPSTAN_VERSION "\n");
   for (const char* const command : {"exec", "database", "backup", "restore", "verify", "history",

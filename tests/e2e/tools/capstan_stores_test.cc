@@ -55,5 +55,24 @@ TEST_F(Capstan, CatalogRebuildCountsAndFailsOnWhatCannotBeRead) {
               HasSubstr("3 media, 1 of them not readable, gave the history 2 more backup sets.\n"));
 }
 
+// A shell's *.bak may be more than one statement takes.
+TEST_F(Capstan, CatalogRebuildTakesAnyNumberOfPaths) {
+  server_->Answer("sp_load_history",
+                  {Columns({"path nvarchar(260)", "status nvarchar(60)", "sets_added int"}),
+                   Values({"/b/1", "loaded", "2"})});
+  std::vector<std::string> arguments = {"catalog", "rebuild"};
+  for (int i = 1; i <= 40; ++i) {
+    arguments.push_back("/b/" + std::to_string(i));
+  }
+
+  const ProcessResult result = Run(arguments);
+
+  EXPECT_EQ(result.exit_status, 0) << result.error;
+  ASSERT_EQ(server_->Requests().size(), 3U);
+  EXPECT_THAT(server_->Requests()[2].batch(), HasSubstr("N'/b/33', N'/b/34'"));
+  EXPECT_THAT(result.out,
+              HasSubstr("3 media, 0 of them not readable, gave the history 6 more backup sets.\n"));
+}
+
 }  // namespace
 }  // namespace capstan::test

@@ -16,13 +16,21 @@ class CapstanTransfer : public Capstan {
   // A server whose newest backup of any database is file 3 of media set 7.
   void KnowsABackup() {
     server_->Answer("FROM msdb.dbo.backupset",
-                    {Columns({"media_set_id int", "position int", "backup_finish_date datetime"}),
-                     Values({"7", "3", "2026-11-21 09:00:00.000"})});
+                    {Columns({"media_set_id int", "position int", "backup_finish_date datetime",
+                              "backup_set_uuid uniqueidentifier"}),
+                     Values({"7", "3", "2026-11-21 09:00:00.000", "GUID-3"})});
     server_->Answer("FROM msdb.dbo.backupmediafamily",
                     {Columns({"media_set_id int", "family_sequence_number tinyint",
                               "physical_device_name nvarchar(260)", "device_type tinyint"}),
                      Values({"7", "1", "/b/a1", "2"}), Values({"7", "1", "/mirror/a1", "2"}),
                      Values({"7", "2", "/b/a2", "2"})});
+  }
+
+  // What RESTORE HEADERONLY of a medium answers: sets 1 to 3, of which the last has that identity.
+  void KnowsHeadersOf(const std::string& medium, const char* last) {
+    server_->Answer("HEADERONLY FROM DISK = N'" + medium,
+                    {Columns({"Position smallint", "BackupSetGUID uniqueidentifier"}),
+                     Values({"1", "GUID-1"}), Values({"2", "GUID-2"}), Values({"3", last})});
   }
 
   std::string Batch(std::size_t index) {
@@ -124,6 +132,7 @@ TEST_F(CapstanTransfer, NamesOfTargetsHaveTags) {
 TEST_F(CapstanTransfer, RestoreTakesTheNewestBackupWithAllItsFamilies) {
   server_->Answer("RESTORE DATABASE", {});
   KnowsABackup();
+  KnowsHeadersOf("/b/a1", "GUID-3");
 
   const ProcessResult result =
       Run({"restore", "copy", "--latest=it's", "--replace", "--stats", "0"});
@@ -131,10 +140,59 @@ TEST_F(CapstanTransfer, RestoreTakesTheNewestBackupWithAllItsFamilies) {
   EXPECT_EQ(result.exit_status, 0) << result.error;
   EXPECT_THAT(Batch(0), HasSubstr("database_name = N'it''s'"));
   EXPECT_THAT(Batch(1), HasSubstr("IN (7)"));
-  EXPECT_EQ(Batch(2),
+  EXPECT_EQ(Batch(3),
             "RESTORE DATABASE [copy] FROM DISK = N'/b/a1', DISK = N'/b/a2' WITH FILE = 3, REPLACE");
   EXPECT_THAT(result.out, HasSubstr("The newest backup of 'it's' finished 2026-11-21 09:00:00.000: "
                                     "file 3 on /b/a1, /b/a2\n"));
+}
+
+TEST_F(CapstanTransfer, RestoreTakesTheMirrorOfACopyThatIsGone) {
+  server_->Answer("RESTORE DATABASE", {});
+  server_->Answer("HEADERONLY FROM DISK = N'/b/a1'", {ErrorMessage(3201, "Cannot open '/b/a1'.")},
+                  Ending::kFailed);
+  KnowsABackup();
+  KnowsHeadersOf("/mirror/a1", "GUID-3");
+
+  const ProcessResult result = Run({"restore", "copy", "--latest=s", "--stats", "0"});
+
+  EXPECT_EQ(result.exit_status, 0) << result.error;
+  EXPECT_EQ(result.error, "");
+  EXPECT_EQ(Batch(4),
+            "RESTORE DATABASE [copy] FROM DISK = N'/mirror/a1', DISK = N'/b/a2' "
+            "WITH FILE = 3");
+  EXPECT_THAT(result.out, HasSubstr("'/b/a1' cannot be used: Cannot open '/b/a1'.\n"
+                                    "Taking its mirror '/mirror/a1'.\n"));
+}
+
+// Another server has overwritten the first copy; of the second the data turn out to be damaged.
+TEST_F(CapstanTransfer, RestoreTakesNoOtherBackupAndEndsWithTheLastCopy) {
+  server_->Answer("RESTORE DATABASE", {ErrorMessage(65004, "Damage on device '/mirror/a1'.")},
+                  Ending::kFailed);
+  KnowsABackup();
+  KnowsHeadersOf("/b/a1", "ANOTHER");
+  KnowsHeadersOf("/mirror/a1", "GUID-3");
+
+  const ProcessResult result = Run({"restore", "copy", "--latest=s", "--stats", "0"});
+
+  EXPECT_EQ(result.exit_status, 1);
+  EXPECT_EQ(server_->Requests().size(), 5U);
+  EXPECT_THAT(result.out, HasSubstr("'/b/a1' cannot be used: It does not hold this backup"));
+  EXPECT_THAT(result.error, HasSubstr("Damage on device '/mirror/a1'."));
+}
+
+TEST_F(CapstanTransfer, RestoreIsTriedFromTheMirrorOfADamagedCopy) {
+  server_->Answer("RESTORE DATABASE [copy] FROM DISK = N'/b/a1'",
+                  {ErrorMessage(65004, "Damage on device '/b/a1' at byte 5.")}, Ending::kFailed);
+  server_->Answer("RESTORE DATABASE [copy] FROM DISK = N'/mirror/a1'", {});
+  KnowsABackup();
+  KnowsHeadersOf("/b/a1", "GUID-3");
+
+  const ProcessResult result = Run({"restore", "copy", "--latest=s", "--stats", "0"});
+
+  EXPECT_EQ(result.exit_status, 0) << result.error;
+  EXPECT_THAT(result.error, HasSubstr("Damage on device"));
+  EXPECT_THAT(result.out, HasSubstr("'/b/a1' cannot be used: The restore from it failed.\n"
+                                    "Taking its mirror '/mirror/a1'.\n"));
 }
 
 TEST_F(CapstanTransfer, RestoreSaysThatThereIsNoBackup) {

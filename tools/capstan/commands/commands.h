@@ -85,9 +85,12 @@ ExitStatus RunLoginRemove(Session& session, const std::string& name);
 // made.
 ExitStatus RunBackup(Session& session, BackupOptions options, bool verify);
 // `single_file_path`: where the only file of the backup goes; its logical name is looked up.
+// `errors`, if given, also receives the errors of the restore.
 ExitStatus RunRestore(Session& session, RestoreOptions options,
-                      const std::optional<std::string>& single_file_path);
-// The newest full backup set of `database` in the server's history; `options` without sources.
+                      const std::optional<std::string>& single_file_path,
+                      std::vector<ServerMessage>* errors = nullptr);
+// The newest full backup set of `database` in the server's history; `options` without sources. A
+// copy that cannot be read is replaced by its mirror.
 ExitStatus RunRestoreLatest(Session& session, RestoreOptions options, const std::string& database,
                             const std::optional<std::string>& single_file_path);
 ExitStatus RunVerify(Session& session, const RestoreOptions& options);

@@ -1,4 +1,8 @@
 // certificate and catalog: what the server keeps.
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
 #include <fmt/format.h>
 
 #include "tools/capstan/commands/commands.h"
@@ -45,11 +49,19 @@ ExitStatus RunCertificateRemove(Session& session, const std::string& name) {
 }
 
 ExitStatus RunCatalogRebuild(Session& session, const RebuildOptions& options) {
-  const QueryResult result = Query(session, LoadHistoryStatement(options.paths));
-  if (result.status != ExitStatus::kDone) {
-    return result.status;
+  ResultSet media;
+  for (std::size_t done = 0; done < options.paths.size(); done += kLoadPathsMax) {
+    const auto begin = options.paths.begin() + static_cast<std::ptrdiff_t>(done);
+    const std::size_t count = std::min(kLoadPathsMax, options.paths.size() - done);
+    QueryResult result =
+        Query(session, LoadHistoryStatement({begin, begin + static_cast<std::ptrdiff_t>(count)}));
+    if (result.status != ExitStatus::kDone) {
+      return result.status;
+    }
+    ResultSet& some = result.result_sets.front();
+    media.columns = std::move(some.columns);
+    std::move(some.rows.begin(), some.rows.end(), std::back_inserter(media.rows));
   }
-  const ResultSet& media = result.result_sets.front();
   PrintResultSet(session.console, media, options.format);
   std::uint64_t added = 0;
   std::size_t unread = 0;

@@ -111,43 +111,6 @@ ExitStatus VerifyBackup(Session& session, const BackupOptions& backup) {
   return ExitStatus::kDone;
 }
 
-std::optional<TargetClass> ClassOfDeviceType(std::optional<std::uint64_t> device_type) {
-  switch (device_type.value_or(0)) {
-    case 2:
-      return TargetClass::kDisk;
-    case 5:
-      return TargetClass::kTape;
-    case 9:
-      return TargetClass::kUrl;
-    default:
-      return std::nullopt;  // among them the virtual device of a program that is gone
-  }
-}
-
-// The first medium and the first copy of each family, in the order of the families.
-Result<std::vector<Target>> SourcesOf(const ResultSet& devices) {
-  std::vector<Target> sources;
-  std::string family;
-  for (const Row& row : devices.rows) {
-    const RowReader reader(devices, row);
-    if (reader.Text("family_sequence_number") == family) {
-      continue;
-    }
-    family = reader.Text("family_sequence_number");
-    const auto target_class = ClassOfDeviceType(reader.Unsigned("device_type"));
-    if (!target_class.has_value()) {
-      return Error(Code::kInvalidArgument, "'{}' is a device that cannot be opened by its name",
-                   reader.Text("physical_device_name"))
-          .WithHint("start the program that serves it, and say --from vdi:NAME");
-    }
-    sources.push_back({*target_class, reader.Text("physical_device_name")});
-  }
-  if (sources.empty()) {
-    return Error(Code::kInternal, "the server does not know where the backup is");
-  }
-  return sources;
-}
-
 }  // namespace
 
 ExitStatus RunBackup(Session& session, BackupOptions options, bool verify) {
@@ -163,7 +126,8 @@ ExitStatus RunBackup(Session& session, BackupOptions options, bool verify) {
 }
 
 ExitStatus RunRestore(Session& session, RestoreOptions options,
-                      const std::optional<std::string>& single_file_path) {
+                      const std::optional<std::string>& single_file_path,
+                      std::vector<ServerMessage>* errors) {
   if (single_file_path.has_value()) {
     const QueryResult files = Query(session, FileListStatement(options));
     if (files.status != ExitStatus::kDone) {
@@ -175,38 +139,9 @@ ExitStatus RunRestore(Session& session, RestoreOptions options,
     }
     options.moves.emplace_back(*logical_name, *single_file_path);
   }
-  return RunStatement(session, RestoreStatement(options), kWithProgress);
-}
-
-ExitStatus RunRestoreLatest(Session& session, RestoreOptions options, const std::string& database,
-                            const std::optional<std::string>& single_file_path) {
-  const QueryResult newest = Query(session, NewestSetStatement(database));
-  if (newest.status != ExitStatus::kDone) {
-    return newest.status;
-  }
-  const ResultSet& sets = newest.result_sets.front();
-  if (sets.rows.empty()) {
-    return ReportFailure(
-        session.console,
-        Error(Code::kNotFound, "the server's history has no backup of '{}'", database)
-            .WithHint("'capstan history' lists what it has; 'capstan catalog rebuild' adds media"));
-  }
-  const RowReader set(sets, sets.rows.front());
-  const QueryResult devices = Query(session, HistoryDevicesStatement({set.Text("media_set_id")}));
-  if (devices.status != ExitStatus::kDone) {
-    return devices.status;
-  }
-  Result<std::vector<Target>> sources = SourcesOf(devices.result_sets.front());
-  if (!sources.ok()) {
-    return ReportFailure(session.console, sources.status());
-  }
-  options.sources = *std::move(sources);
-  options.file_number = static_cast<int>(set.Unsigned("position").value_or(1));
-  session.console.Out(Printable(fmt::format("The newest backup of '{}' finished {}: file {} on {}",
-                                            database, set.Text("backup_finish_date"),
-                                            *options.file_number, NamesOf(options.sources))) +
-                      "\n");
-  return RunRestore(session, std::move(options), single_file_path);
+  StatementOptions statement = kWithProgress;
+  statement.errors = errors;
+  return RunStatement(session, RestoreStatement(options), statement);
 }
 
 ExitStatus RunVerify(Session& session, const RestoreOptions& options) {

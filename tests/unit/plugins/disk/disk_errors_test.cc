@@ -2,6 +2,9 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <future>
+#include <system_error>
+#include <thread>
 
 #include <fcntl.h>
 #include <sys/file.h>
@@ -30,6 +33,31 @@ std::string ExpectError(const T& result, int os_error, const std::string& text) 
 std::string Lower(int resource, rlim_t value) {
   const rlimit limit{value, value};
   return ::setrlimit(static_cast<__rlimit_resource_t>(resource), &limit) == 0 ? "" : "no setrlimit";
+}
+
+// Ends only with its process.
+void WaitForEver() {
+  std::promise<void>().get_future().wait();
+}
+
+// Leaves room for memory, but for no further thread: also stacks that were kept for reuse are
+// taken.
+std::string TakeAllThreads(std::uint64_t address_space_bytes) {
+  const std::string limit = Lower(RLIMIT_AS, address_space_bytes + (1U << 20));
+  try {
+    while (limit.empty()) {
+      std::thread(WaitForEver).detach();
+    }
+  } catch (const std::system_error&) {
+    return "";
+  }
+  return limit;
+}
+
+std::uint64_t AddressSpaceBytes() {
+  std::uint64_t pages = 0;
+  std::ifstream("/proc/self/statm") >> pages;
+  return pages * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
 }
 
 // A small tmpfs of its own, for those who may mount.
@@ -151,6 +179,28 @@ TEST_F(DiskErrors, WantOfDescriptorsIsNamed) {
                          : ExpectError(Open(CAPSTAN_OPEN_REPLACE, target_), EMFILE, target_);
             }),
             "");
+}
+
+// The thread of a medium's queue is the last thing that its opening needs.
+TEST_F(DiskErrors, WantOfThreadsLeavesNothing) {
+  if (AddressSpaceBytes() > 1ULL << 40) {
+    GTEST_SKIP() << "a sanitizer wants address space of its own when a thread starts";
+  }
+  const auto refused = [&](capstan_open_mode mode) {
+    return RunInChild([&]() -> std::string {
+      [[maybe_unused]] const bool warm = Open(CAPSTAN_OPEN_REPLACE, "relative").ok();
+      const std::string limit = TakeAllThreads(AddressSpaceBytes());
+      return !limit.empty() ? limit : ExpectError(Open(mode, target_), EAGAIN, target_);
+    });
+  };
+
+  EXPECT_EQ(refused(CAPSTAN_OPEN_CREATE), "");
+  EXPECT_TRUE(std::filesystem::is_empty(directory_.path()));
+  ASSERT_THAT(WriteMedium(target_), IsOk());
+  EXPECT_EQ(refused(CAPSTAN_OPEN_REPLACE), "");
+  EXPECT_EQ(refused(CAPSTAN_OPEN_APPEND), "");
+  EXPECT_TRUE(HoldsBuffer(target_));
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(directory_.path()), {}), 1);
 }
 
 // S0-12: the file system, or a limit, lets the file grow no further.

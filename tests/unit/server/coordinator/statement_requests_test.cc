@@ -121,7 +121,7 @@ TEST(VerifyRequest, TakesWhatTheStatementSays) {
   EXPECT_EQ(request.file_number, 2);
   EXPECT_EQ(request.sample_percent, 5.0);
   EXPECT_TRUE(request.load_history && request.continue_after_error);
-  EXPECT_EQ(request.media_password, "p");
+  EXPECT_EQ(request.transfer.media_password, "p");
   EXPECT_EQ(request.passphrase->name, "/k");
 }
 

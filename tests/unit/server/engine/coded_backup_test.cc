@@ -4,9 +4,7 @@
 
 #include <gmock/gmock.h>
 
-#include "tests/support/test_certificates.h"
-#include "tests/unit/server/engine/coding_samples.h"
-#include "tests/unit/server/engine/engine_fixture.h"
+#include "tests/unit/server/engine/coded_fixture.h"
 
 namespace capstan::engine {
 namespace {
@@ -17,56 +15,17 @@ using test::MemoryWriter;
 using test::MessageHas;
 using test::TestCertificates;
 
-class CodedBackup : public EngineFixture {
+class CodedBackup : public CodedFixture {
  protected:
   void SetUp() override {
-    auto store = transform::CertificateStore::Open(directory_.Under("certificates"));
-    ASSERT_THAT(store, IsOk());
-    certificates_ = std::move(store).value();
-    ASSERT_THAT(certificates_->Import("nightly", TestCertificates::First()), IsOk());
-    Start();
+    CodedFixture::SetUp();
     passphrase_ = WritePassphrase(directory_.Under("passphrase"), "correct horse");
   }
 
-  BackupRequest Request(std::vector<std::string> targets, const CodingSample& coding) {
-    BackupRequest request;
-    request.transfer = Transfer(std::move(targets));
-    request.database = "sales";
-    request.media_use = MediaUse::kFormat;
-    request.compression = coding.compression.has_value();
-    request.compression_settings = coding.compression.value_or(transform::Compression());
-    if (coding.encrypted) {
-      request.encryption = {.encryptor = transform::CertificateName{"nightly"}};
-    }
-    return request;
-  }
-  Status BackUp(std::vector<std::string> targets, const CodingSample& coding) {
-    return engine_->Backup(Request(std::move(targets), coding), observer_);
-  }
   Status BackUpWithPassphrase(const std::string& target) {
     BackupRequest request = Request({target}, {});
     request.encryption = {.encryptor = passphrase_};
     return engine_->Backup(request, observer_);
-  }
-  Status RestoreCopy(std::vector<std::string> targets,
-                     std::optional<transform::Secret> passphrase = {}) {
-    writer_.restored.clear();
-    RestoreRequest request;
-    request.transfer = Transfer(std::move(targets));
-    request.database = "copy";
-    for (std::size_t i = 0; i < writer_.files.size(); ++i) {
-      const std::string number = i == 0 ? "" : std::to_string(i + 1);
-      request.moves.emplace_back("sales" + number, "/new" + number);
-    }
-    request.replace = true;
-    request.passphrase = std::move(passphrase);
-    return engine_->Restore(request, observer_);
-  }
-  void ExpectRestored() {
-    for (std::size_t i = 0; i < writer_.files.size(); ++i) {
-      const std::string name = i == 0 ? "/new" : "/new" + std::to_string(i + 1);
-      EXPECT_TRUE(writer_.restored[name] == writer_.files[i]) << name;
-    }
   }
   media::SetListing Listed(const std::string& target) {
     const auto listing = engine_->List(Transfer({target}));
@@ -252,24 +211,6 @@ TEST_F(CodedBackup, KeyIsOfTheSetAlone) {
   const std::string first = Listed("a").set.encryption.wrapped_key;
   ASSERT_THAT(BackUp({"a"}, coding), IsOk());
   EXPECT_NE(Listed("a").set.encryption.wrapped_key, first);
-}
-
-TEST_F(CodedBackup, FailsAsAPlainOneDoes) {
-  writer_.files = {Rows(2'000'000, 1), Rows(500'000, 2)};
-  for (const CodingSample& coding : AllCodings()) {
-    writer_.fail_read = 5;
-    EXPECT_THAT(BackUp({"a", "b"}, coding), HasReason(65005)) << coding.name;
-    EXPECT_EQ(devices_.partial_count(), 0U);
-    devices_.fault = [](std::size_t device, const vdi::ClientCommand& command) {
-      return device == 0 && command.code == vdi::CommandCode::kWrite && command.position > 100'000
-                 ? vdi::CompletionCode::kDiskFull
-                 : vdi::CompletionCode::kSuccess;
-    };
-    EXPECT_THAT(BackUp({"a", "b"}, coding), HasReason(3202)) << coding.name;
-    devices_.fault = nullptr;
-    EXPECT_EQ(UnfinishedCount(), 0U);
-  }
-  ExpectNothingHarmed();
 }
 
 TEST_F(CodedBackup, DamageIsFoundAndNothingOfItRestored) {

@@ -64,7 +64,9 @@ TEST_F(MediaSet, AppendsAndRestoresEverySet) {
     ASSERT_THAT(RestoreSet({"b", "a"}, static_cast<std::uint16_t>(i)), IsOk());
     EXPECT_EQ(writer_.restored["/new"], MemoryWriter::Pattern(100'000 + i, i));
   }
-  EXPECT_THAT(RestoreSet({"a", "b"}, 4), HasReason(3287));
+  const Status missing = RestoreSet({"a", "b"}, 4);
+  EXPECT_THAT(missing, HasReason(3287));
+  EXPECT_EQ(missing.hint(), "the medium holds 3 backup sets; RESTORE HEADERONLY lists them");
   EXPECT_EQ(CatalogValue("SELECT count(DISTINCT media_set_id) FROM msdb_dbo_backupset"), "1");
   EXPECT_EQ(CatalogValue("SELECT max(position) FROM msdb_dbo_backupset"), "3");
 }
@@ -129,6 +131,10 @@ TEST_F(MediaSet, ARefusalTouchesNothing) {
   EXPECT_EQ(*devices_.medium("a"), before);
   EXPECT_EQ(devices_.medium("b"), nullptr);
   EXPECT_EQ(devices_.medium("text")->size(), text.size());
+  // What to do is in the message itself, or beside it.
+  for (const BackupRequest& refused : {named, Request({"a", "b"}), Request({"text"})}) {
+    EXPECT_NE(engine_->Backup(refused, observer_).hint(), "") << refused.transfer.targets.back();
+  }
   ExpectNothingHarmed();
 }
 
@@ -145,7 +151,9 @@ TEST_F(MediaSet, AFailedAppendLeavesTheMediumAsItWas) {
                : vdi::CompletionCode::kSuccess;
   };
 
-  EXPECT_THAT(engine_->Backup(Request({"a", "b"}), observer_), HasReason(3202));
+  const Status failed = engine_->Backup(Request({"a", "b"}), observer_);
+  EXPECT_THAT(failed, HasReason(3202));
+  EXPECT_THAT(std::string(failed.hint()), testing::HasSubstr("make room there"));
 
   EXPECT_GE(writes, 3);
   EXPECT_EQ(*devices_.medium("a"), a);
