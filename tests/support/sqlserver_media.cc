@@ -20,13 +20,15 @@ constexpr std::size_t kRecordPlain = 65536;
 constexpr std::int64_t kDate = 1'479'900'000;
 constexpr std::uint32_t kFamilyId = 0x12345678;
 
-GuidBytes GuidOf(std::uint8_t fill) {
+// Guids of another media set differ in the first byte.
+GuidBytes GuidOf(std::uint8_t fill, std::uint8_t media_set = 0) {
   GuidBytes guid;
   guid.fill(fill);
+  guid[0] = static_cast<std::uint8_t>(fill + media_set);
   return guid;
 }
 
-// A record of a configuration with strings behind its fixed part.
+// A record of a configuration; strings follow its fixed part.
 class RecordBuilder {
  public:
   explicit RecordBuilder(std::size_t fixed_size) : bytes_(fixed_size) {}
@@ -37,16 +39,14 @@ class RecordBuilder {
     AppendBytes(&bytes_, std::as_bytes(std::span(wide)));
     return address;
   }
+  // Its length has 32 bits in a head of its own, or 16.
   template <typename T>
   ByteVector Finish(T fixed) {
-    fixed.head.length = static_cast<std::uint32_t>(bytes_.size());
-    std::memcpy(bytes_.data(), &fixed, sizeof(fixed));
-    return std::move(bytes_);
-  }
-  // With a length of 16 bits in front.
-  template <typename T>
-  ByteVector FinishShort(T fixed) {
-    fixed.length = static_cast<std::uint16_t>(bytes_.size());
+    if constexpr (requires { fixed.head; }) {
+      fixed.head.length = static_cast<std::uint32_t>(bytes_.size());
+    } else {
+      fixed.length = static_cast<std::uint16_t>(bytes_.size());
+    }
     std::memcpy(bytes_.data(), &fixed, sizeof(fixed));
     return std::move(bytes_);
   }
@@ -55,7 +55,6 @@ class RecordBuilder {
   ByteVector bytes_;
 };
 
-// Composes one medium.
 class Composer {
  public:
   explicit Composer(const SqlServerMediumOptions& options) : options_(options) {}
@@ -81,12 +80,6 @@ class Composer {
  private:
   static constexpr std::uint32_t kCompressedMark = 1U << 18;
 
-  // Of this media set alone.
-  GuidBytes OwnGuid(std::uint8_t fill) const {
-    GuidBytes guid = GuidOf(fill);
-    guid[0] = static_cast<std::uint8_t>(guid[0] + options_.media_set);
-    return guid;
-  }
   bool old() const { return options_.major < 10; }
   std::uint32_t flags() const {
     return 512U | (options_.checksums ? kFlagChecksums : 0) | (options_.type == 'I' ? 2048U : 0);
@@ -184,7 +177,7 @@ void Composer::Tape() {
   }
   tape.software_name = strings.AddString("Microsoft SQL Server");
   Add(tape, strings, false);
-  const RaidStream raid{.media_set_id = OwnGuid(0xA1),
+  const RaidStream raid{.media_set_id = GuidOf(0xA1, options_.media_set),
                         .family_count = options_.family_count,
                         .mirror_count = 1,
                         .family_number = options_.family_number,
@@ -281,8 +274,9 @@ void Composer::Body() {
                .catalog_version = 2};
   set.name = strings.AddUtf16(ToUtf16("sales-full"));
   set.user_name = strings.AddUtf16(ToUtf16("CONTOSO\\backup"));
-  const SetOsData os_data{.backup_set_guid =
-                              OwnGuid(static_cast<std::uint8_t>(0xD0 + position_ % 16))};
+  const SetOsData os_data{
+      .backup_set_guid =
+          GuidOf(static_cast<std::uint8_t>(0xD0 + position_ % 16), options_.media_set)};
   set.header.os_data = strings.AddBytes(AsBytes(os_data).first(kSetOsDataSize));
   Add(set, strings);
   Pad();
@@ -383,12 +377,12 @@ void Composer::Trailer() {
                       .catalog_version = 2};
     entry.name = strings.Add("sales-full");
     entry.user_name = strings.Add("CONTOSO\\backup");
-    AppendBytes(&map, strings.FinishShort(entry));
+    AppendBytes(&map, strings.Finish(entry));
     RecordBuilder volume_strings(sizeof(SetMapVolume));
     SetMapVolume volume{.attributes = 2, .date = PackDate(kDate, 0)};
     volume.device_name = volume_strings.Add("C:");
     volume.machine_name = volume_strings.Add("DBSERVER");
-    AppendBytes(&map, volume_strings.FinishShort(volume));
+    AppendBytes(&map, volume_strings.Finish(volume));
   }
   const std::uint64_t align = inside() + sizeof(StreamHeader);
   Stream(kTrailerAlign, 0, ByteVector(RoundUp(align, physical()) - align));
@@ -407,14 +401,11 @@ void Composer::Filemark(std::uint32_t extra_attributes) {
                      .first_event_offset = static_cast<std::uint16_t>(options_.mark_size)};
   header.checksum = HeaderChecksum(header);
   const std::size_t array = old() ? sizeof(SoftFilemarkHeader) : sizeof(FilemarkHeader);
-  FilemarkHeader fields{
-      .common = {.header = header,
-                 .capacity = static_cast<std::uint32_t>((mark.size() - array) / 8)},
-      .array_offset = old() ? 0 : 72U};
-  const std::size_t used = std::min<std::size_t>(marks_.size(), fields.common.capacity);
-  fields.common.used = static_cast<std::uint32_t>(used);
+  const auto capacity = static_cast<std::uint32_t>((mark.size() - array) / 8);
+  const auto used = static_cast<std::uint32_t>(std::min<std::size_t>(marks_.size(), capacity));
+  const FilemarkHeader fields{.common = {header, capacity, used}, .array_offset = old() ? 0 : 72U};
   std::memcpy(mark.data(), &fields, std::min(array, sizeof(fields)));
-  for (std::size_t i = 0; i < used; ++i) {
+  for (std::uint32_t i = 0; i < used; ++i) {
     const std::uint64_t offset = marks_[marks_.size() - 1 - i];
     std::memcpy(mark.data() + array + i * sizeof(offset), &offset, sizeof(offset));
   }
