@@ -49,7 +49,7 @@ ForeignSet ParseForeignSet(Bytes block) {
   facts.user_name = OrNull(BlockString(block, fixed.user_name, strings));
   facts.backup_type = TypeOf(fixed.attributes);
   facts.type_description = DescriptionOf(facts.backup_type);
-  facts.compressed = (fixed.header.attributes & kSetCompressed) != 0;
+  facts.compressed = (fixed.header.attributes & kSetIsCompressed) != 0;
   facts.start_date = LocalDateText(fixed.date);
   facts.software_vendor_id = int{fixed.software_vendor_id};
   facts.software_major = int{fixed.software_major};

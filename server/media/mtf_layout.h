@@ -76,11 +76,12 @@ inline constexpr std::uint32_t kSetNormal = 4;
 inline constexpr std::uint32_t kSetDifferential = 8;
 inline constexpr std::uint32_t kSetIncremental = 16;
 inline constexpr std::uint32_t kSetDaily = 32;
-inline constexpr std::uint32_t kSetCompressed = 1U << 2;  // block attribute
 inline constexpr std::uint32_t kVolumeIsDriveLetter = 4;
 inline constexpr std::uint32_t kFilemarkSqlLayout = 1U << 31;  // block attribute of SFMB
 
 // Media format attributes of a stream.
+inline constexpr std::uint16_t kStreamVariable = 1U << 1;     // its length is that of one piece ...
+inline constexpr std::uint16_t kStreamVariableEnd = 1U << 2;  // ... and this is the last one
 inline constexpr std::uint16_t kStreamEncrypted = 1U << 3;
 inline constexpr std::uint16_t kStreamCompressed = 1U << 4;
 
@@ -155,7 +156,7 @@ struct SetBlock {
 };
 static_assert(sizeof(SetBlock) == 98);
 
-// OS-specific data of our SSET, as SQL Server has it there, made even.
+// OS-specific data of SSET; SQL Server's is the same without the last byte.
 struct SetOsData {
   std::array<std::uint8_t, 16> backup_set_guid{};
   MtfDate expiration{};

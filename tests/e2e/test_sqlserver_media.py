@@ -121,11 +121,11 @@ class SqlServerMedia(ServerTestCase):
             files = self.server.query("SELECT logical_name, physical_name, file_size FROM "
                                       "msdb.dbo.backupfile WHERE backup_set_id = "
                                       f"{row['backup_set_id']} ORDER BY file_number")
-            self.assertEqual([list(map(text_of, file.values())) for file in files],
-                             [[text_of(file[column])
-                               for column in ("LogicalName", "PhysicalName", "Size")]
+            self.assertEqual(sorted([text_of(cell) for cell in file.values()] for file in files),
+                             sorted([text_of(file[column])
+                                     for column in ("LogicalName", "PhysicalName", "Size")]
                               for file in self.rows("FILELISTONLY", medium,
-                                                    f"FILE = {row['position']}{suffix}")])
+                                                    f"FILE = {row['position']}{suffix}")))
 
     def test_damaged_media_leave_no_history(self) -> None:
         medium = self.medium("version10.bak")

@@ -20,13 +20,15 @@ constexpr std::size_t kRecordPlain = 65536;
 constexpr std::int64_t kDate = 1'479'900'000;
 constexpr std::uint32_t kFamilyId = 0x12345678;
 
-GuidBytes GuidOf(std::uint8_t fill) {
+// Guids of another media set differ in the first byte.
+GuidBytes GuidOf(std::uint8_t fill, std::uint8_t media_set = 0) {
   GuidBytes guid;
   guid.fill(fill);
+  guid[0] = static_cast<std::uint8_t>(fill + media_set);
   return guid;
 }
 
-// A record of a configuration with strings behind its fixed part.
+// A record of a configuration; strings follow its fixed part.
 class RecordBuilder {
  public:
   explicit RecordBuilder(std::size_t fixed_size) : bytes_(fixed_size) {}
@@ -37,16 +39,14 @@ class RecordBuilder {
     AppendBytes(&bytes_, std::as_bytes(std::span(wide)));
     return address;
   }
+  // Its length has 32 bits in a head of its own, or 16.
   template <typename T>
   ByteVector Finish(T fixed) {
-    fixed.head.length = static_cast<std::uint32_t>(bytes_.size());
-    std::memcpy(bytes_.data(), &fixed, sizeof(fixed));
-    return std::move(bytes_);
-  }
-  // With a length of 16 bits in front.
-  template <typename T>
-  ByteVector FinishShort(T fixed) {
-    fixed.length = static_cast<std::uint16_t>(bytes_.size());
+    if constexpr (requires { fixed.head; }) {
+      fixed.head.length = static_cast<std::uint32_t>(bytes_.size());
+    } else {
+      fixed.length = static_cast<std::uint16_t>(bytes_.size());
+    }
     std::memcpy(bytes_.data(), &fixed, sizeof(fixed));
     return std::move(bytes_);
   }
@@ -55,7 +55,6 @@ class RecordBuilder {
   ByteVector bytes_;
 };
 
-// Composes one medium.
 class Composer {
  public:
   explicit Composer(const SqlServerMediumOptions& options) : options_(options) {}
@@ -81,12 +80,6 @@ class Composer {
  private:
   static constexpr std::uint32_t kCompressedMark = 1U << 18;
 
-  // Of this media set alone.
-  GuidBytes OwnGuid(std::uint8_t fill) const {
-    GuidBytes guid = GuidOf(fill);
-    guid[0] = static_cast<std::uint8_t>(guid[0] + options_.media_set);
-    return guid;
-  }
   bool old() const { return options_.major < 10; }
   std::uint32_t flags() const {
     return 512U | (options_.checksums ? kFlagChecksums : 0) | (options_.type == 'I' ? 2048U : 0);
@@ -184,7 +177,7 @@ void Composer::Tape() {
   }
   tape.software_name = strings.AddString("Microsoft SQL Server");
   Add(tape, strings, false);
-  const RaidStream raid{.media_set_id = OwnGuid(0xA1),
+  const RaidStream raid{.media_set_id = GuidOf(0xA1, options_.media_set),
                         .family_count = options_.family_count,
                         .mirror_count = 1,
                         .family_number = options_.family_number,
@@ -281,9 +274,10 @@ void Composer::Body() {
                .catalog_version = 2};
   set.name = strings.AddUtf16(ToUtf16("sales-full"));
   set.user_name = strings.AddUtf16(ToUtf16("CONTOSO\\backup"));
-  const SqlSetOsData os_data{.backup_set_guid =
-                                 OwnGuid(static_cast<std::uint8_t>(0xD0 + position_ % 16))};
-  set.header.os_data = strings.AddBytes(AsBytes(os_data));
+  const SetOsData os_data{
+      .backup_set_guid =
+          GuidOf(static_cast<std::uint8_t>(0xD0 + position_ % 16), options_.media_set)};
+  set.header.os_data = strings.AddBytes(AsBytes(os_data).first(kSetOsDataSize));
   Add(set, strings);
   Pad();
   VariablePart volume_strings(sizeof(VolumeBlock));
@@ -326,7 +320,8 @@ void Composer::PageData() {
   }
   const std::uint16_t sum_flag = options_.checksums ? kHasChecksum : 0;
   const bool gap_here = options_.gap_bytes != 0 && position_ == options_.sets;
-  StreamHead(kPages, kVariable | sum_flag, pages.size() + (gap_here ? options_.gap_bytes : 0));
+  StreamHead(kPages, kStreamVariable | sum_flag,
+             pages.size() + (gap_here ? options_.gap_bytes : 0));
   AppendBytes(&piece_, pages);
   if (gap_here) {
     gap_at_ = piece_.size();
@@ -338,7 +333,7 @@ void Composer::PageData() {
     const std::uint32_t value = sum.Finish();
     Stream(kChecksum, 0, AsBytes(value));
   }
-  Stream(kPages, kVariable | kVariableEnd, {});
+  Stream(kPages, kStreamVariable | kStreamVariableEnd, {});
   Pad();
 }
 
@@ -371,7 +366,8 @@ void Composer::Trailer() {
   AppendBytes(&map, AsBytes(head));
   for (std::uint32_t i = 1; i <= position_; ++i) {
     RecordBuilder strings(sizeof(SetMapEntry));
-    SetMapEntry entry{.set_attributes = end.attributes,
+    SetMapEntry entry{.media_sequence_number = 1,
+                      .set_attributes = end.attributes,
                       .set_pba = set_place_,
                       .set_number = static_cast<std::uint16_t>(i),
                       .displayable_size = options_.compressed ? 123'456 : backup_size_,
@@ -381,12 +377,12 @@ void Composer::Trailer() {
                       .catalog_version = 2};
     entry.name = strings.Add("sales-full");
     entry.user_name = strings.Add("CONTOSO\\backup");
-    AppendBytes(&map, strings.FinishShort(entry));
+    AppendBytes(&map, strings.Finish(entry));
     RecordBuilder volume_strings(sizeof(SetMapVolume));
     SetMapVolume volume{.attributes = 2, .date = PackDate(kDate, 0)};
     volume.device_name = volume_strings.Add("C:");
     volume.machine_name = volume_strings.Add("DBSERVER");
-    AppendBytes(&map, volume_strings.FinishShort(volume));
+    AppendBytes(&map, volume_strings.Finish(volume));
   }
   const std::uint64_t align = inside() + sizeof(StreamHeader);
   Stream(kTrailerAlign, 0, ByteVector(RoundUp(align, physical()) - align));
@@ -405,12 +401,11 @@ void Composer::Filemark(std::uint32_t extra_attributes) {
                      .first_event_offset = static_cast<std::uint16_t>(options_.mark_size)};
   header.checksum = HeaderChecksum(header);
   const std::size_t array = old() ? sizeof(SoftFilemarkHeader) : sizeof(FilemarkHeader);
-  FilemarkHeader fields{.header = header,
-                        .capacity = static_cast<std::uint32_t>((mark.size() - array) / 8),
-                        .array_offset = old() ? 0 : 72U};
-  fields.used = static_cast<std::uint32_t>(std::min<std::size_t>(marks_.size(), fields.capacity));
+  const auto capacity = static_cast<std::uint32_t>((mark.size() - array) / 8);
+  const auto used = static_cast<std::uint32_t>(std::min<std::size_t>(marks_.size(), capacity));
+  const FilemarkHeader fields{.common = {header, capacity, used}, .array_offset = old() ? 0 : 72U};
   std::memcpy(mark.data(), &fields, std::min(array, sizeof(fields)));
-  for (std::uint32_t i = 0; i < fields.used; ++i) {
+  for (std::uint32_t i = 0; i < used; ++i) {
     const std::uint64_t offset = marks_[marks_.size() - 1 - i];
     std::memcpy(mark.data() + array + i * sizeof(offset), &offset, sizeof(offset));
   }

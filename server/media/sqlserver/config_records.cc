@@ -1,5 +1,7 @@
 #include "server/media/sqlserver/config_records.h"
 
+#include <algorithm>
+#include <array>
 #include <map>
 #include <utility>
 #include <vector>
@@ -218,10 +220,12 @@ std::string LsnText(const Lsn& lsn) {
 
 void ParseSetOsData(Bytes block, SetFacts* facts) {
   const TapeAddress address = LoadStruct<SetBlock>(block).header.os_data;
-  if (address.size < sizeof(SqlSetOsData) || address.offset + sizeof(SqlSetOsData) > block.size()) {
+  if (address.size < kSetOsDataSize || address.offset + kSetOsDataSize > block.size()) {
     return;
   }
-  const auto data = LoadStruct<SqlSetOsData>(block.subspan(address.offset));
+  std::array<std::byte, sizeof(SetOsData)> bytes{};
+  std::copy_n(block.begin() + address.offset, kSetOsDataSize, bytes.begin());
+  const auto data = LoadStruct<SetOsData>(bytes);
   facts->backup_set_guid = GuidOrNull(data.backup_set_guid);
   facts->expiration_date = LocalDateText(data.expiration);
 }

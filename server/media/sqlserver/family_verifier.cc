@@ -139,7 +139,7 @@ Status FamilyVerifier::CheckTape() {
   findings_.header = ParseTape(block->bytes);
   findings_.header.compressed = reader_.in_container();
   CAPSTAN_RETURN_IF_ERROR(CheckStreams(*block));
-  if (!has_raid_ && tape_.software_vendor_id == kSqlServerVendorId) {
+  if (has_raid_ != (tape_.software_vendor_id == kSqlServerVendorId)) {
     return MediumDamaged(reader_.device_name(), block->place, "description of the media set");
   }
   return OkStatus();

@@ -78,6 +78,7 @@ Status FamilyVerifier::CheckSetMap(const StreamHeader& stream) {
   const SetFacts& facts = end_.facts;
   const auto size = reader_.in_container() ? facts.compressed_backup_size : facts.backup_size;
   const ExpectedSet expected{.media_family_id = tape_.media_family_id,
+                             .media_sequence_number = tape_.media_sequence_number,
                              .position = position_,
                              .set_block = set_block_.bytes,
                              .volume_block = volume_block_.bytes,

@@ -22,11 +22,12 @@ std::optional<EntryArray> FindArray(Bytes mark) {
     return std::nullopt;
   }
   const auto header = LoadStruct<FilemarkHeader>(mark);
-  if (header.header.type != BlockType::kSoftFilemark || !HeaderIsSound(header.header)) {
+  const BlockHeader& block = header.common.header;
+  if (block.type != BlockType::kSoftFilemark || !HeaderIsSound(block)) {
     return std::nullopt;
   }
-  EntryArray array{header.capacity, header.used, sizeof(SoftFilemarkHeader)};
-  if ((header.header.attributes & kFilemarkSqlLayout) != 0) {
+  EntryArray array{header.common.capacity, header.common.used, sizeof(header.common)};
+  if ((block.attributes & kFilemarkSqlLayout) != 0) {
     array.offset = header.array_offset;
   }
   if (array.offset < sizeof(SoftFilemarkHeader) || array.offset > mark.size() ||
@@ -40,7 +41,7 @@ std::optional<EntryArray> FindArray(Bytes mark) {
 bool IsExact(Bytes mark, const EntryArray& array) {
   const std::size_t end = array.offset + array.used * sizeof(std::uint64_t);
   const auto header = LoadStruct<FilemarkHeader>(mark);
-  const bool sql_layout = (header.header.attributes & kFilemarkSqlLayout) != 0;
+  const bool sql_layout = (header.common.header.attributes & kFilemarkSqlLayout) != 0;
   return array.capacity == (mark.size() - array.offset) / sizeof(std::uint64_t) &&
          (!sql_layout || (array.offset == sizeof(FilemarkHeader) && header.unknown[0] == 0 &&
                           header.unknown[1] == 0)) &&

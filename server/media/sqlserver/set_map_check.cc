@@ -35,7 +35,8 @@ bool TakeEntry(Bytes* content, T* entry, Bytes* bytes) {
 
 bool EntryAgrees(const SetMapEntry& entry, Bytes bytes, const ExpectedSet& expected) {
   const auto set = LoadStruct<SetBlock>(expected.set_block);
-  return entry.block_attributes == set.header.attributes &&
+  return entry.media_sequence_number == expected.media_sequence_number &&
+         entry.block_attributes == set.header.attributes &&
          entry.set_attributes == set.attributes && entry.set_pba == set.pba &&
          entry.set_number == set.set_number && entry.date.bytes == set.date.bytes &&
          entry.time_zone == set.time_zone && entry.mtf_minor == set.mtf_minor &&

@@ -12,6 +12,7 @@ namespace capstan::media::sqlserver {
 
 struct ExpectedSet {
   std::uint32_t media_family_id = 0;
+  std::uint16_t media_sequence_number = 0;
   std::uint16_t position = 0;  // of the set, and how many sets there are
   Bytes set_block;             // its SSET
   Bytes volume_block;          // its VOLB

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 
 #include "server/media/mtf_layout.h"
@@ -25,15 +26,14 @@ inline constexpr auto kAlign = static_cast<StreamType>(FourCc("APAD"));
 inline constexpr auto kTrailerAlign = static_cast<StreamType>(FourCc("OTCP"));
 inline constexpr auto kChecksum = static_cast<StreamType>(FourCc("CSUM"));
 
-// Media-format attributes of streams.
-inline constexpr std::uint16_t kVariable = 1 << 1;
-inline constexpr std::uint16_t kVariableEnd = 1 << 2;
-inline constexpr std::uint16_t kHasChecksum = 1 << 8;  // a CSUM follows
+inline constexpr std::uint16_t kHasChecksum = 1 << 8;  // of a stream's attributes: CSUM follows
 
 // Records of MQCI: tag, then their length, these eight bytes included.
 inline constexpr std::uint32_t kSetRecord = FourCc("SCIN");
 inline constexpr std::uint32_t kFilegroupRecord = FourCc("SFGI");
 inline constexpr std::uint32_t kFileRecord = FourCc("SFIN");
+
+inline constexpr std::size_t kSetOsDataSize = 21;  // of SSET, see SetOsData
 
 inline constexpr std::uint32_t kPageSize = 8192;
 inline constexpr std::uint32_t kPagesPerExtent = 8;
@@ -64,13 +64,6 @@ struct RaidStream {
   std::array<std::uint16_t, 3> unknown{};
 };
 static_assert(sizeof(RaidStream) == 32);
-
-// OS-specific data of SSET.
-struct SqlSetOsData {
-  std::array<std::uint8_t, 16> backup_set_guid{};
-  MtfDate expiration{};
-};
-static_assert(sizeof(SqlSetOsData) == 21);
 
 struct RecordHead {
   std::uint32_t tag = 0;
@@ -201,11 +194,9 @@ inline constexpr std::uint32_t kFileData = 1;
 inline constexpr std::uint32_t kFileLog = 2;
 
 // Soft filemarks since version 10.0, which kFilemarkSqlLayout marks: byte offsets follow. In 9.0
-// they follow SoftFilemarkHeader.
+// they follow the common part.
 struct FilemarkHeader {
-  BlockHeader header{.type = BlockType::kSoftFilemark, .attributes = kFilemarkSqlLayout};
-  std::uint32_t capacity = 0;
-  std::uint32_t used = 0;
+  SoftFilemarkHeader common;
   std::uint32_t array_offset = 72;
   std::array<std::uint32_t, 2> unknown{};
 };

@@ -138,6 +138,29 @@ TEST_F(MediaSet, ARefusalTouchesNothing) {
   ExpectNothingHarmed();
 }
 
+// A set begins where the blocks of the medium do: a larger block than fits there is refused.
+TEST_F(MediaSet, AppendsInBlocksThatFitTheMedium) {
+  writer_.files = {MemoryWriter::Pattern(50'000, 1)};
+  ASSERT_THAT(engine_->Backup(Request({"a"}), observer_), IsOk());
+  const auto before = *devices_.medium("a");
+  BackupRequest request = Request({"a"});
+
+  for (const std::uint32_t too_large : {8192U, 65536U}) {
+    request.transfer.block_size = too_large;
+    const Status refused = engine_->Backup(request, observer_);
+    EXPECT_THAT(refused, HasReason(3272)) << too_large;
+    EXPECT_THAT(refused, MessageHas("of 4096")) << too_large;
+    EXPECT_EQ(*devices_.medium("a"), before);
+  }
+  std::size_t sets = 1;
+  for (const std::uint32_t fits : {512U, 1024U, 4096U}) {
+    request.transfer.block_size = fits;
+    ASSERT_THAT(engine_->Backup(request, observer_), IsOk()) << fits;
+    EXPECT_EQ(List("a").sets.size(), ++sets);
+  }
+  EXPECT_THAT(RestoreSet({"a"}, 4), IsOk());
+}
+
 // What was appended goes, what was there stays.
 TEST_F(MediaSet, AFailedAppendLeavesTheMediumAsItWas) {
   writer_.files = {MemoryWriter::Pattern(400'000, 1)};

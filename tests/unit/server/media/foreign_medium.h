@@ -25,6 +25,7 @@ struct ForeignForm {
   std::uint16_t sets = 1;
   std::uint16_t volumes = 1;  // of each set, in the set map
   std::size_t file_size = 5001;
+  std::uint16_t protected_set = 0;  // this one has a password
 };
 
 inline std::string Describe(const ForeignForm& form) {
@@ -109,6 +110,10 @@ class ForeignMediumBuilder {
     set.header.string_type = string_type();
     VariablePart set_strings(sizeof(set));
     set.name = Text(&set_strings, fmt::format("Foreign set {}", number));
+    if (number == form_.protected_set) {
+      set.password_algorithm = 5;
+      set.password = set_strings.AddBytes(ByteVector(16, std::byte{0x77}));
+    }
     AddBlock(&part, set, set_strings);
     AppendPad(&part, flb);
     VolumeBlock volume{.attributes = kVolumeIsDriveLetter, .date = PackDate(kDate, 0)};
