@@ -108,10 +108,10 @@ Status InsertBackupSet(Connection& connection, const MediaHeader& header, const 
       "recovery_model, has_bulk_logged_data, is_snapshot, is_readonly, is_single_user, "
       "has_backup_checksums, is_damaged, begins_log_chain, has_incomplete_metadata, "
       "is_force_offline, is_copy_only, compressed_backup_size, key_algorithm, "
-      "encryptor_thumbprint, encryptor_type, compression_algorithm, visible) "
+      "encryptor_thumbprint, encryptor_type, compression_algorithm, backup_set_digest, visible) "
       "VALUES (?1, ?2, 1, ?3, ?4, ?3, 1, ?3, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, 0, ?15, "
       "?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, 0, ?29, 0, ?33, 0, 0, ?30, "
-      "?34, 0, 0, 0, ?31, ?32, ?35, ?36, ?37, ?38, 0)";
+      "?34, 0, 0, 0, ?31, ?32, ?35, ?36, ?37, ?38, ?39, 0)";
   const std::string type(1, TypeLetter(set.kind));
   // Without compression the payload did not shrink, whatever the set says of it.
   const auto compressed_size =
@@ -129,7 +129,8 @@ Status InsertBackupSet(Connection& connection, const MediaHeader& header, const 
       NullIfEmpty(set.machine_name), Flags(set), NullIfEmpty(set.recovery_model), set.has_checksums,
       set.copy_only, compressed_size, set.is_snapshot, set.is_damaged,
       NullIfEmpty(set.encryption.key_algorithm), Hexadecimal(set.encryption.thumbprint),
-      NullIfEmpty(set.encryption.encryptor_type), NullIfEmpty(set.compression_algorithm));
+      NullIfEmpty(set.encryption.encryptor_type), NullIfEmpty(set.compression_algorithm),
+      Hexadecimal(set.digest));
 }
 
 // The columns that say how the set hangs together with earlier ones of the database.

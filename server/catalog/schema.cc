@@ -316,7 +316,31 @@ SELECT instance_id, step_name AS command, database_name, executed_as, started, p
 FROM catalog_job_history WHERE run_status >= 0;
 )sql";
 
-constexpr std::array<const char*, 2> kSteps = {kVersion1, kVersion2};
+// Version 3: by what a backup set is recognised on its media. NULL in the rows that were there
+// before, since their media cannot be asked.
+constexpr const char* kVersion3 = R"sql(
+ALTER TABLE catalog_backup_set ADD COLUMN backup_set_digest varbinary(32);
+
+DROP VIEW msdb_dbo_backupset;
+CREATE VIEW msdb_dbo_backupset AS
+SELECT backup_set_id, backup_set_uuid, media_set_id, first_family_number, first_media_number,
+       last_family_number, last_media_number, catalog_family_number, catalog_media_number, position,
+       expiration_date, software_vendor_id, name, description, user_name, software_major_version,
+       software_minor_version, software_build_version, time_zone, mtf_minor_version, first_lsn,
+       last_lsn, checkpoint_lsn, database_backup_lsn, database_creation_date, backup_start_date,
+       backup_finish_date, type, sort_order, code_page, compatibility_level, database_version,
+       backup_size, database_name, server_name, machine_name, flags, unicode_locale,
+       unicode_compare_style, collation_name, is_password_protected, recovery_model,
+       has_bulk_logged_data, is_snapshot, is_readonly, is_single_user, has_backup_checksums,
+       is_damaged, begins_log_chain, has_incomplete_metadata, is_force_offline, is_copy_only,
+       first_recovery_fork_guid, last_recovery_fork_guid, fork_point_lsn, database_guid,
+       family_guid, differential_base_lsn, differential_base_guid, compressed_backup_size,
+       key_algorithm, encryptor_thumbprint, encryptor_type, last_valid_restore_time,
+       compression_algorithm, backup_set_digest
+FROM catalog_backup_set WHERE visible = 1;
+)sql";
+
+constexpr std::array<const char*, 3> kSteps = {kVersion1, kVersion2, kVersion3};
 
 Status ForeignError(const Connection& connection) {
   return Error(Code::kFailedPrecondition,

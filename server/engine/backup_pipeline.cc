@@ -174,6 +174,7 @@ Status BackupPipeline::SendFrame(TransferBuffer* buffer, const media::FrameExten
   const auto& family =
       *std::min_element(families_.begin(), families_.end(),
                         [](const auto& a, const auto& b) { return a->load() < b->load(); });
+  digest_.Add(frame);
   return family->WriteFrame(buffer, frame);
 }
 
@@ -215,6 +216,7 @@ Status BackupPipeline::WriteTrailers(media::BackupSet& final_set) {
       final_set.compressed_size_bytes += summary.payload_bytes;
     }
   }
+  final_set.digest = digest_.Value();
   parts_.job.SetPhase("Writing end of set");
   std::vector<std::function<Status()>> trailers;
   for (const auto& family : families_) {

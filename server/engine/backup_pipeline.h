@@ -22,6 +22,7 @@
 #include "server/engine/worker_group.h"
 #include "server/media/backup_set.h"
 #include "server/media/family_writer.h"
+#include "server/media/set_digest.h"
 #include "server/writers/database_writer.h"
 
 namespace capstan::engine {
@@ -94,6 +95,7 @@ class BackupPipeline {
   std::atomic<std::uint64_t> read_ns_{0};
   std::atomic<std::uint64_t> checksum_ns_{0};
   std::vector<std::atomic<std::uint64_t>> file_bytes_;
+  media::SetDigest digest_;
   std::vector<std::unique_ptr<FamilyStream>> families_;
   media::FrameGeometry geometry_;
   Monitor monitor_;

@@ -12,6 +12,7 @@ namespace {
 
 constexpr std::size_t kSentencesMax = 20;
 constexpr std::size_t kLostMax = 40;
+constexpr int kPlaceNumber = 65004;               // of what is said of a place on a medium
 constexpr std::uint32_t kPageSizeDefault = 8192;  // of a file that has none: the messages' pages
 
 struct Pages {
@@ -33,10 +34,10 @@ std::string PlaceOf(const media::BackupSet& set, const media::FrameExtent& frame
                      file.physical_name, frame.file_offset, pages.first, pages.last);
 }
 
-void DamageReport::Say(std::string sentence) {
+void DamageReport::Say(int number, std::string sentence) {
   ++sentence_count_;
   if (sentences_.size() < kSentencesMax) {
-    sentences_.push_back(std::move(sentence));
+    sentences_.emplace_back(number, std::move(sentence));
   }
 }
 
@@ -64,12 +65,12 @@ void DamageReport::NoteLost(const std::string& target, const media::FrameExtent&
                           .file_index = frame.file_index,
                           .offset = frame.file_offset,
                           .length = frame.length});
-  Say(std::string(why.message()));
+  Say(kPlaceNumber, std::string(why.message()));
 }
 
 void DamageReport::NoteDamage(const std::string& /*target*/, const media::MediumDamage& damage) {
   MutexLock lock(mutex_);
-  Say(damage.text);
+  Say(kPlaceNumber, damage.text);
 }
 
 void DamageReport::NoteEnd(const std::string& target, const media::SetTrailer& trailer) {
@@ -88,12 +89,14 @@ void DamageReport::NoteEnd(const std::string& target, const media::SetTrailer& t
 void DamageReport::NoteFamily(const std::string& target, const Status& why) {
   MutexLock lock(mutex_);
   open_targets_.push_back(target);
-  Say(why.hint().empty() ? std::string(why.message()) : std::string(why.hint()));
+  Say(kPlaceNumber, std::string(why.hint().empty() ? why.message() : why.hint()));
 }
 
-void DamageReport::NoteBadPage(std::string sentence) {
+void DamageReport::NoteFailure(const Status& failure) {
   MutexLock lock(mutex_);
-  Say(std::move(sentence));
+  Say(failure.reason(), failure.hint().empty()
+                            ? std::string(failure.message())
+                            : fmt::format("{} ({})", failure.message(), failure.hint()));
 }
 
 bool DamageReport::any() const {
@@ -150,12 +153,10 @@ std::vector<std::pair<int, std::string>> DamageReport::Messages(
   std::vector<std::pair<int, std::string>> messages;
   {
     MutexLock lock(mutex_);
-    for (const std::string& sentence : sentences_) {
-      messages.emplace_back(65004, sentence);
-    }
+    messages = sentences_;
     if (sentence_count_ > sentences_.size()) {
-      messages.emplace_back(
-          65004, fmt::format("... and {} more places.", sentence_count_ - sentences_.size()));
+      messages.emplace_back(kPlaceNumber, fmt::format("... and {} more places.",
+                                                      sentence_count_ - sentences_.size()));
     }
   }
   std::uint64_t more_bytes = 0;

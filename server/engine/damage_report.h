@@ -40,8 +40,8 @@ class DamageReport {
       CAPSTAN_EXCLUDES(mutex_);
   // Nothing of the family on `target` can be used, as `why` says.
   void NoteFamily(const std::string& target, const Status& why) CAPSTAN_EXCLUDES(mutex_);
-  // A page of the database was bad already when it was backed up.
-  void NoteBadPage(std::string sentence) CAPSTAN_EXCLUDES(mutex_);
+  // What is wrong with the set although every byte of it is as it was written.
+  void NoteFailure(const Status& failure) CAPSTAN_EXCLUDES(mutex_);
 
   bool any() const CAPSTAN_EXCLUDES(mutex_);
 
@@ -60,14 +60,15 @@ class DamageReport {
   // Bytes of one file that are there: begin to end, neither touching nor overlapping.
   using Coverage = std::map<std::uint64_t, std::uint64_t>;
 
-  void Say(std::string sentence) CAPSTAN_REQUIRES(mutex_);
+  void Say(int number, std::string sentence) CAPSTAN_REQUIRES(mutex_);
   std::string TargetOf(const LostRange& range) const CAPSTAN_REQUIRES(mutex_);
 
   mutable Mutex mutex_;
   std::map<std::uint32_t, Coverage> good_ CAPSTAN_GUARDED_BY(mutex_);
   std::vector<LostRange> lost_frames_ CAPSTAN_GUARDED_BY(mutex_);
   std::vector<std::string> open_targets_ CAPSTAN_GUARDED_BY(mutex_);  // whose losses are not known
-  std::vector<std::string> sentences_ CAPSTAN_GUARDED_BY(mutex_);     // the first ones
+  // The first ones, with their numbers.
+  std::vector<std::pair<int, std::string>> sentences_ CAPSTAN_GUARDED_BY(mutex_);
   std::uint64_t sentence_count_ CAPSTAN_GUARDED_BY(mutex_) = 0;
 };
 

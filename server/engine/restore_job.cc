@@ -6,6 +6,7 @@
 
 #include <sys/stat.h>
 
+#include "server/engine/known_backup.h"
 #include "server/engine/snapshot_command.h"
 #include "server/messages/messages.h"
 #include "vdi/base/crash_point.h"
@@ -97,16 +98,34 @@ Status RestoreJob::Transfer() {
   if (Status closed = set_->Close(); !closed.ok()) {
     CAPSTAN_LOG(kWarning, "device set did not close in order: {}", closed.message());
   }
-  return request_.snapshot ? OkStatus() : SettleDamage();
+  if (request_.snapshot) {
+    return OkStatus();
+  }
+  CAPSTAN_RETURN_IF_ERROR(WithOtherCopies(CheckContents(pipeline.digest()), parts_.catalog,
+                                          final_set_, request_.transfer.targets));
+  return request_.continue_after_error ? SettleDamage() : OkStatus();
+}
+
+Status RestoreJob::CheckContents(std::string digest) {
+  const std::vector<LostRange> lost =
+      request_.continue_after_error ? damage_.Lost(final_set_) : std::vector<LostRange>();
+  if (!damage_.any()) {
+    Status known = CheckDigest(parts_.catalog, {.set = final_set_,
+                                                .digest = std::move(digest),
+                                                .file_number = request_.file_number,
+                                                .targets = request_.transfer.targets});
+    if (!known.ok() && !request_.continue_after_error) {
+      return known;
+    }
+    if (!known.ok()) {
+      damage_.NoteFailure(known);
+    }
+  }
+  CAPSTAN_RETURN_IF_ERROR(pages_.Finish(lost));
+  return final_set_.is_damaged && !request_.continue_after_error ? SqlError(3182) : OkStatus();
 }
 
 Status RestoreJob::SettleDamage() {
-  if (final_set_.is_damaged && !request_.continue_after_error) {
-    return SqlError(3182);
-  }
-  if (!request_.continue_after_error) {
-    return OkStatus();
-  }
   const std::vector<std::byte> zeros(kZerosSize);
   for (const LostRange& range : damage_.Lost(final_set_)) {
     for (std::uint64_t done = 0; done < range.length;) {
@@ -264,6 +283,9 @@ Status RestoreJob::OnSet(const media::BackupSet& set) {
   CAPSTAN_ASSIGN_OR_RETURN(targets_, PlanTargets(set));
   CAPSTAN_RETURN_IF_ERROR(BeginJournal());
   CAPSTAN_ASSIGN_OR_RETURN(session_, writer_->BeginRestore(targets_, OptionsForWriter()));
+  if (request_.transfer.checksum.value_or(false)) {
+    CAPSTAN_RETURN_IF_ERROR(pages_.Begin(parts_.writers, set));
+  }
   CAPSTAN_CRASH_POINT("engine.restore_begun");
   return OkStatus();
 }
@@ -273,6 +295,7 @@ Status RestoreJob::OnFrame(const media::FrameView& frame) {
     return SqlError(65004, request_.transfer.targets.front(), frame.medium_offset,
                     "a snapshot set holds data");
   }
+  CAPSTAN_RETURN_IF_ERROR(pages_.Take(frame));
   return session_->WriteExtent({.file_index = frame.extent.file_index,
                                 .offset = frame.extent.file_offset,
                                 .length = frame.extent.length},

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "server/engine/engine.h"
+#include "server/engine/page_recheck.h"
 #include "server/engine/restore_pipeline.h"
 
 namespace capstan::engine {
@@ -33,8 +34,10 @@ class RestoreJob final : private FrameSink {
   Status OnFrame(const media::FrameView& frame) override;
 
   Status Transfer();
-  // After the transfer: 3182 for a set whose database was damaged; zeros in the place of what is
-  // lost.
+  // After the transfer: 65023 for another set than the catalog remembers, 3183 for a bad page WITH
+  // CHECKSUM, 3182 for a set whose database was damaged.
+  Status CheckContents(std::string digest);
+  // Zeros in the place of what is lost.
   Status SettleDamage();
   void SayDamage();
   // WITH SNAPSHOT, when the description has been read: clears the place of the database and has the
@@ -65,6 +68,7 @@ class RestoreJob final : private FrameSink {
   std::vector<writers::RestoreTarget> targets_;
   media::BackupSet final_set_;
   DamageReport damage_;
+  PageRecheck pages_{damage_, request_.continue_after_error};
   bool journal_begun_ = false;
   std::unique_ptr<OpenSet> set_;
   std::unique_ptr<writers::RestoreSession> session_;

@@ -31,6 +31,7 @@ class RestorePipeline::Visitor final : public media::FamilyVisitor {
     if (Status status = Check(frame); !status.ok()) {
       return pipeline_.NoteBad(target_, frame.extent, std::move(status));
     }
+    pipeline_.digest_.Add(frame.extent);
     return pipeline_.coding_.form.plain() ? pipeline_.Deliver(frame)
                                           : pipeline_.pool_.Submit(frame, target_);
   }

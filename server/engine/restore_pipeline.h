@@ -22,6 +22,7 @@
 #include "server/engine/monitor.h"
 #include "server/engine/open_set.h"
 #include "server/media/family_reader.h"
+#include "server/media/set_digest.h"
 
 namespace capstan::engine {
 
@@ -57,6 +58,8 @@ class RestorePipeline {
 
   // The final header of the set, after Run; that of its beginning if every end is damaged.
   const media::BackupSet& set() const;
+  // SetDigest of the frames whose checksums were right; of the whole set unless there was damage.
+  std::string digest() const { return digest_.Value(); }
 
  private:
   class Visitor;
@@ -69,6 +72,7 @@ class RestorePipeline {
   Parts parts_;
   FirstError error_;
   std::atomic<std::uint64_t> bytes_done_{0};
+  media::SetDigest digest_;
   FamilyGate gate_;
   SetCoding coding_;  // written by the worker that arrives last, before the others go on
   Monitor monitor_;

@@ -201,6 +201,9 @@ Result<SampledFamily> SampleFamily(media::MediumSource& source, const SampleRequ
   // Nothing was read of the frames: the index names them all.
   const std::vector<media::LostFrame> index =
       std::exchange(sampled.finished.trailer.lost_frames, {});
+  for (const media::LostFrame& frame : index) {
+    request.digest.Add(frame.extent);
+  }
   SampleVisitor frame_visitor(request, damage);
   frame_visitor.OfFramesAlone();
   SampleReader frames(source, request, set.set_offset, &frame_visitor);

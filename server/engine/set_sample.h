@@ -12,6 +12,7 @@
 #include "server/engine/family_gate.h"
 #include "server/engine/set_coding.h"
 #include "server/media/family_reader.h"
+#include "server/media/set_digest.h"
 #include "vdi/base/guid.h"
 #include "vdi/base/mutex.h"
 #include "vdi/base/status.h"
@@ -37,6 +38,7 @@ class SampleKeys {
 struct SampleRequest {
   std::string target;  // for messages
   SampleKeys& keys;
+  media::SetDigest& digest;  // gets all frames, as the index has them
   std::uint16_t file_number = 1;
   double percent = 100;    // of the frames, more than 0
   std::uint64_t seed = 0;  // decides which

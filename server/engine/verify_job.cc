@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "server/engine/device_source.h"
+#include "server/engine/known_backup.h"
 #include "server/engine/monitor.h"
 #include "server/engine/restore_job.h"
 #include "server/engine/worker_group.h"
@@ -16,75 +17,6 @@
 #include "vdi/base/log.h"
 
 namespace capstan::engine {
-namespace {
-
-using Rows = std::vector<std::vector<std::optional<std::string>>>;
-
-// The catalog helps where it can; that it cannot is no failure of a verification.
-Rows AskCatalog(catalog::Catalog& catalog, const std::string& select) {
-  auto table = catalog.Query(select, {});
-  if (!table.ok()) {
-    CAPSTAN_LOG(kWarning, "the catalog cannot be asked: {}", table.status().message());
-    return {};
-  }
-  return std::move(table->rows);
-}
-
-std::string Quoted(std::string_view text) {
-  std::string quoted = "'";
-  for (const char c : text) {
-    quoted += c;
-    if (c == '\'') {
-      quoted += c;
-    }
-  }
-  return quoted + "'";
-}
-
-bool Contains(const std::vector<std::string>& names, const std::string& name) {
-  return std::find(names.begin(), names.end(), name) != names.end();
-}
-
-}  // namespace
-
-std::string OtherCopies(catalog::Catalog& catalog, const media::BackupSet& set,
-                        const std::vector<std::string>& targets) {
-  std::string sentence;
-  const std::string uuid = Quoted(set.backup_set_guid.ToString());
-  const Rows families = AskCatalog(
-      catalog,
-      "SELECT family.physical_device_name FROM msdb_dbo_backupset AS kept JOIN "
-      "msdb_dbo_backupmediafamily AS family ON family.media_set_id = kept.media_set_id WHERE "
-      "kept.backup_set_uuid = " +
-          uuid + " ORDER BY family.mirror, family.family_sequence_number");
-  std::vector<std::string> others;
-  for (const auto& row : families) {
-    const std::string name = row[0].value_or("");
-    if (!name.empty() && !Contains(targets, name) && !Contains(others, name)) {
-      others.push_back(name);
-    }
-  }
-  if (!others.empty()) {
-    sentence = fmt::format("other copies of its families: '{}'", fmt::join(others, "', '"));
-  }
-  const Rows newer = AskCatalog(
-      catalog,
-      fmt::format("SELECT kept.backup_finish_date, kept.position, family.physical_device_name "
-                  "FROM msdb_dbo_backupset AS kept JOIN msdb_dbo_backupmediafamily AS family ON "
-                  "family.media_set_id = kept.media_set_id WHERE kept.database_name = {} AND "
-                  "kept.type = 'D' AND kept.software_vendor_id <> 4608 AND kept.backup_set_uuid "
-                  "<> {} AND kept.backup_finish_date >= "
-                  "(SELECT backup_finish_date FROM msdb_dbo_backupset WHERE backup_set_uuid = {}) "
-                  "ORDER BY kept.backup_set_id DESC LIMIT 1",
-                  Quoted(set.database_name), uuid, uuid));
-  if (!newer.empty()) {
-    sentence +=
-        fmt::format("{}a later backup of '{}' of {}: file {} on '{}'", sentence.empty() ? "" : "; ",
-                    set.database_name, newer[0][0].value_or("?"), newer[0][1].value_or("?"),
-                    newer[0][2].value_or("?"));
-  }
-  return sentence;
-}
 
 Status VerifyJob::Run() {
   job_.SetPhase("Opening devices");
@@ -95,28 +27,26 @@ Status VerifyJob::Run() {
     return status;
   }
   Status closed = set_->Close();
+  if (status.ok()) {
+    status = CheckContents();
+  }
   // What a verification that ended early has not read is not lost.
   const bool read_all = !sampled() && (status.ok() || request_.continue_after_error);
   const auto lost = read_all ? damage_.Lost(backup_set_) : damage_.LostFrames();
   for (const auto& [number, text] : damage_.Messages(backup_set_, lost)) {
     observer_.OnMessage(number, text);
   }
-  if (status.ok() && damage_.any()) {
-    status = SqlError(3189);
-  }
-  if (status.ok() && !sampled()) {
-    status = CheckComplete();
-  }
-  if (!status.ok()) {
-    return Damaged(std::move(status));
-  }
-  CAPSTAN_RETURN_IF_ERROR(std::move(closed));
-  if (request_.transfer.checksum.value_or(false) && !backup_set_.has_checksums) {
-    return SqlError(3187);
-  }
-  CompareWithCatalog();
   if (backup_set_.is_damaged) {
     observer_.OnMessage(3188, MessageText(3188));
+  }
+  if (!status.ok()) {
+    return WithOtherCopies(std::move(status), parts_.catalog, backup_set_,
+                           request_.transfer.targets);
+  }
+  CAPSTAN_RETURN_IF_ERROR(std::move(closed));
+  if (const std::string differences = DifferencesToCatalog(parts_.catalog, backup_set_);
+      !differences.empty()) {
+    observer_.OnMessage(65021, MessageText(65021, request_.file_number, differences));
   }
   observer_.OnMessage(3262, MessageText(3262, request_.file_number));
   if (backup_set_.is_snapshot) {
@@ -125,9 +55,30 @@ Status VerifyJob::Run() {
   return OkStatus();
 }
 
+Status VerifyJob::CheckContents() {
+  Status whole = damage_.any() ? SqlError(3189) : OkStatus();
+  if (whole.ok() && !sampled()) {
+    whole = CheckComplete();
+  }
+  if (whole.ok()) {
+    whole = CheckDigest(parts_.catalog, {.set = backup_set_,
+                                         .digest = digest_,
+                                         .file_number = request_.file_number,
+                                         .targets = request_.transfer.targets});
+  }
+  if (!whole.ok() && !request_.continue_after_error) {
+    return whole;
+  }
+  CAPSTAN_RETURN_IF_ERROR(pages_.Finish(damage_.Lost(backup_set_)));
+  return whole.ok() && damage_.any() ? SqlError(3189) : whole;
+}
+
 Status VerifyJob::OnSet(const media::BackupSet& set) {
   backup_set_ = set;
-  return OkStatus();
+  if (!wants_checksums()) {
+    return OkStatus();
+  }
+  return set.has_checksums ? pages_.Begin(parts_.writers, set) : SqlError(3187);
 }
 
 Status VerifyJob::VerifyAll() {
@@ -145,6 +96,7 @@ Status VerifyJob::VerifyAll() {
        .continue_after_error = request_.continue_after_error});
   CAPSTAN_RETURN_IF_ERROR(pipeline.Run());
   backup_set_ = pipeline.set();
+  digest_ = pipeline.digest();
   return OkStatus();
 }
 
@@ -156,6 +108,7 @@ Status VerifyJob::VerifySample() {
   const std::uint64_t seed = std::random_device()();
   SampleKeys keys({.certificates = parts_.certificates, .passphrase = request_.passphrase});
   std::vector<SampledFamily> families(set_->device_count());
+  media::SetDigest digest;
   FirstError error;
   const std::atomic<std::uint64_t> no_progress{0};
   Monitor monitor(
@@ -168,6 +121,7 @@ Status VerifyJob::VerifySample() {
         CAPSTAN_ASSIGN_OR_RETURN(families[i], SampleFamily(*source,
                                                            {.target = source->device_name(),
                                                             .keys = keys,
+                                                            .digest = digest,
                                                             .file_number = request_.file_number,
                                                             .percent = request_.sample_percent,
                                                             .seed = seed},
@@ -177,6 +131,7 @@ Status VerifyJob::VerifySample() {
     }
     monitor.RunUntil([&](std::chrono::milliseconds patience) { return workers.WaitAll(patience); });
   }
+  digest_ = digest.Value();
   return error.failed() ? error.status() : CheckSample(std::move(families));
 }
 
@@ -192,6 +147,9 @@ Status VerifyJob::CheckSample(std::vector<SampledFamily> families) {
     return SqlError(4037, request_.media_name, arrived.front().header.name, arrived.front().target);
   }
   backup_set_ = finished.front().trailer.set;
+  if (wants_checksums() && !backup_set_.has_checksums) {
+    return SqlError(3187);
+  }
   CAPSTAN_RETURN_IF_ERROR(CheckWhole(finished));
   ReportCoverage(families);
   return OkStatus();
@@ -226,34 +184,6 @@ Status VerifyJob::CheckComplete() const {
   return SqlError(3189).WithHint(fmt::format(
       "its families hold {} bytes too few; the first of them is byte {} of file '{}'", bytes,
       lost.front().offset, backup_set_.files[lost.front().file_index].physical_name));
-}
-
-Status VerifyJob::Damaged(Status failure) const {
-  if (failure.code() != Code::kDataLoss) {
-    return failure;
-  }
-  const std::string copies = OtherCopies(parts_.catalog, backup_set_, request_.transfer.targets);
-  if (copies.empty()) {
-    return failure;
-  }
-  const std::string hint(failure.hint());
-  return std::move(failure).WithHint(hint.empty() ? copies : hint + "; " + copies);
-}
-
-void VerifyJob::CompareWithCatalog() {
-  const Rows rows = AskCatalog(parts_.catalog,
-                               "SELECT backup_size, compressed_backup_size FROM msdb_dbo_backupset "
-                               "WHERE backup_set_uuid = " +
-                                   Quoted(backup_set_.backup_set_guid.ToString()));
-  if (rows.empty()) {
-    return;
-  }
-  const std::string size = std::to_string(backup_set_.backup_size_bytes);
-  if (rows[0][0].value_or(size) != size) {
-    observer_.OnMessage(
-        65021, MessageText(65021, request_.file_number,
-                           fmt::format("{} bytes there, {} bytes here", *rows[0][0], size)));
-  }
 }
 
 }  // namespace capstan::engine

@@ -104,6 +104,9 @@ struct BackupSet {
   // Payload over all families, before the codec; 0 at the beginning.
   std::uint64_t backup_size_bytes = 0;
   std::uint64_t compressed_size_bytes = 0;  // the same as it is stored; 0 at the beginning
+  // SetDigest of its frames, 32 bytes; empty at the beginning, in a snapshot set, and in sets that
+  // were made before there was one.
+  std::string digest;
   std::vector<BackupFile> files;
 
   bool compressed() const { return !compression_algorithm.empty(); }

@@ -8,6 +8,7 @@
 #include "capstan/media/v1/descriptor.pb.h"
 
 #include "server/media/capstan_layout.h"
+#include "server/media/set_digest.h"
 
 namespace capstan::media {
 namespace {
@@ -77,7 +78,8 @@ bool IsPlausible(const v1::BackupSetDescriptor& in) {
   return kind && in.position() >= 1 && in.position() <= 0xFFFF &&
          in.time_zone_quarter_hours() >= -128 && in.time_zone_quarter_hours() <= 127 &&
          in.transfer_size() >= kTransferSizeMin && in.transfer_size() <= kTransferSizeMax &&
-         in.transfer_size() % kPhysicalBlock == 0;
+         in.transfer_size() % kPhysicalBlock == 0 &&
+         (in.digest().empty() || in.digest().size() == kSetDigestSize);
 }
 
 void CopyScalars(const v1::BackupSetDescriptor& in, BackupSet* set) {
@@ -116,6 +118,7 @@ void CopyScalars(const v1::BackupSetDescriptor& in, BackupSet* set) {
   set->time_zone_quarter_hours = static_cast<std::int8_t>(in.time_zone_quarter_hours());
   set->transfer_size = in.transfer_size();
   set->backup_size_bytes = in.backup_size_bytes();
+  set->digest = in.digest();
 }
 
 }  // namespace
@@ -158,6 +161,7 @@ std::string EncodeDescriptor(const BackupSet& set) {
   out.set_time_zone_quarter_hours(set.time_zone_quarter_hours);
   out.set_transfer_size(set.transfer_size);
   out.set_backup_size_bytes(set.backup_size_bytes);
+  out.set_digest(set.digest);
   for (const BackupFile& file : set.files) {
     EncodeFile(file, out.add_files());
   }

@@ -153,6 +153,8 @@ constexpr std::array kMessages = {
     MessageInfo{65020, 16, 1, Code::kInvalidArgument, "SAMPLE needs random access, and device '{}' can only be read forward."},
     MessageInfo{65021, 10, 1, Code::kUnknown, "The catalog knows the backup set on file {} as different from what is on the devices: {}."},
     MessageInfo{65022, 16, 1, Code::kInvalidArgument, "SAMPLE cannot be used with the backup set on device '{}', which SQL Server wrote: its checksums each cover a whole stream of data."},
+    MessageInfo{65023, 16, 1, Code::kDataLoss, "The backup set on file {} of '{}' is whole, and not the one that was backed up: the digest of its contents is {}, the catalog remembers {}."},
+    MessageInfo{65024, 16, 1, Code::kUnimplemented, "The pages of the database '{}' cannot be checked: {}."},
 };
 // clang-format on
 

@@ -70,13 +70,16 @@ struct PageError {
   std::string cause;       // a clause
 };
 
+// Told of each page that is found bad, by any thread. Its error ends what found the page.
+using PageErrorHandler = std::function<Status(const PageError&)>;
+
 struct BackupOptions {
   BackupKind kind = BackupKind::kFull;
   bool copy_only = false;
   // WITH CHECKSUM: set, every page that goes by is verified as far as the database allows, and this
   // is called for each that is found bad, by any thread that reads and by End. Its error is theirs.
   // Empty: pages are copied as they are.
-  std::function<Status(const PageError&)> on_page_error;
+  PageErrorHandler on_page_error;
   bool drop_page_cache_behind = true;  // POSIX_FADV_DONTNEED on what this backup alone brought in
   Deadline lock_deadline = Deadline::Never();  // for any lock the database must grant
 };
@@ -158,6 +161,23 @@ class RestoreSession {
   virtual Status Commit() = 0;
 };
 
+// RESTORE WITH CHECKSUM: the pages of a database as they come back from a backup, verified as a
+// backup WITH CHECKSUM verifies them, without the database. Memory grows with the number of pages
+// alone, by some bytes each.
+//
+// Threads: Take from any, several at once; the rest from one, when no Take is under way.
+class PageCheck {
+ public:
+  virtual ~PageCheck() = default;
+
+  // Any order, no byte twice; `file_index` is that of the files.
+  virtual Status Take(const Extent& extent, std::span<const std::byte> bytes) = 0;
+  // These bytes will not come. What should be there is not called bad.
+  virtual void Miss(std::uint32_t file_index, std::uint64_t offset, std::uint64_t length) = 0;
+  // Everything else has been taken. Bad pages are told of here, or earlier.
+  virtual Status Finish() = 0;
+};
+
 // A database whose place is cleared for files that somebody else puts there (restore of a
 // snapshot). The one that was there is kept aside, closed to everybody, until Commit.
 class MountSession {
@@ -209,6 +229,10 @@ class DatabaseWriter {
 
   virtual Result<std::unique_ptr<RestoreSession>> BeginRestore(
       std::span<const RestoreTarget> targets, const RestoreOptions& options) = 0;
+
+  // `files` as they stand in the backup set. kInvalidArgument if they are not those of a database.
+  virtual Result<std::unique_ptr<PageCheck>> BeginPageCheck(std::span<const DatabaseFile> files,
+                                                            PageErrorHandler on_page_error) = 0;
 
   virtual Result<std::unique_ptr<FreezeSession>> BeginSnapshot(const std::string& location,
                                                                const std::string& logical_name) = 0;

@@ -278,6 +278,13 @@ class GoingOn(ServerTestCase):
         (header,) = self.server.query(f"RESTORE HEADERONLY FROM {disks(self.medium)}")
         self.assertIn(str(header["IsDamaged"]).lower(), ("1", "true"))
         self.assertTrue(int(str(header["Flags"])) & 32, header)
+        self.assert_done(self.verify("FILE = 1"))
+        bad = f"page (1:{page + 1}) in database \"source\""
+        self.assert_error(self.verify("CHECKSUM"), 3183, bad, terminated="VERIFY DATABASE")
+        outcome = self.verify("CHECKSUM, CONTINUE_AFTER_ERROR")
+        self.assert_error(outcome, 3189, terminated="VERIFY DATABASE")
+        self.assertIn(bad, outcome.stdout + outcome.stderr)
+        self.assertEqual(self.restore_copy(", CHECKSUM").messages[0].number, 3183)
         outcome = self.restore_copy("")
         self.assertEqual(outcome.messages[0].number, 3182, outcome.describe())
         self.assertFalse(self.copy.exists())

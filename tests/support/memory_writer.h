@@ -27,9 +27,11 @@ class MemoryWriter final : public writers::DatabaseWriter {
   std::vector<Bytes> files;
   // Fails the n-th read of a backup (from 1); 0 = none.
   std::atomic<int> fail_read{0};
-  std::function<void()> on_read;          // of a backup, on the thread that reads
-  std::set<std::uint64_t> bad_pages;      // of 4096 bytes, from 1: what a check of file 0 finds
+  std::function<void()> on_read;      // of a backup, on the thread that reads
+  std::set<std::uint64_t> bad_pages;  // of 4096 bytes, from 1: what a check of file 0 finds
+  std::atomic<bool> fail_page_check{false};
   std::map<std::string, Bytes> restored;  // by physical name, after Commit
+  std::vector<writers::Extent> missed;    // told to a page check
   std::vector<std::string> discarded;     // job names given to DiscardRestore
   int began_restores = 0;
 
@@ -84,6 +86,18 @@ class MemoryWriter final : public writers::DatabaseWriter {
       session->built_.emplace_back(target.file.size_bytes);
     }
     return std::unique_ptr<writers::RestoreSession>(std::move(session));
+  }
+
+  Result<std::unique_ptr<writers::PageCheck>> BeginPageCheck(
+      std::span<const writers::DatabaseFile> page_files,
+      writers::PageErrorHandler on_page_error) override {
+    if (fail_page_check) {
+      return Error(Code::kInvalidArgument, "planned fault");
+    }
+    auto check = std::make_unique<Recheck>(*this);
+    check->file_ = page_files[0];
+    check->on_page_error_ = std::move(on_page_error);
+    return std::unique_ptr<writers::PageCheck>(std::move(check));
   }
 
   // Nothing of it is in files that somebody else could copy.
@@ -153,6 +167,43 @@ class MemoryWriter final : public writers::DatabaseWriter {
     writers::DatabaseDescription description_;
     std::vector<std::uint64_t> next_;
     std::function<Status(const writers::PageError&)> on_page_error_;
+  };
+
+  // Finds `bad_pages` among what came back.
+  struct Recheck final : writers::PageCheck {
+    explicit Recheck(MemoryWriter& writer) : writer_(writer) {}
+    Status Take(const writers::Extent& extent, std::span<const std::byte> bytes) override {
+      MutexLock lock(mutex_);
+      for (const std::uint64_t page : writer_.bad_pages) {
+        const std::uint64_t begin = (page - 1) * 4096;
+        if (extent.file_index == 0 && begin >= extent.offset &&
+            begin < extent.offset + bytes.size()) {
+          found_.insert(page);
+        }
+      }
+      return OkStatus();
+    }
+    void Miss(std::uint32_t file_index, std::uint64_t offset, std::uint64_t length) override {
+      writer_.missed.push_back({.file_index = file_index,
+                                .offset = offset,
+                                .length = static_cast<std::uint32_t>(length)});
+    }
+    Status Finish() override {
+      MutexLock lock(mutex_);
+      for (const std::uint64_t page : found_) {
+        CAPSTAN_RETURN_IF_ERROR(on_page_error_({.file_id = file_.file_id,
+                                                .page = page,
+                                                .file = file_.physical_name,
+                                                .cause = "planned bad page"}));
+      }
+      return OkStatus();
+    }
+
+    MemoryWriter& writer_;
+    writers::DatabaseFile file_;
+    writers::PageErrorHandler on_page_error_;
+    Mutex mutex_;
+    std::set<std::uint64_t> found_ CAPSTAN_GUARDED_BY(mutex_);
   };
 
   struct Restore final : writers::RestoreSession {

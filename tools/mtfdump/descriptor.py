@@ -26,7 +26,7 @@ _SET = {
     35: ("is_damaged", "u"), 36: ("compression_algorithm", "text"),
     37: ("compressed_size_bytes", "u"), 38: ("key_algorithm", "text"),
     39: ("encryptor_type", "text"), 40: ("encryptor_thumbprint", "bytes"),
-    41: ("wrapped_key", "bytes"),
+    41: ("wrapped_key", "bytes"), 42: ("digest", "bytes"),
 }
 _FILE = {
     1: ("guid", "guid"), 2: ("file_id", "u"), 3: ("logical_name", "text"),
@@ -34,7 +34,8 @@ _FILE = {
     7: ("page_size", "u"), 8: ("backup_size_bytes", "u"), 9: ("frozen_state", "bytes"),
 }
 # What the copies at the beginning and at the end of a set may differ in.
-_KNOWN_LATER = {"finish_unix_s", "backup_size_bytes", "compressed_size_bytes", "is_damaged"}
+_KNOWN_LATER = {"finish_unix_s", "backup_size_bytes", "compressed_size_bytes", "is_damaged",
+                "digest"}
 _KNOWN_LATER_OF_FILE = {"size_bytes", "backup_size_bytes", "frozen_state"}
 
 
@@ -94,6 +95,7 @@ class Descriptor:
     encryptor_type: str = ""
     encryptor_thumbprint: bytes = b""
     wrapped_key: bytes = b""
+    digest: bytes = b""
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:

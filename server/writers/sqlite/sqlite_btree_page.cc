@@ -80,8 +80,12 @@ bool BtreePageIsSane(const BtreeBytes& bytes) {
   return FreeBlocksAreSane(bytes, Load16(header + 1), content_start);
 }
 
+std::uint32_t CellCount(const BtreeBytes& bytes) {
+  return Load16(bytes.page.data() + bytes.header_offset + 3);
+}
+
 std::uint32_t ChildCount(const BtreeBytes& bytes) {
-  return Load16(bytes.page.data() + bytes.header_offset + 3) + 1;  // one more on the right
+  return CellCount(bytes) + 1;  // one more on the right
 }
 
 std::uint32_t Child(const BtreeBytes& bytes, std::uint32_t index) {

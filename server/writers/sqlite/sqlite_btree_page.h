@@ -37,6 +37,8 @@ BtreePage TypeOf(const BtreeBytes& bytes);
 // Whether header, cell pointers and free blocks are what they may be. REQUIRES: a type.
 bool BtreePageIsSane(const BtreeBytes& bytes);
 
+std::uint32_t CellCount(const BtreeBytes& bytes);
+
 // The number of children of an interior page that is sane, and the page number of each.
 std::uint32_t ChildCount(const BtreeBytes& bytes);
 std::uint32_t Child(const BtreeBytes& bytes, std::uint32_t index);

@@ -8,6 +8,7 @@
 #include "server/writers/sqlite/sqlite_description.h"
 #include "server/writers/sqlite/sqlite_freeze_session.h"
 #include "server/writers/sqlite/sqlite_mount_session.h"
+#include "server/writers/sqlite/sqlite_read_back_check.h"
 #include "server/writers/sqlite/sqlite_restore_session.h"
 #include "server/writers/sqlite/sqlite_view.h"
 
@@ -115,6 +116,11 @@ Result<std::unique_ptr<RestoreSession>> SqliteWriter::BeginRestore(
     return std::move(session).status();
   }
   return std::unique_ptr<RestoreSession>(*std::move(session));
+}
+
+Result<std::unique_ptr<PageCheck>> SqliteWriter::BeginPageCheck(std::span<const DatabaseFile> files,
+                                                                PageErrorHandler on_page_error) {
+  return SqliteReadBackCheck::Begin(files, std::move(on_page_error));
 }
 
 Result<std::unique_ptr<FreezeSession>> SqliteWriter::BeginSnapshot(

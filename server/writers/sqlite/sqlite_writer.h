@@ -31,6 +31,9 @@ class SqliteWriter final : public DatabaseWriter {
   // Exactly one target.
   Result<std::unique_ptr<RestoreSession>> BeginRestore(std::span<const RestoreTarget> targets,
                                                        const RestoreOptions& options) override;
+  // Exactly one file.
+  Result<std::unique_ptr<PageCheck>> BeginPageCheck(std::span<const DatabaseFile> files,
+                                                    PageErrorHandler on_page_error) override;
   Result<std::unique_ptr<FreezeSession>> BeginSnapshot(const std::string& location,
                                                        const std::string& logical_name) override;
   // The database, and its WAL if it is one of the set's files.

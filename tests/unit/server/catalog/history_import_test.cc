@@ -132,6 +132,7 @@ TEST_F(CatalogImport, RebuildsALostCatalogFromItsMedia) {
   BackUp(mirrored, encrypted);
   auto damaged = NextSet("sales");
   damaged.is_damaged = true;
+  damaged.digest = std::string(31, 'f') + '\x0F';
   BackUp(striped, damaged);
   auto differential = NextSet("sales");
   differential.kind = media::SetKind::kDifferential;
@@ -159,6 +160,9 @@ TEST_F(CatalogImport, RebuildsALostCatalogFromItsMedia) {
                   "NULL"),
             "0x787878787878787878787878787878787878"
             "78FF");
+  EXPECT_EQ(Value("SELECT backup_set_digest FROM msdb_dbo_backupset WHERE is_damaged = 1"),
+            "0x" + std::string(62, '6') + "0F");
+  EXPECT_EQ(Value("SELECT count(*) FROM msdb_dbo_backupset WHERE backup_set_digest IS NULL"), "5");
   EXPECT_EQ(Value("SELECT flags & 32 FROM msdb_dbo_backupset WHERE is_damaged = 1"), "32");
 }
 

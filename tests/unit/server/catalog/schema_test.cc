@@ -89,9 +89,29 @@ TEST_F(CatalogSchema, RefusesAVersionThatCannotBe) {
   EXPECT_THAT(UpgradeSchema(connection, kFirst), HasCode(Code::kDataLoss));
 }
 
+// A catalog as version 2 left it: its sets are there, without a digest.
+TEST_F(CatalogSchema, KeepsTheSetsOfOlderVersionsWithoutADigest) {
+  Connection connection = Open();
+  ASSERT_THAT(UpgradeSchema(connection, SchemaSteps().first(2)), IsOk());
+  ASSERT_THAT(connection.Execute(
+                  "INSERT INTO catalog_media_set (media_uuid, visible) VALUES ('m', 1);"
+                  "INSERT INTO catalog_backup_set (backup_set_uuid, media_set_id, backup_size, "
+                  "compression_algorithm, visible) VALUES ('s', 1, 4711, 'ZSTD', 1)"),
+              IsOk());
+  EXPECT_FALSE(connection.Prepare("SELECT backup_set_digest FROM msdb_dbo_backupset").ok());
+
+  ASSERT_THAT(UpgradeSchema(connection, SchemaSteps()), IsOk());
+
+  EXPECT_EQ(connection
+                .QueryInteger("SELECT backup_size FROM msdb_dbo_backupset WHERE "
+                              "backup_set_digest IS NULL AND compression_algorithm = 'ZSTD'")
+                .value(),
+            4711);
+}
+
 // Released steps never change; this fails when one does.
 TEST_F(CatalogSchema, HasOneStepPerReleasedVersion) {
-  EXPECT_EQ(SchemaSteps().size(), 2u);
+  EXPECT_EQ(SchemaSteps().size(), 3u);
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 // WITH CHECKSUM: a bad page is named by its number, and a sound database never raises an alarm,
-// whatever its shape (S0-29).
+// whatever its shape (S0-29). The same of the pages as they come back from a backup, in any order.
+#include <algorithm>
 #include <cstdlib>
 #include <random>
 #include <set>
@@ -9,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "server/writers/sqlite/sqlite_format.h"
+#include "server/writers/sqlite/sqlite_read_back_check.h"
 #include "server/writers/sqlite/sqlite_writer.h"
 #include "tests/support/sqlite_fixture.h"
 #include "tests/support/status_matchers.h"
@@ -23,7 +25,8 @@ using testing::IsEmpty;
 
 class SqlitePageCheckTest : public testing::Test {
  protected:
-  // The bad pages that a backup WITH CHECKSUM finds, with their causes in `causes_`.
+  // The bad pages that a backup WITH CHECKSUM finds, with their causes in `causes_`; a restore of
+  // that backup finds the same.
   std::vector<std::uint64_t> BadPages(const std::string& path, std::uint32_t length_max = 1 << 20) {
     std::vector<std::uint64_t> pages;
     causes_.clear();
@@ -36,10 +39,58 @@ class SqlitePageCheckTest : public testing::Test {
     auto session = writer_.BeginBackup(path, "db", options);
     EXPECT_THAT(session, IsOk());
     if (session.ok()) {
-      EXPECT_THAT(ReadAll(**session, length_max), IsOk());
+      const auto image = ReadAll(**session, length_max);
+      EXPECT_THAT(image, IsOk());
       EXPECT_THAT((*session)->End(), IsOk());
+      if (image.ok()) {
+        const DatabaseFile& file = (*session)->description().files.front();
+        const std::uint32_t piece = std::min<std::uint32_t>(length_max, 12 << 10);
+        EXPECT_EQ(Sorted(BadPagesReadBack(file, *image, piece)), Sorted(pages)) << causes_;
+      }
     }
     return pages;
+  }
+
+  // The bad pages of an image that comes back in pieces, their order as chance has it.
+  std::vector<std::uint64_t> BadPagesReadBack(const DatabaseFile& file, const std::string& image,
+                                              std::uint32_t length_max,
+                                              const std::set<std::uint64_t>& missing = {}) {
+    std::vector<std::uint64_t> pages;
+    auto check = SqliteReadBackCheck::Begin(std::span(&file, 1), [&](const PageError& error) {
+      pages.push_back(error.page);
+      causes_ += fmt::format("read back {}: {}\n", error.page, error.cause);
+      return OkStatus();
+    });
+    EXPECT_THAT(check, IsOk());
+    if (!check.ok()) {
+      return pages;
+    }
+    std::vector<std::uint64_t> offsets;
+    for (std::uint64_t at = 0; at < image.size(); at += length_max) {
+      offsets.push_back(at);
+    }
+    std::shuffle(offsets.begin(), offsets.end(), random_);
+    for (const std::uint64_t at : offsets) {
+      const auto length =
+          static_cast<std::uint32_t>(std::min<std::uint64_t>(length_max, image.size() - at));
+      if (missing.contains(at)) {
+        (*check)->Miss(0, at, length);
+        continue;
+      }
+      EXPECT_THAT((*check)->Take({.offset = at, .length = length},
+                                 std::as_bytes(std::span(image)).subspan(at, length)),
+                  IsOk());
+    }
+    EXPECT_THAT((*check)->Finish(), IsOk());
+    return pages;
+  }
+
+  static std::vector<std::uint64_t> Sorted(std::vector<std::uint64_t> pages) {
+    std::sort(pages.begin(), pages.end());
+    return pages;
+  }
+  static DatabaseFile FileOf(const std::string& image, std::uint32_t page_size = 4096) {
+    return {.physical_name = "/db", .size_bytes = image.size(), .page_size = page_size};
   }
 
   // A database of one table with an index, in rollback mode so that the file has it all.
@@ -70,6 +121,7 @@ class SqlitePageCheckTest : public testing::Test {
   TemporaryDirectory scratch_;
   SqliteWriter writer_;
   std::string causes_;
+  std::mt19937_64 random_{4711};
 };
 
 TEST_F(SqlitePageCheckTest, EveryKindOfDamageToAPageIsFoundAndNamesIt) {
@@ -205,6 +257,94 @@ TEST_F(SqlitePageCheckTest, PagesLargerThanAnExtentArePutTogether) {
   bytes[(page - 1) * std::size_t{65536} + 9] = '\x01';
   WriteWhole(path, bytes);
   EXPECT_THAT(BadPages(path, 60 << 10), ElementsAre(page));
+}
+
+TEST_F(SqlitePageCheckTest, NothingIsSaidOfPagesThatAreMissing) {
+  const std::string image = ReadWhole(Sample());
+  constexpr std::uint32_t kPiece = 3 * 4096;
+  for (std::uint64_t at = 0; at < image.size(); at += kPiece) {
+    EXPECT_THAT(BadPagesReadBack(FileOf(image), image, kPiece, {at}), IsEmpty())
+        << at << ": " << causes_;
+  }
+  std::string bytes = image;
+  const std::uint32_t page = PagesOfType(bytes, 4096, '\x0d').back();
+  bytes[(page - 1) * std::size_t{4096} + 3] = '\x7f';
+  EXPECT_THAT(BadPagesReadBack(FileOf(bytes), bytes, kPiece, {std::uint64_t{3} * kPiece}),
+              ElementsAre(page));
+}
+
+TEST_F(SqlitePageCheckTest, WhatComesBackMustBeginAsADatabase) {
+  std::string bytes = ReadWhole(Sample());
+  bytes[0] = 'X';
+  EXPECT_THAT(BadPagesReadBack(FileOf(bytes), bytes, 65536), ElementsAre(1));
+  bytes[0] = 'S';
+  bytes[16] = '\x20';  // pages of 8192 bytes
+  EXPECT_THAT(BadPagesReadBack(FileOf(bytes), bytes, 65536), ElementsAre(1));
+}
+
+TEST_F(SqlitePageCheckTest, OnlyTheFileOfADatabaseIsReadBack) {
+  const auto begin = [&](const std::vector<DatabaseFile>& files) {
+    return writer_.BeginPageCheck(files, [](const PageError&) { return OkStatus(); });
+  };
+  const DatabaseFile good{.size_bytes = 8192, .page_size = 4096};
+  ASSERT_THAT(begin({good}), IsOk());
+  EXPECT_THAT(begin({}), HasCode(Code::kInvalidArgument));
+  EXPECT_THAT(begin({good, good}), HasCode(Code::kInvalidArgument));
+  EXPECT_THAT(begin({{.size_bytes = 8192, .page_size = 0}}), HasCode(Code::kInvalidArgument));
+  EXPECT_THAT(begin({{.size_bytes = 8192, .page_size = 4097}}), HasCode(Code::kInvalidArgument));
+  EXPECT_THAT(begin({{.size_bytes = 8191, .page_size = 4096}}), HasCode(Code::kInvalidArgument));
+  EXPECT_THAT(begin({{.size_bytes = 0, .page_size = 4096}}), HasCode(Code::kInvalidArgument));
+  const auto check = begin({good});
+  const std::vector<std::byte> page(4096);
+  EXPECT_THAT((*check)->Take({.file_index = 1, .length = 4096}, page),
+              HasCode(Code::kInvalidArgument));
+  EXPECT_THAT((*check)->Take({.offset = 8192, .length = 4096}, page),
+              HasCode(Code::kInvalidArgument));
+}
+
+TEST_F(SqlitePageCheckTest, AnErrorOfTheHandlerEndsTheReadingBack) {
+  std::string bytes = ReadWhole(Sample());
+  bytes[(PagesOfType(bytes, 4096, '\x0d').back() - 1) * std::size_t{4096}] = '\0';
+  const DatabaseFile file = FileOf(bytes);
+  auto check = writer_.BeginPageCheck(std::span(&file, 1), [](const PageError& error) {
+    return Error(Code::kDataLoss, "{} {}", error.file, error.cause);
+  });
+  ASSERT_THAT(check, IsOk());
+  ASSERT_THAT((*check)->Take({.length = static_cast<std::uint32_t>(bytes.size())},
+                             std::as_bytes(std::span(bytes))),
+              IsOk());
+  EXPECT_THAT((*check)->Finish(), MessageHas("/db it is no page of a b-tree"));
+}
+
+// Long names and statements, in every encoding: the schema's rows do not fit their pages.
+TEST_F(SqlitePageCheckTest, RootsAreFoundInASchemaOfAnyShape) {
+  for (const char* const encoding : {"UTF-8", "UTF-16le", "UTF-16be"}) {
+    const std::string path = scratch_.Under(std::string(encoding) + ".db");
+    {
+      Application application(path);
+      application.Run("PRAGMA synchronous=OFF");
+      application.Run("PRAGMA page_size=1024");
+      application.Run(fmt::format("PRAGMA encoding='{}'", encoding));
+      for (int i = 0; i < 40; ++i) {
+        application.Run(fmt::format("CREATE TABLE \"t{}\"(a INTEGER PRIMARY KEY, b /* {} */)", i,
+                                    std::string(static_cast<std::size_t>(i) * 50, 'x')));
+        application.Run(fmt::format("CREATE VIEW v{} AS SELECT 1", i));
+        application.Run(fmt::format("INSERT INTO t{}(b) VALUES ('x')", i));
+      }
+    }
+    const std::string good = ReadWhole(path);
+    ASSERT_THAT(BadPages(path), IsEmpty()) << causes_;
+    int found = 0;
+    for (const std::uint32_t page : PagesOfType(good, 1024, '\x0d')) {
+      std::string bytes = good;
+      bytes[(page - 1) * std::size_t{1024}] = '\0';
+      found +=
+          BadPagesReadBack(FileOf(bytes, 1024), bytes, 4096) == std::vector<std::uint64_t>{page}
+              ? 1
+              : 0;
+    }
+    EXPECT_GE(found, 40) << encoding;
+  }
 }
 
 // A schema and a life of a database that chance makes.
