@@ -80,6 +80,8 @@ TEST_F(CodedFailure, ADeviceThatFailsAmongFramesIsNamed) {
 
 // The others wait for buffers by then, as the one that stands still has them.
 TEST_F(CodedFailure, ADeviceThatStallsAmongFramesEndsTheBackupByItsDeadline) {
+  device_timeout_ = std::chrono::milliseconds(1500);
+  Start();
   const CodingSample coding = AllCodings().front();
   std::atomic<bool> stalled{true};
   devices_.fault = [&](std::size_t, const vdi::ClientCommand& command) {
@@ -92,7 +94,7 @@ TEST_F(CodedFailure, ADeviceThatStallsAmongFramesEndsTheBackupByItsDeadline) {
 
   EXPECT_THAT(BackUp({"a", "b"}, coding), HasReason(3271));
 
-  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(5));
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(15));
   stalled = false;
   ExpectOldMediaKept();
   ExpectNothingHarmed();
