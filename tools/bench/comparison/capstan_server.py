@@ -26,7 +26,7 @@ class CapstanServer:
         for program in PROGRAMS:
             if not (bin_dir / program).is_file():
                 raise BenchError(f"there is no '{program}' in '{bin_dir}': build it, or say --bin")
-        self._bin_dir = bin_dir
+        self.bin_dir = bin_dir
         self._data_dir = data_dir
         self._socket = data_dir / "capstand.sock"
         self._log_path = data_dir / "capstand.log"
@@ -36,7 +36,7 @@ class CapstanServer:
         with open(self._log_path, "wb") as log:
             self._process = subprocess.Popen(
                 [
-                    str(self._bin_dir / "capstand"),
+                    str(self.bin_dir / "capstand"),
                     "--data-dir", str(self._data_dir), "--socket", str(self._socket),
                 ],
                 stdout=subprocess.PIPE, stderr=log, text=True,
@@ -73,7 +73,7 @@ class CapstanServer:
 
     def _capstan(self, *arguments: str) -> str:
         server = ["--server", f"unix:{self._socket}"]
-        return run_command([str(self._bin_dir / "capstan"), *server, *arguments])
+        return run_command([str(self.bin_dir / "capstan"), *server, *arguments])
 
     def add_database(self, database: Path) -> None:
         self._capstan("database", "add", "bench", f"sqlite:{database}")

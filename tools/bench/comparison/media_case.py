@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
-from contextlib import closing
 from pathlib import Path
 
 from comparison.capstan_server import CapstanServer
-from comparison.contest import BenchError, Contest, Contestant, run_command
-from comparison.database import create_database, digest_of_rows, open_as_application
-from comparison.report import Promise, Report
-from comparison.sqlite_case import Settings
-
-# Beside the buffers, as for every other job.
-MEMORY_LIMIT_MIB = 64
+from comparison.comparison import Case
+from comparison.contest import Contestant, run_command
+from comparison.report import Promise
 
 ENCRYPTION = "ENCRYPTION (ALGORITHM = AES_256, SERVER CERTIFICATE = bench)"
 # How a statement asks for it, and under which name it competes.
@@ -54,20 +48,19 @@ def _from_to(command: list[str], source: Path, target: Path) -> list[str]:
     return [*command, "-f", "-q", str(source), *output]
 
 
-class MediaCase:
-    """The contestants of one run, all in one directory."""
+class MediaCase(Case):
+    """All of them store the same database under one name, one after the other."""
+
+    PROMISES = PROMISES
+    MEMORY_LIMIT_MIB = 64  # as for every other job
 
     def __init__(self, directory: Path, server: CapstanServer) -> None:
-        self._directory = directory
-        self._server = server
-        self.database = directory / "bench.db"
-        self.restored = directory / "restored.db"
-        self.sizes: dict[str, int] = {}
+        super().__init__(directory, server)
+        self._sizes: dict[str, int] = {}
         self._output = directory / "output"
 
     def prepare(self) -> None:
-        """What the restores start from."""
-        self._server.add_database(self.database)
+        super().prepare()
         # A passphrase would add its key derivation, a tenth of a second, to every run.
         self._server.execute("CREATE CERTIFICATE bench WITH SUBJECT = 'bench'")
         for coding in RESTORED:
@@ -77,6 +70,12 @@ class MediaCase:
 
     def contestants(self) -> list[Contestant]:
         return [*self._backups(), *self._peers(), *self._restores(), *self._peer_restores()]
+
+    def print_more(self) -> None:
+        size = self.database.stat().st_size
+        print(f"\n{'size of what was written':30}{'MB':>10}{'of the database':>18}")
+        for name, written in self._sizes.items():
+            print(f"{name:30}{written / 1e6:>10.1f}{written / size:>17.1%}")
 
     def _medium(self, coding: str) -> Path:
         return self._directory / f"to_restore_{coding.replace(' ', '_')}.bak"
@@ -96,7 +95,7 @@ class MediaCase:
 
             def run() -> dict[str, float]:
                 seconds = self._back_up(coding, self._output)
-                self.sizes[name] = self._output.stat().st_size
+                self._sizes[name] = self._output.stat().st_size
                 return {f"{name}: engine": seconds}
 
             return Contestant(name, run, reads=self.database, removes=[self._output])
@@ -109,7 +108,7 @@ class MediaCase:
                 run_command(_from_to(command, self.database, self._output))
                 if synced:
                     run_command(["sync", str(self._output)])
-                self.sizes[name] = self._output.stat().st_size
+                self._sizes[name] = self._output.stat().st_size
 
             label = name + SYNCED if synced else name
             return Contestant(label, run, reads=self.database, removes=[self._output])
@@ -143,36 +142,3 @@ class MediaCase:
             return Contestant(f"{name} -d" + SYNCED, run, reads=self._compressed(name))
 
         return [peer("lz4"), peer("zstd")]
-
-
-def compare_media(settings: Settings) -> None:
-    if settings.work_dir is not None:
-        settings.work_dir.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="capstan-bench-", dir=settings.work_dir) as directory:
-        _compare_in(Path(directory), settings)
-
-
-def _compare_in(directory: Path, settings: Settings) -> None:
-    database = directory / "bench.db"
-    print(f"making a database of {settings.size_mb} MB in {directory}", flush=True)
-    create_database(database, settings.size_mb)
-    with (
-        closing(open_as_application(database)),
-        CapstanServer(settings.bin_dir, directory / "server") as server,
-    ):
-        case = MediaCase(directory, server)
-        case.prepare()
-        contest = Contest(case.contestants())
-        size = database.stat().st_size
-        report = Report(size)
-        contest.play(settings.runs, lambda text: print(text, flush=True))
-        if digest_of_rows(case.restored) != digest_of_rows(database):
-            raise BenchError("the restored database differs from the one that was backed up")
-        processes = list(server.memory.processes.values())
-    report.print_times(contest.results)
-    print(f"\n{'size of what was written':30}{'MB':>10}{'of the database':>18}")
-    for name, written in case.sizes.items():
-        print(f"{name:30}{written / 1e6:>10.1f}{written / size:>17.1%}")
-    if settings.judge:
-        report.print_promises(PROMISES, contest.results)
-    report.print_memory(processes, MEMORY_LIMIT_MIB)

@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
-from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 
 from comparison.capstan_server import CapstanServer
-from comparison.contest import BenchError, Contest, Contestant, run_command
-from comparison.database import create_database, digest_of_rows, open_as_application
-from comparison.report import Promise, Report
+from comparison.comparison import Case
+from comparison.contest import Contestant, run_command
+from comparison.report import Promise
 
 NULL_DEVICE = Path("/dev/null")
-MEMORY_LIMIT_MIB = 64
-
-
-@dataclass(frozen=True)
-class Settings:
-    bin_dir: Path
-    size_mb: int
-    runs: int
-    work_dir: Path | None  # None = a temporary directory
-    judge: bool  # whether the database is large enough for ratios to mean anything
 
 
 PROMISES = [
@@ -36,20 +23,19 @@ PROMISES = [
 ]
 
 
-class SqliteCase:
-    """The contestants of one run, all in one directory."""
+class SqliteCase(Case):
+    """Backups to disk and to nowhere, and restores."""
+
+    PROMISES = PROMISES
+    MEMORY_LIMIT_MIB = 64
 
     def __init__(self, directory: Path, server: CapstanServer) -> None:
-        self._directory = directory
-        self._server = server
-        self.database = directory / "bench.db"
-        self.restored = directory / "restored.db"
+        super().__init__(directory, server)
         self._medium = directory / "to_restore.bak"
         self._plain_copy = directory / "to_restore.db"
 
     def prepare(self) -> None:
-        """What the restores start from."""
-        self._server.add_database(self.database)
+        super().prepare()
         self._server.backup([self._medium])
         run_command(["sqlite3", str(self.database), f".backup '{self._plain_copy}'"])
         self._server.restore([self._medium], self.restored)
@@ -125,32 +111,3 @@ class SqliteCase:
                        removes=[peer_target]),
             Contestant("cp + fsync back", copy, reads=self._plain_copy, prepare=existing),
         ]
-
-
-def compare_sqlite(settings: Settings) -> None:
-    if settings.work_dir is not None:
-        settings.work_dir.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="capstan-bench-", dir=settings.work_dir) as directory:
-        _compare_in(Path(directory), settings)
-
-
-def _compare_in(directory: Path, settings: Settings) -> None:
-    database = directory / "bench.db"
-    print(f"making a database of {settings.size_mb} MB in {directory}", flush=True)
-    create_database(database, settings.size_mb)
-    with (
-        closing(open_as_application(database)),
-        CapstanServer(settings.bin_dir, directory / "server") as server,
-    ):
-        case = SqliteCase(directory, server)
-        case.prepare()
-        contest = Contest(case.contestants())
-        report = Report(database.stat().st_size)
-        contest.play(settings.runs, lambda text: print(text, flush=True))
-        if digest_of_rows(case.restored) != digest_of_rows(database):
-            raise BenchError("the restored database differs from the one that was backed up")
-        processes = list(server.memory.processes.values())
-    report.print_times(contest.results)
-    if settings.judge:
-        report.print_promises(PROMISES, contest.results)
-    report.print_memory(processes, MEMORY_LIMIT_MIB)

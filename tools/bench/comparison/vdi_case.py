@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-import tempfile
-from contextlib import closing
 from pathlib import Path
 
 from comparison.capstan_server import CapstanServer
-from comparison.contest import BenchError, Contest, Contestant, run_command
-from comparison.database import create_database, open_as_application
-from comparison.report import Promise, Report
-from comparison.sqlite_case import Settings
+from comparison.comparison import Case
+from comparison.contest import BenchError, Contestant, run_command
+from comparison.report import Promise
 
 CLIENT_TIMEOUT_S = 60
 SET_NAME = "bench-set"
@@ -21,14 +18,18 @@ PROMISES = [
 ]
 
 
-class VdiCase:
-    """The contestants of one run, all in one directory."""
+class VdiCase(Case):
+    """The program and cp, each with and without waiting for the disk."""
 
-    def __init__(self, directory: Path, server: CapstanServer, client: Path) -> None:
+    PROMISES = PROMISES
+
+    def __init__(self, directory: Path, server: CapstanServer) -> None:
+        super().__init__(directory, server)
         self._output = directory / "output"
-        self._server = server
-        self._client = client
-        self.database = directory / "bench.db"
+        self._client = server.bin_dir / "sync_client"
+        if not self._client.is_file():
+            raise BenchError(
+                f"there is no '{self._client}': build it with CAPSTAN_BUILD_BENCHMARKS=ON")
 
     def contestants(self) -> list[Contestant]:
         copy = ["cp", "--reflink=never", str(self.database), str(self._output)]
@@ -66,30 +67,3 @@ class VdiCase:
             finally:
                 client.kill()
         return {f"{name}: engine": seconds}
-
-
-def compare_vdi(settings: Settings) -> None:
-    client = settings.bin_dir / "sync_client"
-    if not client.is_file():
-        raise BenchError(f"there is no '{client}': build it with CAPSTAN_BUILD_BENCHMARKS=ON")
-    if settings.work_dir is not None:
-        settings.work_dir.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="capstan-bench-", dir=settings.work_dir) as directory:
-        _compare_in(Path(directory), settings, client)
-
-
-def _compare_in(directory: Path, settings: Settings, client: Path) -> None:
-    database = directory / "bench.db"
-    print(f"making a database of {settings.size_mb} MB in {directory}", flush=True)
-    create_database(database, settings.size_mb)
-    with (
-        closing(open_as_application(database)),
-        CapstanServer(settings.bin_dir, directory / "server") as server,
-    ):
-        server.add_database(database)
-        contest = Contest(VdiCase(directory, server, client).contestants())
-        report = Report(database.stat().st_size)
-        contest.play(settings.runs, lambda text: print(text, flush=True))
-    report.print_times(contest.results)
-    if settings.judge:
-        report.print_promises(PROMISES, contest.results)
