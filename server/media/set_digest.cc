@@ -1,5 +1,7 @@
 #include "server/media/set_digest.h"
 
+#include <bit>
+
 #include <fmt/format.h>
 #include <openssl/evp.h>
 
@@ -7,6 +9,8 @@
 
 namespace capstan::media {
 namespace {
+
+static_assert(std::endian::native == std::endian::little, "the structures are hashed as they are");
 
 // What is hashed of a frame, and at the end of all of them: the byte order and the place of every
 // field are part of the format.
