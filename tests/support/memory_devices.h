@@ -228,25 +228,29 @@ class MemoryDevices final : public engine::DeviceProvider {
       };
     };
     DeviceHandlers handlers;
-    handlers.read = with_fault([client](std::size_t device, const vdi::ClientCommand& command) {
-      const Bytes& bytes = *client->media[device];
-      const auto at = std::min(static_cast<std::size_t>(command.position), bytes.size());
-      const std::size_t count = std::min<std::size_t>(bytes.size() - at, command.size);
-      std::copy_n(bytes.data() + at, count, command.buffer);
-      return Outcome{.code = count == command.size ? vdi::CompletionCode::kSuccess
-                                                   : vdi::CompletionCode::kHandleEof,
-                     .bytes = static_cast<std::uint32_t>(count)};
-    });
-    handlers.write = with_fault([client](std::size_t device, const vdi::ClientCommand& command) {
-      Bytes& bytes = *client->media[device];
-      if (static_cast<std::size_t>(command.position) < client->committed[device]) {
-        return Outcome{.code = vdi::CompletionCode::kWriteFault};
-      }
-      const auto end = static_cast<std::size_t>(command.position) + command.size;
-      bytes.resize(std::max(bytes.size(), end));
-      std::memcpy(bytes.data() + command.position, command.buffer, command.size);
-      return Outcome{.bytes = command.size};
-    });
+    handlers.read =
+        with_fault([this, client](std::size_t device, const vdi::ClientCommand& command) {
+          MutexLock lock(mutex_);
+          const Bytes& bytes = *client->media[device];
+          const auto at = std::min(static_cast<std::size_t>(command.position), bytes.size());
+          const std::size_t count = std::min<std::size_t>(bytes.size() - at, command.size);
+          std::copy_n(bytes.data() + at, count, command.buffer);
+          return Outcome{.code = count == command.size ? vdi::CompletionCode::kSuccess
+                                                       : vdi::CompletionCode::kHandleEof,
+                         .bytes = static_cast<std::uint32_t>(count)};
+        });
+    handlers.write =
+        with_fault([this, client](std::size_t device, const vdi::ClientCommand& command) {
+          MutexLock lock(mutex_);
+          Bytes& bytes = *client->media[device];
+          if (static_cast<std::size_t>(command.position) < client->committed[device]) {
+            return Outcome{.code = vdi::CompletionCode::kWriteFault};
+          }
+          const auto end = static_cast<std::size_t>(command.position) + command.size;
+          bytes.resize(std::max(bytes.size(), end));
+          std::memcpy(bytes.data() + command.position, command.buffer, command.size);
+          return Outcome{.bytes = command.size};
+        });
     handlers.flush = with_fault([](std::size_t, const vdi::ClientCommand&) { return Outcome{}; });
     handlers.complete = with_fault([this, client](std::size_t device, const vdi::ClientCommand&) {
       MutexLock lock(mutex_);
@@ -269,6 +273,8 @@ class MemoryDevices final : public engine::DeviceProvider {
     return handlers;
   }
 
+  // Held while bytes are copied as well: the order that the rings give to clients and test goes
+  // through memory that is mapped twice, where ThreadSanitizer does not see it.
   Mutex mutex_;
   std::map<std::string, std::shared_ptr<Bytes>> media_ CAPSTAN_GUARDED_BY(mutex_);  // by target
   std::map<std::string, Partial> partial_ CAPSTAN_GUARDED_BY(mutex_);               // by token

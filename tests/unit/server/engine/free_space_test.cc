@@ -1,5 +1,6 @@
 #include "server/engine/free_space.h"
 
+#include <atomic>
 #include <functional>
 
 #include "server/messages/messages.h"
@@ -100,10 +101,11 @@ TEST_F(FreeSpaceTest, WithoutAnAgentNobodyIsAskedTwice) {
 TEST_F(EngineFixture, BackupWarnsBeforeItWritesAndGoesOn) {
   writer_.files = {test::MemoryWriter::Pattern(2'000'000, 7)};
   devices_.free_bytes = 4096;
-  bool written_before = false;
+  std::atomic<bool> written_before{false};
   devices_.fault = [&](std::size_t, const vdi::ClientCommand& command) {
-    written_before = written_before ||
-                     (command.code == vdi::CommandCode::kWrite && observer_.Texts(65011).empty());
+    if (command.code == vdi::CommandCode::kWrite && observer_.Texts(65011).empty()) {
+      written_before = true;
+    }
     return vdi::CompletionCode::kSuccess;
   };
 

@@ -7,12 +7,14 @@
 #include <vector>
 
 #include "server/engine/job.h"
+#include "vdi/base/mutex.h"
 
 namespace capstan::engine {
 
 class RecordingObserver final : public JobObserver {
  public:
   void OnMessage(int number, const std::string& text) override {
+    MutexLock lock(mutex_);
     messages.emplace_back(number, text);
   }
   void OnProgress(const JobSnapshot& snapshot) override {
@@ -20,7 +22,9 @@ class RecordingObserver final : public JobObserver {
       on_progress(snapshot);
     }
   }
+  // Also while the job runs.
   std::vector<std::string> Texts(int number) const {
+    MutexLock lock(mutex_);
     std::vector<std::string> texts;
     for (const auto& [n, text] : messages) {
       if (n == number) {
@@ -30,8 +34,11 @@ class RecordingObserver final : public JobObserver {
     return texts;
   }
 
-  std::vector<std::pair<int, std::string>> messages;
+  std::vector<std::pair<int, std::string>> messages;  // read when the job has ended
   std::function<void(const JobSnapshot&)> on_progress;
+
+ private:
+  mutable Mutex mutex_;
 };
 
 }  // namespace capstan::engine
