@@ -260,9 +260,10 @@ TEST_F(CopiedSets, StandInFrontOfTheNewSetWhenTheIndexIsTorn) {
 TEST_F(CopiedSets, AreNotMissedWhenTheCopyFails) {
   Prepare();
   ASSERT_FALSE(HasFailure());
+  std::atomic<int> writes{0};
   for (const int failing : {1, 2, 3, 5}) {
-    std::atomic<int> writes{0};
-    devices_.fault = [&](std::size_t, const vdi::ClientCommand& command) {
+    writes = 0;
+    devices_.fault = [&writes, failing](std::size_t, const vdi::ClientCommand& command) {
       return command.code == vdi::CommandCode::kWrite && ++writes == failing
                  ? vdi::CompletionCode::kDiskFull
                  : vdi::CompletionCode::kSuccess;
