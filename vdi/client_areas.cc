@@ -74,17 +74,18 @@ std::optional<BufferHandle> ClientAreas::HandleOf(const std::byte* data,
   return std::nullopt;
 }
 
-std::byte* ClientAreas::AddressOf(BufferHandle handle, std::uint32_t alignment) const {
-  const std::uint32_t index = handle >> kAreaShift;
+std::byte* ClientAreas::AwaitAddressOf(BufferHandle handle, std::uint32_t alignment,
+                                       std::chrono::milliseconds patience) {
   const std::uint32_t number = handle & ((1U << kAreaShift) - 1);
-  if (number == 0 || index >= count_.load(std::memory_order_acquire)) {
+  if (number == 0) {
     return nullptr;
   }
+  const SharedMemory* const area = Await(handle >> kAreaShift, patience);
   const std::uint64_t offset = (number - 1) * kUnit;
-  if (offset >= areas_[index]->size() || offset % alignment != 0) {
+  if (area == nullptr || offset >= area->size() || offset % alignment != 0) {
     return nullptr;
   }
-  return areas_[index]->data() + offset;
+  return area->data() + offset;
 }
 
 }  // namespace capstan::vdi

@@ -36,7 +36,9 @@ class ClientAreas {
 
   // nullopt and null: none of ours, or not at a multiple of `alignment`, the set's.
   std::optional<BufferHandle> HandleOf(const std::byte* data, std::uint32_t alignment) const;
-  std::byte* AddressOf(BufferHandle handle, std::uint32_t alignment) const;
+  // Waits for the area: the process that names a handle may have got it earlier than this one.
+  std::byte* AwaitAddressOf(BufferHandle handle, std::uint32_t alignment,
+                            std::chrono::milliseconds patience);
 
  private:
   // SYNC(area-added): an area below this count is complete and does not change.

@@ -88,7 +88,8 @@ class ClientDeviceSet {
   // the data of a buffer of this set; kFailedPrecondition: not configured, or closed.
   virtual Result<BufferHandle> GetBufferHandle(const std::byte* buffer) = 0;
   // The buffer's address in this process. Who holds the command of the buffer says who may touch
-  // it; the process that got the command completes it. Errors as GetBufferHandle.
+  // it; the process that got the command completes it. Errors as GetBufferHandle; a handle of an
+  // area that this process does not have yet is waited for, up to a second.
   virtual Result<std::byte*> MapBufferHandle(BufferHandle handle) = 0;
 
   // Ends the set for all sides, irrevocably. Idempotent; any thread, any time.

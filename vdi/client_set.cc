@@ -15,6 +15,8 @@ namespace {
 
 constexpr std::uint32_t kPageSize = 4096;
 constexpr std::uint32_t kMapAlignmentMax = 1 << 16;
+// How much later than another process of the set this one may get a buffer area.
+constexpr std::chrono::milliseconds kHandlePatience{1000};
 
 Result<SharedMemory> AdoptArea(UniqueFd fd, std::uint64_t size, std::uint32_t alignment) {
   if (!std::has_single_bit(alignment) || alignment > kMapAlignmentMax) {
@@ -121,9 +123,13 @@ Result<BufferHandle> ClientSetEnd::GetBufferHandle(const std::byte* buffer) {
 }
 
 Result<std::byte*> ClientSetEnd::MapBufferHandle(BufferHandle handle) {
-  MutexLock lock(mutex_);
-  CAPSTAN_RETURN_IF_ERROR(CheckConfigured());
-  std::byte* const buffer = buffers_.AddressOf(handle, config_->alignment);
+  std::uint32_t alignment = 0;
+  {
+    MutexLock lock(mutex_);
+    CAPSTAN_RETURN_IF_ERROR(CheckConfigured());
+    alignment = config_->alignment;
+  }
+  std::byte* const buffer = buffers_.AwaitAddressOf(handle, alignment, kHandlePatience);
   if (buffer == nullptr) {
     return Error(Code::kInvalidArgument, "{:#x} is not a buffer handle of device set '{}'", handle,
                  name_);
