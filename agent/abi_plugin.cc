@@ -10,16 +10,20 @@ namespace {
 
 constexpr std::uint32_t kAlignmentMax = 65536;
 // Everything up to the first optional field.
-constexpr std::size_t kPluginSizeMin = offsetof(capstan_plugin, device_mode);
-constexpr std::size_t kSizeWithDeviceMode =
-    offsetof(capstan_plugin, device_mode) + sizeof(capstan_plugin::device_mode);
+constexpr std::size_t kPluginSizeMin = offsetof(capstan_plugin, configure);
+constexpr std::size_t kSizeWithConfigure =
+    offsetof(capstan_plugin, configure) + sizeof(capstan_plugin::configure);
+constexpr std::size_t kSizeWithDeviceStatus =
+    offsetof(capstan_plugin, device_status) + sizeof(capstan_plugin::device_status);
 
 std::string TextOf(const char* text) {
   return text == nullptr ? "" : text;
 }
 
-std::string MessageOf(const capstan_error& error) {
-  return std::string(error.message, ::strnlen(error.message, sizeof(error.message)));
+// Foreign code may have forgotten the end of it.
+template <std::size_t kSize>
+std::string TextOf(const char (&field)[kSize]) {
+  return std::string(field, ::strnlen(field, kSize));
 }
 
 std::vector<std::string> SplitSchemes(const std::string& schemes) {
@@ -60,10 +64,20 @@ class AbiDevice final : public MediaDevice {
                : ErrorOf(error, "");
   }
 
-  std::string mode() const override {
-    const bool tells = plugin_.struct_size >= kSizeWithDeviceMode &&
-                       plugin_.device_mode != nullptr && device_ != nullptr;
-    return tells ? TextOf(plugin_.device_mode(device_)) : "";
+  MediaDeviceStatus status() const override {
+    capstan_device_status told{};
+    told.struct_size = sizeof(told);
+    capstan_error error{};
+    const bool tells = plugin_.struct_size >= kSizeWithDeviceStatus &&
+                       plugin_.device_status != nullptr && device_ != nullptr;
+    if (!tells || plugin_.device_status(device_, &told, &error) != 0) {
+      return {};
+    }
+    return {.stops = told.stops,
+            .medium_time_us = told.medium_time_us,
+            .mode = TextOf(told.mode),
+            .medium = TextOf(told.medium),
+            .waits_for = TextOf(told.waits_for)};
   }
 
  private:
@@ -86,6 +100,20 @@ class AbiPlugin final : public MediaPlugin {
 
   const MediaPluginInfo& info() const override { return info_; }
 
+  Status Configure(const std::string& key, const std::string& value) override {
+    if (plugin_.struct_size < kSizeWithConfigure || plugin_.configure == nullptr) {
+      return Error(Code::kInvalidArgument, "plugin '{}' has no option '{}'; it has none at all",
+                   info_.name, key);
+    }
+    capstan_error error{};
+    if (plugin_.configure(key.c_str(), value.c_str(), &error) == 0) {
+      return OkStatus();
+    }
+    const Status cause = ErrorOf(error, "option '" + key + "'");
+    return Error(Code::kInvalidArgument, "plugin '{}': {}", info_.name, cause.message())
+        .WithHint(std::string(cause.hint()));
+  }
+
   Result<std::unique_ptr<MediaDevice>> Open(const OpenMediumOptions& options) override {
     const capstan_open_params params = {
         .struct_size = sizeof(capstan_open_params),
@@ -96,6 +124,8 @@ class AbiPlugin final : public MediaPlugin {
         .max_transfer_size = options.transfer_size_max,
         .size_estimate = options.size_estimate,
         .queue_depth_max = options.queue_depth_max,
+        .reserved = 0,
+        .retain_until_unix_s = options.retain_until_unix_s,
     };
     capstan_device* device = nullptr;
     capstan_error error{};
@@ -190,12 +220,16 @@ Result<std::unique_ptr<MediaPlugin>> WrapPlugin(const capstan_plugin* plugin,
 }
 
 Status ErrorOf(const capstan_error& error, const std::string& context) {
-  std::string message = MessageOf(error);
+  std::string message = TextOf(error.message);
   if (message.empty()) {
     message = context.empty() ? "the plugin failed" : context;
   }
-  return error.os_error != 0 ? OsError(error.os_error, message)
-                             : Status(Code::kUnknown, std::move(message));
+  Status status = error.os_error != 0 ? OsError(error.os_error, message)
+                                      : Status(Code::kUnknown, std::move(message));
+  if ((error.flags & CAPSTAN_ERROR_TRANSIENT) != 0) {
+    status = Status(Code::kUnavailable, std::string(status.message())).WithOsError(error.os_error);
+  }
+  return std::move(status).WithHint(TextOf(error.hint));
 }
 
 }  // namespace capstan::agent

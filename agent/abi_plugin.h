@@ -17,7 +17,8 @@ namespace capstan::agent {
 Result<std::unique_ptr<MediaPlugin>> WrapPlugin(const capstan_plugin* plugin,
                                                 const std::string& origin);
 
-// The status of a failed call or request: "<context>: <message>: <text of errno>".
+// The status of a failed call or request: "<message>: <text of errno>", `context` for a message
+// that is empty. kUnavailable if the plugin says that it may pass by itself.
 Status ErrorOf(const capstan_error& error, const std::string& context);
 
 }  // namespace capstan::agent

@@ -14,6 +14,10 @@ namespace {
 constexpr auto kCloseMax = std::chrono::seconds(30);
 // How long the end of an earlier set of ours may keep a target busy.
 constexpr auto kHolderMax = std::chrono::seconds(5);
+// A plugin has five seconds to let go of media whose set is over (rule 19 of plugin.h).
+constexpr auto kStuckAfter = std::chrono::seconds(10);
+// Reports of ended devices that are kept until somebody asks.
+constexpr std::size_t kLastLoadsMax = 1024;
 
 }  // namespace
 
@@ -99,6 +103,7 @@ Status Agent::CloseDeviceSet(const std::string& set_name) {
 }
 
 void Agent::EngineVanished() {
+  plugin_.EndWaits();
   const Runners open = Open();
   for (const auto& runner : open) {
     runner->EngineVanished();
@@ -116,6 +121,7 @@ void Agent::Stop(const std::string& why) {
     const MutexLock lock(mutex_);
     stopped_ = true;
   }
+  plugin_.EndWaits();
   const Runners open = Open();
   for (const auto& runner : open) {
     runner->Abort(why);
@@ -129,13 +135,27 @@ void Agent::Stop(const std::string& why) {
 }
 
 std::vector<DeviceLoad> Agent::Load() {
+  Forget();
   std::vector<DeviceLoad> loads;
+  {
+    const MutexLock lock(mutex_);
+    loads.swap(last_loads_);
+  }
   for (const auto& runner : Open()) {
     std::vector<DeviceLoad> some = runner->Load();
     loads.insert(loads.end(), std::make_move_iterator(some.begin()),
                  std::make_move_iterator(some.end()));
   }
   return loads;
+}
+
+bool Agent::OnlyStuckSetsAreLeft() {
+  const Runners open = Open();
+  const auto stuck = std::count_if(open.begin(), open.end(), [](const auto& runner) {
+    return runner->EndingFor() >= kStuckAfter;
+  });
+  const MutexLock lock(mutex_);
+  return stuck > 0 && stuck == static_cast<std::ptrdiff_t>(open.size()) && opening_.empty();
 }
 
 Agent::Runners Agent::Open() {
@@ -152,6 +172,14 @@ void Agent::Forget() {
   const auto first = std::stable_partition(runners_.begin(), runners_.end(),
                                            [](const auto& runner) { return !runner->ended(); });
   ended.assign(std::make_move_iterator(first), std::make_move_iterator(runners_.end()));
+  for (const auto& runner : ended) {
+    if (last_loads_.size() >= kLastLoadsMax) {
+      break;  // nobody asks
+    }
+    std::vector<DeviceLoad> some = runner->Load();
+    last_loads_.insert(last_loads_.end(), std::make_move_iterator(some.begin()),
+                       std::make_move_iterator(some.end()));
+  }
   runners_.erase(first, runners_.end());
 }
 

@@ -37,6 +37,12 @@ class Agent {
   // Aborts every set, discards what is under construction, takes no more orders.
   void Stop(const std::string& why) CAPSTAN_EXCLUDES(mutex_);
 
+  // The plugin hangs in every set that there is, long after the set was over, and none is
+  // beginning: only the end of the process helps, and costs nobody anything. To be asked every
+  // second or so.
+  bool OnlyStuckSetsAreLeft() CAPSTAN_EXCLUDES(mutex_);
+
+  // Of every open device, and once more of those whose set has ended since the last call.
   std::vector<DeviceLoad> Load() CAPSTAN_EXCLUDES(mutex_);
 
  private:
@@ -55,7 +61,8 @@ class Agent {
   std::string rendezvous_path_ CAPSTAN_GUARDED_BY(mutex_);
   // Shared: an order or a report may hold one while another order forgets it.
   Runners runners_ CAPSTAN_GUARDED_BY(mutex_);
-  std::vector<std::string> opening_ CAPSTAN_GUARDED_BY(mutex_);  // set names
+  std::vector<std::string> opening_ CAPSTAN_GUARDED_BY(mutex_);    // set names
+  std::vector<DeviceLoad> last_loads_ CAPSTAN_GUARDED_BY(mutex_);  // of sets that are forgotten
 };
 
 }  // namespace capstan::agent

@@ -60,6 +60,13 @@ bool IsError(CompletionCode code) {
   }
 }
 
+// The report names the target by itself, and its readers know errors by their numbers.
+std::string NumberAndText(const Status& error) {
+  const int os_error = error.os_error();
+  return os_error == 0 ? std::string(error.message())
+                       : fmt::format("{}({})", os_error, std::generic_category().message(os_error));
+}
+
 // For a request that the plugin did not even take.
 CompletionCode CodeOfRefusal(int os_error, CommandCode command) {
   switch (os_error) {
@@ -184,19 +191,16 @@ void DeviceRunner::Finish(Slot* slot, CompletionCode code) {
 void DeviceRunner::NoteError(const Status& error) {
   CAPSTAN_LOG(kWarning, "device error set={} device={} error={}", set_name_, device_name_,
               error.message());
-  // The report names the target by itself, and its readers know errors by their numbers.
-  const int os_error = error.os_error();
-  std::string reported =
-      os_error == 0 ? std::string(error.message())
-                    : fmt::format("{}({})", os_error, std::generic_category().message(os_error));
   const MutexLock lock(mutex_);
   ++errors_;
-  last_error_ = std::move(reported);
+  last_error_ = error;
 }
 
 Status DeviceRunner::CloseMedium(capstan_outcome outcome) {
   {
     const MutexLock lock(mutex_);
+    last_status_ = medium_->status();
+    last_status_.waits_for.clear();
     medium_open_ = false;
   }
   return medium_->Close(outcome);
@@ -217,8 +221,10 @@ DeviceLoad DeviceRunner::Load() {
           .bytes_per_second = static_cast<std::uint64_t>(rate),
           .queue_depth = in_flight_.load(std::memory_order_relaxed),
           .errors = errors_,
-          .last_error = last_error_,
-          .mode = medium_open_ ? medium_->mode() : ""};
+          .last_error = NumberAndText(last_error_),
+          .last_error_text = std::string(last_error_.message()),
+          .last_error_hint = std::string(last_error_.hint()),
+          .status = medium_open_ ? medium_->status() : last_status_};
 }
 
 }  // namespace capstan::agent

@@ -28,8 +28,10 @@ struct DeviceLoad {
   std::uint64_t bytes_per_second = 0;  // since the last report
   std::uint32_t queue_depth = 0;       // requests in flight now
   std::uint32_t errors = 0;
-  std::string last_error = {};  // "28(No space left on device)"; other words without an errno
-  std::string mode = {};
+  std::string last_error = {};       // "28(No space left on device)"; other words without an errno
+  std::string last_error_text = {};  // the plugin's own words
+  std::string last_error_hint = {};
+  MediaDeviceStatus status = {};
 };
 
 class DeviceRunner {
@@ -80,10 +82,11 @@ class DeviceRunner {
   Mutex mutex_;
   std::unique_ptr<MediaDevice> medium_;  // Run's thread uses it without the lock; Load with it
   bool medium_open_ CAPSTAN_GUARDED_BY(mutex_) = true;
+  MediaDeviceStatus last_status_ CAPSTAN_GUARDED_BY(mutex_);             // when it was closed
   std::vector<std::unique_ptr<Slot>> slots_ CAPSTAN_GUARDED_BY(mutex_);  // all that exist
   std::vector<Slot*> free_ CAPSTAN_GUARDED_BY(mutex_);
   std::uint32_t errors_ CAPSTAN_GUARDED_BY(mutex_) = 0;
-  std::string last_error_ CAPSTAN_GUARDED_BY(mutex_);
+  Status last_error_ CAPSTAN_GUARDED_BY(mutex_);
   std::uint64_t reported_bytes_ CAPSTAN_GUARDED_BY(mutex_) = 0;
   std::chrono::steady_clock::time_point reported_ CAPSTAN_GUARDED_BY(mutex_);
 };

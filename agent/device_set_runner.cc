@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "agent/decorators/rate_limit.h"
 #include "vdi/base/log.h"
 #include "vdi/base/thread.h"
 
@@ -72,12 +73,17 @@ DeviceSetRunner::~DeviceSetRunner() {
 }
 
 OrderOutcome DeviceSetRunner::OpenMedia(MediaPlugin& plugin) {
+  const auto rate_limit = order_.bytes_per_second_max == 0
+                              ? nullptr
+                              : std::make_shared<RateLimit>(order_.bytes_per_second_max);
   for (const DeviceSetOrder::Device& device : order_.devices) {
     auto medium = plugin.Open({.mode = order_.mode,
                                .target = device.target,
                                .token = device.token,
                                .size_estimate = device.size_estimate,
-                               .queue_depth_max = std::max(order_.queue_depth_max, 1U)});
+                               .queue_depth_max = std::max(order_.queue_depth_max, 1U),
+                               .retain_until_unix_s = order_.retain_until_unix_s,
+                               .rate_limit = rate_limit});
     if (!medium.ok()) {
       return {std::move(medium).status(), device.target};
     }
@@ -113,6 +119,10 @@ void DeviceSetRunner::Run() {
     set_->SignalAbort();
   }
   const capstan_outcome outcome = DecideOutcome();
+  if (outcome != CAPSTAN_OUTCOME_DONE) {
+    const MutexLock lock(mutex_);
+    given_up_ = true;
+  }
   CloseMedia(outcome);  // before the set: requests in flight use its buffers
   // The set complains about devices that were open when it was aborted. That was told before.
   [[maybe_unused]] const Status ignored = set_->Close();
@@ -221,6 +231,19 @@ bool DeviceSetRunner::WaitUntilEnded(Deadline deadline) {
 bool DeviceSetRunner::ended() {
   const MutexLock lock(mutex_);
   return ended_;
+}
+
+std::chrono::milliseconds DeviceSetRunner::EndingFor() {
+  const bool aborted = !set_->abort_reason().ok();
+  const auto now = std::chrono::steady_clock::now();
+  const MutexLock lock(mutex_);
+  if (ended_ || !(aborted || given_up_)) {
+    return std::chrono::milliseconds(0);
+  }
+  if (ending_since_ == std::chrono::steady_clock::time_point()) {
+    ending_since_ = now;
+  }
+  return std::chrono::duration_cast<std::chrono::milliseconds>(now - ending_since_);
 }
 
 std::vector<DeviceLoad> DeviceSetRunner::Load() {

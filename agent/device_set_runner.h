@@ -14,6 +14,7 @@
 // per device.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -43,7 +44,9 @@ struct DeviceSetOrder {
   std::int64_t job_id = 0;
   capstan_open_mode mode = CAPSTAN_OPEN_READ;
   std::vector<Device> devices = {};
+  std::int64_t retain_until_unix_s = 0;  // 0 = no wish
   std::uint32_t queue_depth_max = 8;
+  std::uint64_t bytes_per_second_max = 0;  // of all devices together, 0 = no limit
 };
 
 // vdi::ClientDeviceSet::Create, or a test's stand-in.
@@ -81,6 +84,9 @@ class DeviceSetRunner {
   // False if media and set are not closed by then.
   bool WaitUntilEnded(Deadline deadline) CAPSTAN_EXCLUDES(mutex_);
   bool ended() CAPSTAN_EXCLUDES(mutex_);
+  // For how long the set has been aborted, or its media are to be closed with DISCARD or KEEP,
+  // while the plugin has not let go of them; 0: neither, or all is closed.
+  std::chrono::milliseconds EndingFor() CAPSTAN_EXCLUDES(mutex_);
 
   std::vector<DeviceLoad> Load();
 
@@ -106,7 +112,9 @@ class DeviceSetRunner {
   CondVar changed_;
   bool engine_vanished_ CAPSTAN_GUARDED_BY(mutex_) = false;
   std::string abort_reason_ CAPSTAN_GUARDED_BY(mutex_);  // empty: we did not abort
+  bool given_up_ CAPSTAN_GUARDED_BY(mutex_) = false;     // CloseMedia is to discard or keep
   bool ended_ CAPSTAN_GUARDED_BY(mutex_) = false;
+  std::chrono::steady_clock::time_point ending_since_ CAPSTAN_GUARDED_BY(mutex_);  // if known
 
   std::jthread thread_;  // last: uses everything above
 };

@@ -26,6 +26,8 @@ Result<DeviceSetOrder> DeviceSetOrderOf(const v1::OpenDeviceSet& message) {
   CAPSTAN_ASSIGN_OR_RETURN(order.mode, OpenModeOf(message));
   order.set_name = message.set_name();
   order.job_id = message.job_id();
+  order.retain_until_unix_s = message.retain_until_unix_s();
+  order.bytes_per_second_max = message.bytes_per_second_max();
   if (message.queue_depth_max() != 0) {
     order.queue_depth_max = message.queue_depth_max();
   }
@@ -77,7 +79,18 @@ v1::DeviceReport DeviceReportOf(const std::vector<DeviceLoad>& loads) {
     message.set_queue_depth(load.queue_depth);
     message.set_errors(load.errors);
     message.set_last_error(load.last_error);
-    message.set_mode(load.mode);
+    message.set_last_error_text(load.last_error_text);
+    message.set_last_error_hint(load.last_error_hint);
+    message.set_mode(load.status.mode);
+    message.set_stops(load.status.stops);
+    message.set_medium_time_us(load.status.medium_time_us);
+    message.set_medium(load.status.medium);
+    message.set_waits_for(load.status.waits_for);
+    message.set_requests(load.status.requests);
+    message.set_request_time_us(load.status.request_time_us);
+    message.set_request_time_max_us(load.status.request_time_max_us);
+    message.set_throttled_us(load.status.throttled_us);
+    message.set_retries(load.status.retries);
   }
   return report;
 }
@@ -89,6 +102,7 @@ v1::OrderResult OrderResultOf(std::uint64_t order_id, const OrderOutcome& outcom
   result.set_message(std::string(outcome.status.message()));
   result.set_os_error(outcome.status.os_error());
   result.set_target(outcome.target);
+  result.set_hint(std::string(outcome.status.hint()));
   return result;
 }
 
