@@ -269,11 +269,12 @@ bool DiskDevice::Advance(Transfer& transfer, int result) {
     return false;
   }
   if (Failure failure = reading ? Failure::None() : CheckStillThere(); failure.failed()) {
-    FinishTransfer(transfer, kWriteFault, failure);
+    FinishTransfer(transfer, CAPSTAN_E_WRITE_FAULT, failure);
   } else if (transfer.done < request.size) {
-    FinishTransfer(transfer, kEndOfData, Failure::Of(0, "end of data of medium '" + target_ + "'"));
+    FinishTransfer(transfer, CAPSTAN_E_END,
+                   Failure::Of(0, "end of data of medium '" + target_ + "'"));
   } else {
-    FinishTransfer(transfer, kCompletedWell, Failure::None());
+    FinishTransfer(transfer, CAPSTAN_E_OK, Failure::None());
   }
   return true;
 }
@@ -342,12 +343,13 @@ void DiskDevice::RunControl(capstan_request* request) {
       failure = Complete();
       break;
     default:
-      Finish(request, kNotSupported,
+      Finish(request, CAPSTAN_E_UNSUPPORTED,
              Failure::Of(ENOTSUP, "medium '" + target_ + "' on disk has no operation " +
                                       std::to_string(request->op)));
       return;
   }
-  Finish(request, failure.failed() ? CompletionCodeOf(failure.os_error, request->op) : 0, failure);
+  Finish(request, failure.failed() ? CompletionCodeOf(failure.os_error, request->op) : CAPSTAN_E_OK,
+         failure);
 }
 
 Failure DiskDevice::SetPosition(capstan_request* request) {

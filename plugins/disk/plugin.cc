@@ -5,8 +5,8 @@
 #include <cerrno>
 #include <climits>
 #include <cstddef>
+#include <cstdio>
 #include <cstring>
-#include <exception>
 #include <memory>
 #include <string>
 #include <vector>
@@ -20,6 +20,7 @@
 #include "plugins/disk/disk_device.h"
 #include "plugins/disk/medium_directory.h"
 #include "plugins/disk/recovery.h"
+#include "plugins/edge/edge.h"
 
 // The opaque type of plugin.h.
 struct capstan_device {
@@ -29,30 +30,12 @@ struct capstan_device {
 namespace capstan::disk {
 namespace {
 
-// Runs `body` and turns its failure, or what the standard library threw, into the C result.
-template <typename Body>
-int Edge(capstan_error* error, Body body) noexcept {
-  try {
-    const Failure failure = body();
-    if (!failure.failed()) {
-      return 0;
-    }
-    FillError(failure, error);
-  } catch (const std::bad_alloc&) {
-    *error = {ENOMEM, "the disk plugin is out of memory"};
-  } catch (const std::exception&) {  // a thread that cannot be started, for example
-    *error = {EAGAIN, "the disk plugin lacks resources of the system"};
-  }
-  return -1;
-}
+constexpr edge::Edge kEdge{.plugin = "disk"};
 
 int Open(const capstan_open_params* params, capstan_device** device, capstan_error* error) {
-  return Edge(error, [&] {
-    if (params->struct_size < sizeof(capstan_open_params)) {
-      return Failure::Of(EINVAL, "the agent is older than the disk plugin");
-    }
-    if (params->mode < CAPSTAN_OPEN_READ || params->mode > CAPSTAN_OPEN_APPEND) {
-      return Failure::Of(EINVAL, "unknown open mode " + std::to_string(params->mode));
+  return kEdge.Run(error, [&] {
+    if (Failure failure = kEdge.CheckOpen(*params); failure.failed()) {
+      return failure;
     }
     auto opened = std::make_unique<capstan_device>();
     Failure failure = DiskDevice::Open(*params, &opened->device);
@@ -64,12 +47,12 @@ int Open(const capstan_open_params* params, capstan_device** device, capstan_err
 }
 
 int Submit(capstan_device* device, capstan_request* request, capstan_error* error) {
-  return Edge(error, [&] { return device->device->Submit(request); });
+  return kEdge.Run(error, [&] { return device->device->Submit(request); });
 }
 
 int Close(capstan_device* device, uint32_t outcome, capstan_error* error) {
   const std::unique_ptr<capstan_device> owned(device);
-  return Edge(error, [&] { return owned->device->Close(outcome); });
+  return kEdge.Run(error, [&] { return owned->device->Close(outcome); });
 }
 
 Failure StatSize(const MediumPath& path, const struct stat& status, uint64_t* result) {
@@ -105,7 +88,7 @@ Failure StatMedium(const char* target, capstan_stat_result* result) {
 }
 
 int Stat(const char* target, capstan_stat_result* result, capstan_error* error) {
-  return Edge(error, [&] { return StatMedium(target, result); });
+  return kEdge.Run(error, [&] { return StatMedium(target, result); });
 }
 
 Failure RemoveMedium(const char* target) {
@@ -140,7 +123,7 @@ Failure RemoveMedium(const char* target) {
 }
 
 int Remove(const char* target, capstan_error* error) {
-  return Edge(error, [&] { return RemoveMedium(target); });
+  return kEdge.Run(error, [&] { return RemoveMedium(target); });
 }
 
 Failure RecoverMedium(const char* target, const char* token, uint32_t action) {
@@ -150,14 +133,13 @@ Failure RecoverMedium(const char* target, const char* token, uint32_t action) {
 }
 
 int RecoverEdge(const char* target, const char* token, uint32_t action, capstan_error* error) {
-  return Edge(error, [&] { return RecoverMedium(target, token, action); });
+  return kEdge.Run(error, [&] { return RecoverMedium(target, token, action); });
 }
 
-const char* DeviceMode(capstan_device* device) {
-  return device->device->mode();
+int DeviceStatus(capstan_device* device, capstan_device_status* status, capstan_error*) {
+  std::snprintf(status->mode, sizeof(status->mode), "%s", device->device->mode());
+  return 0;
 }
-
-constexpr uint32_t kRandomAccess = 0x200;  // VDF_RandomAccess
 
 constexpr capstan_plugin kPlugin = {
     .struct_size = sizeof(capstan_plugin),
@@ -168,8 +150,8 @@ constexpr capstan_plugin kPlugin = {
     .device_class = "DISK",
     .schemes = "",
     .capabilities = CAPSTAN_CAN_READ | CAPSTAN_CAN_WRITE | CAPSTAN_CAN_RECOVER |
-                    CAPSTAN_CAN_REMOVE | CAPSTAN_CAN_APPEND,
-    .device_features = kRandomAccess,
+                    CAPSTAN_CAN_REMOVE | CAPSTAN_CAN_APPEND | CAPSTAN_CAN_UNDO,
+    .device_features = CAPSTAN_FEATURE_RANDOM_ACCESS,
     .alignment = kAlignment,
     .open = Open,
     .submit = Submit,
@@ -177,7 +159,8 @@ constexpr capstan_plugin kPlugin = {
     .stat = Stat,
     .remove = Remove,
     .recover = RecoverEdge,
-    .device_mode = DeviceMode,
+    .configure = nullptr,
+    .device_status = DeviceStatus,
 };
 
 }  // namespace

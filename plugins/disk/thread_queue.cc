@@ -4,9 +4,13 @@
 
 #include <unistd.h>
 
+#include "plugins/edge/quiet_thread.h"
+
 namespace capstan::disk {
 
-ThreadQueue::ThreadQueue(RequestHandler& handler) : handler_(handler), worker_([this] { Run(); }) {}
+ThreadQueue::ThreadQueue(RequestHandler& handler) : handler_(handler) {
+  worker_ = edge::QuietThread([this] { Run(); });
+}
 
 ThreadQueue::~ThreadQueue() {
   const std::lock_guard lock(mutex_);

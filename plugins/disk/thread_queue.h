@@ -31,7 +31,7 @@ class ThreadQueue final : public IoQueue {
   std::deque<capstan_request*> requests_;  // the front is being carried out
   bool stopping_ = false;
 
-  std::jthread worker_;  // last: starts when everything else is there
+  std::jthread worker_;  // last: joined before the rest goes
 };
 
 }  // namespace capstan::disk

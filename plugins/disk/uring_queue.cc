@@ -5,6 +5,8 @@
 #include <cerrno>
 #include <system_error>
 
+#include "plugins/edge/quiet_thread.h"
+
 namespace capstan::disk {
 namespace {
 
@@ -32,7 +34,7 @@ std::unique_ptr<UringQueue> UringQueue::Create(RequestHandler& handler, std::uin
   }
   std::unique_ptr<UringQueue> queue(new UringQueue(handler, ring, depth));
   try {
-    queue->reaper_ = std::jthread([&reaped = *queue] { reaped.Reap(); });
+    queue->reaper_ = edge::QuietThread([&reaped = *queue] { reaped.Reap(); });
   } catch (const std::system_error&) {
     return nullptr;
   }
