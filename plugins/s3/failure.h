@@ -1,0 +1,12 @@
+// Failure of plugins/edge/, and what is made of it, as this plugin's own.
+#pragma once
+
+#include "plugins/edge/failure.h"
+
+namespace capstan::s3 {
+
+using edge::CompletionCodeOf;
+using edge::Failure;
+using edge::FillError;
+
+}  // namespace capstan::s3
