@@ -49,6 +49,8 @@ struct BackupFile {
   std::string logical_name;
   std::string physical_name;
   char type = 'D';
+  // False: the set holds parts of it only, or what it holds is no image of a file.
+  bool whole = true;
   std::uint64_t size_bytes = 0;  // of the file
   std::uint32_t page_size = 0;
   std::uint64_t backup_size_bytes = 0;  // payload bytes in the set, over all families
@@ -66,6 +68,13 @@ struct SetEncryption {
   std::string wrapped_key;     // the key under the certificate or the passphrase, and what it takes
 
   friend bool operator==(const SetEncryption&, const SetEncryption&) = default;
+};
+
+// A point in time as well as it is known, microseconds since 1970: the same twice, or the first and
+// the last microsecond of a second.
+struct Moment {
+  std::int64_t earliest_us = 0;
+  std::int64_t latest_us = 0;
 };
 
 struct BackupSet {
@@ -94,10 +103,24 @@ struct BackupSet {
   std::uint64_t first_lsn = 0;
   std::uint64_t last_lsn = 0;
   std::uint64_t checkpoint_lsn = 0;
-  std::uint64_t database_backup_lsn = 0;
+  std::uint64_t database_backup_lsn = 0;  // checkpoint_lsn of the newest full backup before it
+  // Of a differential one: what it was measured against.
+  std::uint64_t differential_base_lsn = 0;  // its checkpoint_lsn
+  Guid differential_base_guid;              // its backup_set_guid
+  // The line of history that the database was on at the end, and of a log backup, the one that it
+  // goes on from. Null: its writer knows none.
+  Guid recovery_fork;
+  Guid first_recovery_fork;
+  bool begins_log_chain = false;  // no log backup can come before it
+  bool restarts_log = false;      // of a full or differential one: log backups begin at its end
+  bool tail_log = false;          // a log backup WITH NORECOVERY: the database was closed after it
+  std::string writer_data;        // BackupSession::writer_data(), up to 64 KiB
   std::int64_t database_created_unix_s = 0;
   std::int64_t start_unix_s = 0;
-  std::int64_t finish_unix_s = 0;      // 0 in the copy at the beginning of the set
+  std::int64_t finish_unix_s = 0;  // 0 in the copy at the beginning of the set
+  // The same to the microsecond; 0: only the second is known, as in sets that are older than this.
+  std::int64_t start_unix_us = 0;
+  std::int64_t finish_unix_us = 0;
   std::int64_t expiration_unix_s = 0;  // 0 = none
   std::int8_t time_zone_quarter_hours = 0;
   std::uint32_t transfer_size = 0;  // bytes; a frame fills exactly one transfer
@@ -109,8 +132,24 @@ struct BackupSet {
   std::string digest;
   std::vector<BackupFile> files;
 
+  Moment started() const { return MomentOf(start_unix_us, start_unix_s); }
+  Moment finished() const { return MomentOf(finish_unix_us, finish_unix_s); }
+  void SetStart(std::int64_t unix_us) {
+    start_unix_us = unix_us;
+    start_unix_s = unix_us / 1'000'000;
+  }
+  void SetFinish(std::int64_t unix_us) {
+    finish_unix_us = unix_us;
+    finish_unix_s = unix_us / 1'000'000;
+  }
   bool compressed() const { return !compression_algorithm.empty(); }
   bool encrypted() const { return !encryption.key_algorithm.empty(); }
+
+ private:
+  static Moment MomentOf(std::int64_t unix_us, std::int64_t unix_s) {
+    return unix_us != 0 ? Moment{unix_us, unix_us}
+                        : Moment{unix_s * 1'000'000, unix_s * 1'000'000 + 999'999};
+  }
 };
 
 }  // namespace capstan::media

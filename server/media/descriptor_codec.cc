@@ -15,6 +15,7 @@ namespace {
 
 // A file's descriptor holds at least its unique id (18 bytes) and the field's own header.
 constexpr std::size_t kFileSizeMin = 20;
+constexpr std::size_t kWriterDataSizeMax = 64 << 10;
 
 std::string GuidBytes(const Guid& guid) {
   return std::string(reinterpret_cast<const char*>(guid.bytes.data()), guid.bytes.size());
@@ -27,6 +28,17 @@ std::optional<Guid> ToGuid(const std::string& bytes) {
   }
   std::memcpy(guid.bytes.data(), bytes.data(), bytes.size());
   return guid;
+}
+
+// Of a GUID that need not be there. False if it is there and none.
+bool TakeGuid(const std::string& bytes, Guid* guid) {
+  const std::optional<Guid> value = bytes.empty() ? std::optional(Guid()) : ToGuid(bytes);
+  *guid = value.value_or(Guid());
+  return value.has_value();
+}
+
+std::string OptionalGuidBytes(const Guid& guid) {
+  return guid.is_zero() ? std::string() : GuidBytes(guid);
 }
 
 // Two bytes can ask for an object of hundreds: counts the files before any is made.
@@ -54,6 +66,7 @@ void EncodeFile(const BackupFile& file, v1::BackupFileDescriptor* out) {
   out->set_page_size(file.page_size);
   out->set_backup_size_bytes(file.backup_size_bytes);
   out->set_frozen_state(file.frozen_state);
+  out->set_partial(!file.whole);
 }
 
 std::optional<BackupFile> DecodeFile(const v1::BackupFileDescriptor& in) {
@@ -65,6 +78,7 @@ std::optional<BackupFile> DecodeFile(const v1::BackupFileDescriptor& in) {
                     .logical_name = in.logical_name(),
                     .physical_name = in.physical_name(),
                     .type = static_cast<char>(in.type()),
+                    .whole = !in.partial(),
                     .size_bytes = in.size_bytes(),
                     .page_size = in.page_size(),
                     .backup_size_bytes = in.backup_size_bytes(),
@@ -79,7 +93,8 @@ bool IsPlausible(const v1::BackupSetDescriptor& in) {
          in.time_zone_quarter_hours() >= -128 && in.time_zone_quarter_hours() <= 127 &&
          in.transfer_size() >= kTransferSizeMin && in.transfer_size() <= kTransferSizeMax &&
          in.transfer_size() % kPhysicalBlock == 0 &&
-         (in.digest().empty() || in.digest().size() == kSetDigestSize);
+         (in.digest().empty() || in.digest().size() == kSetDigestSize) &&
+         in.writer_data().size() <= kWriterDataSizeMax;
 }
 
 void CopyScalars(const v1::BackupSetDescriptor& in, BackupSet* set) {
@@ -114,11 +129,35 @@ void CopyScalars(const v1::BackupSetDescriptor& in, BackupSet* set) {
   set->database_created_unix_s = in.database_created_unix_s();
   set->start_unix_s = in.start_unix_s();
   set->finish_unix_s = in.finish_unix_s();
+  set->start_unix_us = in.start_unix_us();
+  set->finish_unix_us = in.finish_unix_us();
   set->expiration_unix_s = in.expiration_unix_s();
   set->time_zone_quarter_hours = static_cast<std::int8_t>(in.time_zone_quarter_hours());
   set->transfer_size = in.transfer_size();
   set->backup_size_bytes = in.backup_size_bytes();
   set->digest = in.digest();
+}
+
+bool CopyChain(const v1::BackupSetDescriptor& in, BackupSet* set) {
+  set->differential_base_lsn = in.differential_base_lsn();
+  set->begins_log_chain = in.begins_log_chain();
+  set->restarts_log = in.restarts_log();
+  set->tail_log = in.tail_log();
+  set->writer_data = in.writer_data();
+  return TakeGuid(in.differential_base_guid(), &set->differential_base_guid) &&
+         TakeGuid(in.recovery_fork(), &set->recovery_fork) &&
+         TakeGuid(in.first_recovery_fork(), &set->first_recovery_fork);
+}
+
+void EncodeChain(const BackupSet& set, v1::BackupSetDescriptor* out) {
+  out->set_differential_base_lsn(set.differential_base_lsn);
+  out->set_differential_base_guid(OptionalGuidBytes(set.differential_base_guid));
+  out->set_recovery_fork(OptionalGuidBytes(set.recovery_fork));
+  out->set_first_recovery_fork(OptionalGuidBytes(set.first_recovery_fork));
+  out->set_begins_log_chain(set.begins_log_chain);
+  out->set_restarts_log(set.restarts_log);
+  out->set_tail_log(set.tail_log);
+  out->set_writer_data(set.writer_data);
 }
 
 }  // namespace
@@ -157,11 +196,14 @@ std::string EncodeDescriptor(const BackupSet& set) {
   out.set_database_created_unix_s(set.database_created_unix_s);
   out.set_start_unix_s(set.start_unix_s);
   out.set_finish_unix_s(set.finish_unix_s);
+  out.set_start_unix_us(set.start_unix_us);
+  out.set_finish_unix_us(set.finish_unix_us);
   out.set_expiration_unix_s(set.expiration_unix_s);
   out.set_time_zone_quarter_hours(set.time_zone_quarter_hours);
   out.set_transfer_size(set.transfer_size);
   out.set_backup_size_bytes(set.backup_size_bytes);
   out.set_digest(set.digest);
+  EncodeChain(set, &out);
   for (const BackupFile& file : set.files) {
     EncodeFile(file, out.add_files());
   }
@@ -176,7 +218,7 @@ std::optional<BackupSet> DecodeDescriptor(Bytes bytes) {
   }
   BackupSet set;
   const std::optional<Guid> guid = ToGuid(in.backup_set_guid());
-  if (!guid) {
+  if (!guid || !CopyChain(in, &set)) {
     return std::nullopt;
   }
   set.backup_set_guid = *guid;

@@ -202,6 +202,11 @@ Status FamilyGrammar::PassFilemark() {
         phase_ = Phase::kEntryMark;
         walker_.Stop();
       }
+      if (hard_filemarks_ && options_.set_place) {
+        place_ = std::exchange(options_.set_place, std::nullopt);  // of the first medium alone
+        set_.SkipTo(static_cast<std::uint16_t>(wanted_position_ - 1));
+        chain_.ForgetSpan();
+      }
       return OkStatus();
     case Phase::kEntryMark:
       phase_ = Phase::kSet;
@@ -392,8 +397,9 @@ Status FamilyGrammar::OnBlockEnd() {
 }
 
 Status FamilyGrammar::EndTape() {
-  CAPSTAN_RETURN_IF_ERROR(
-      chain_.EndTape(walker_.device_name(), set_.description_if_any(), set_.seen()));
+  CAPSTAN_RETURN_IF_ERROR(chain_.EndTape(
+      walker_.device_name(), set_.description_if_any(), set_.seen(),
+      options_.set_place ? MediaChain::Entry::kLaterSet : MediaChain::Entry::kFirst));
   phase_ = Phase::kTapeMark;
   return chain_.on_first_medium() ? Told(visitor_->OnMediaHeader(chain_.header())) : OkStatus();
 }

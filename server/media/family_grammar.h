@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "server/media/block_walker.h"
 #include "server/media/family_reader.h"
@@ -71,6 +72,9 @@ class FamilyGrammar final : private BlockSink {
   // Not 0: the walk goes on at this offset, and has done so from now on.
   std::uint64_t TakeJump();
 
+  // Likewise for the place on a medium with hard filemarks.
+  std::optional<TapePlace> TakePlace() { return std::exchange(place_, std::nullopt); }
+
   Phase phase() const { return phase_; }
   const MediaChain& chain() const { return chain_; }
   const SetCheck& set() const { return set_; }
@@ -125,7 +129,7 @@ class FamilyGrammar final : private BlockSink {
   BlockWalker walker_;
   const std::uint16_t wanted_position_;
   FamilyVisitor* const visitor_;
-  const ReaderOptions options_;
+  ReaderOptions options_;
   bool visitor_failed_ = false;
   Phase phase_ = Phase::kTape;
   MediaChain chain_;
@@ -135,6 +139,7 @@ class FamilyGrammar final : private BlockSink {
   bool hard_filemarks_ = false;
   FilemarkTrail filemarks_;  // the soft ones
   std::uint64_t jump_ = 0;
+  std::optional<TapePlace> place_;
   bool damage_seen_ = false;
   std::optional<MediumDamage> damage_;  // that has not come to an end yet
   Status damage_failure_;               // how it began

@@ -31,6 +31,7 @@ class MtfFamilyReader final : public FamilyReader {
     return grammar_.phase() >= Phase::kFrames && grammar_.phase() != Phase::kNextMedium;
   }
   std::uint64_t TakeJump() override;
+  std::optional<TapePlace> TakePlace() override { return grammar_.TakePlace(); }
   bool done() const override { return grammar_.phase() == Phase::kDone; }
   Status OnFilemark() override;
   Status EndMedium() override;

@@ -90,6 +90,9 @@ struct ReaderOptions {
   // Where the wanted set's SSET stands, if that is known (ReadListing) and the device can go there:
   // the sets before it are then not read. 0: they are.
   std::uint64_t set_offset = 0;
+  // The same with hard filemarks: where it stands on the first medium that is read, behind the
+  // filemark that follows TAPE. The sets before it may have begun on earlier media then.
+  std::optional<TapePlace> set_place = std::nullopt;
 };
 
 class FamilyReader {
@@ -114,6 +117,10 @@ class FamilyReader {
   // Not 0, once: the next bytes must be those of the medium from this offset on. Only with
   // ReaderOptions::set_offset, and never while may_read_ahead().
   virtual std::uint64_t TakeJump() = 0;
+
+  // Something, once: the next bytes must be those from this place on. Only behind OnFilemark, and
+  // with ReaderOptions::set_place.
+  virtual std::optional<TapePlace> TakePlace() = 0;
 
   // Whether more reads may be under way than the next one: their sizes will be as that one's. Not
   // in front of the frames of a medium, where they follow from what is found.
@@ -166,6 +173,12 @@ class MediumSource {
   virtual Result<std::optional<std::uint64_t>> SkipToFilemark(std::uint64_t /*offset*/) {
     return std::optional<std::uint64_t>();
   }
+  // Whether it has hard filemarks, each of which appears as a soft one among its bytes.
+  virtual bool hard_filemarks() const { return false; }
+  // Of those: the place behind the one whose last byte is in front of `offset`, if there is one.
+  virtual std::optional<TapePlace> PlaceBehindFilemark(std::uint64_t /*offset*/) const {
+    return std::nullopt;
+  }
 };
 
 struct SetListing {
@@ -176,8 +189,9 @@ struct SetListing {
   bool foreign = false;          // not written by Capstan: only the SSET's fields are there
   std::uint64_t set_offset = 0;  // of its SSET
   std::uint64_t frames_end = 0;  // of the filemark behind its frames; 0: the medium was walked
-  std::vector<FamilySummary> families;    // empty if incomplete
-  std::optional<ForeignSet> foreign_set;  // of a foreign one: all that is known of it
+  std::optional<TapePlace> place = std::nullopt;  // of its SSET, with hard filemarks
+  std::vector<FamilySummary> families;            // empty if incomplete
+  std::optional<ForeignSet> foreign_set;          // of a foreign one: all that is known of it
 };
 
 // What follows the last complete set of a medium.
@@ -197,6 +211,11 @@ struct MediumListing {
   // Where the next set goes. Nothing unless that is known: the medium can only be read forward, its
   // tail is not known, it is full, or it is laid out as we cannot go on with.
   std::optional<AppendPoint> append;
+  // With hard filemarks, where what is written cannot be taken back:
+  // The set at the end that was not written to its end; it is not among the sets.
+  std::optional<Guid> unfinished_set = std::nullopt;
+  // Where a set goes that takes the place of the last one, if that begins on this medium.
+  std::optional<AppendPoint> over_last = std::nullopt;
 };
 
 Result<MediaHeader> ReadLabel(MediumSource& source);

@@ -35,8 +35,8 @@ class IndexedTrailer final : public MediumPart {
         index_(index),
         progress_(progress) {
     crc_ = Crc32c(0, Bytes(head_.bytes).subspan(head_.index_covered_from));
-    // The soft filemark stands in front of the first ESET.
-    ComposeTail(hard() ? facts_.offset / facts_.form.block_size + 2
+    // The filemark in front of the first ESET counts as well.
+    ComposeTail(hard() ? facts_.offset / facts_.form.block_size + facts_.hard_filemarks + 1
                        : (facts_.offset + facts_.form.filemark_size()) / facts_.form.address_unit);
   }
 
@@ -146,6 +146,7 @@ class MtfFamilyWriter final : public FamilyWriter {
         form_(options.append ? options.append->form : options.form),
         composer_(std::move(composer)),
         index_(set_.compressed()),
+        set_map_(options.append ? options.append->set_map : SetMap()),
         append_(std::move(options.append)),
         authenticator_(options.authenticator) {}
 
@@ -154,6 +155,9 @@ class MtfFamilyWriter final : public FamilyWriter {
 
   std::unique_ptr<MediumPart> Preamble() override;
   std::uint64_t preamble_offset() const override { return append_ ? append_->offset : 0; }
+  std::optional<TapePlace> preamble_place() const override {
+    return append_ && form_.hard_filemarks ? std::optional(append_->place) : std::nullopt;
+  }
   FrameGeometry geometry() const override { return composer_.geometry(); }
 
   std::uint64_t SealFrame(std::span<std::byte> buffer, const FrameExtent& extent) override {
@@ -198,6 +202,9 @@ class MtfFamilyWriter final : public FamilyWriter {
   Status CheckFamilies(std::span<const FamilySummary> families) const;
   Status ProveTrailer(const BackupSet& final_set, TrailerFacts* facts);
   MediaMapEntry MapEntry() const;
+  std::uint64_t SetAddress() const;
+  // In front of the set: the one behind TAPE, or those of the sets before.
+  std::uint32_t hard_filemarks() const { return append_ ? append_->place.filemarks : 1; }
 
   // Constant but for the sequence number.
   MediaHeader header_;
@@ -205,8 +212,9 @@ class MtfFamilyWriter final : public FamilyWriter {
   const MediumForm form_;
   FrameComposer composer_;
   FrameIndex index_;
-  std::uint64_t frame_bytes_ = 0;      // of the family
-  std::optional<AppendPoint> append_;  // of this medium
+  const std::optional<SetMap> set_map_;  // of the sets before
+  std::uint64_t frame_bytes_ = 0;        // of the family
+  std::optional<AppendPoint> append_;    // of this medium
 
   // Of an encrypted set. What was proved is kept: a key must never prove two different ends.
   Authenticator* const authenticator_;
@@ -219,6 +227,7 @@ class MtfFamilyWriter final : public FamilyWriter {
   std::uint64_t frame_bytes_before_ = 0;
   std::vector<MediaMapEntry> full_media_;
   std::uint64_t first_set_pba_ = 0;
+  std::uint16_t first_medium_ = 1;  // its sequence number
 
   // Of this one.
   ByteVector tape_;      // with soft filemarks, the one behind it as well; nothing where appending
@@ -230,7 +239,7 @@ class MtfFamilyWriter final : public FamilyWriter {
 };
 
 Status MtfFamilyWriter::BeginMedium(bool only_end_follows) {
-  const bool continued = header_.media_sequence_number > 1;
+  const bool continued = !full_media_.empty();
   if (authenticator_ != nullptr && !head_proof_) {
     head_proof_ = ProveHead(*authenticator_, header_, DescriptorContent(set_, false));
   }
@@ -247,8 +256,7 @@ Status MtfFamilyWriter::BeginMedium(bool only_end_follows) {
     filemarks_ = marks.marks();
     set_offset_ = tape_.size();
   }
-  set_head_facts_ = {.pba = form_.hard_filemarks ? set_offset_ / form_.block_size + 1
-                                                 : set_offset_ / form_.address_unit,
+  set_head_facts_ = {.pba = SetAddress(),
                      .fla = frame_bytes_before_ / form_.format_logical_block,
                      .continued = continued,
                      .only_end_follows = only_end_follows,
@@ -256,13 +264,23 @@ Status MtfFamilyWriter::BeginMedium(bool only_end_follows) {
   CAPSTAN_ASSIGN_OR_RETURN(set_head_, ComposeSetHead(set_, form_, set_head_facts_));
   if (!continued) {
     first_set_pba_ = set_head_facts_.pba;
+    first_medium_ = header_.media_sequence_number;
   }
   trailer_ = {};
   return OkStatus();
 }
 
+// Of the SSET, as far as it is known before the device is asked.
+std::uint64_t MtfFamilyWriter::SetAddress() const {
+  if (!form_.hard_filemarks) {
+    return set_offset_ / form_.address_unit;
+  }
+  return append_ && append_->place.block ? *append_->place.block
+                                         : set_offset_ / form_.block_size + hard_filemarks();
+}
+
 std::unique_ptr<MediumPart> MtfFamilyWriter::Preamble() {
-  if (form_.hard_filemarks) {
+  if (form_.hard_filemarks && !append_) {
     const auto set_head = [this](std::uint64_t block) {
       set_head_facts_.pba = block;
       if (!set_head_facts_.continued) {
@@ -289,7 +307,8 @@ MediaMapEntry MtfFamilyWriter::MapEntry() const {
 // MTF 1.00a, "Normal EOM processing": filemark unless one was just written, EOTM, filemark.
 std::unique_ptr<MediumPart> MtfFamilyWriter::EndMedium() {
   ByteVector end =
-      ComposeEndOfMedium(form_, MakeSpan(set_, header_.media_sequence_number, index_.summary()));
+      ComposeEndOfMedium(form_, MakeSpan(set_, header_.media_sequence_number, index_.summary()),
+                         /*behind_sets=*/append_ && append_->position > 1);
   if (form_.hard_filemarks) {
     const bool behind_mark = trailer_.marked && trailer_.bytes == 0;
     return std::make_unique<SegmentedPart>(
@@ -365,12 +384,14 @@ Result<std::unique_ptr<MediumPart>> MtfFamilyWriter::Trailer(
   TrailerFacts facts{.form = form_,
                      .offset = trailer_offset(),
                      .filemarks = filemarks_,
+                     .hard_filemarks = hard_filemarks(),
                      .frame_count = index_.summary().frame_count,
                      .frames_on_medium = frames_on_medium(),
                      .set_pba = first_set_pba_,
+                     .set_medium = first_medium_,
                      .families = {families.begin(), families.end()},
                      .media = {},
-                     .set_map = append_ ? append_->set_map : SetMap()};
+                     .set_map = set_map_};
   CAPSTAN_RETURN_IF_ERROR(ProveTrailer(final_set, &facts));
   if (!full_media_.empty()) {
     facts.media = full_media_;
@@ -391,10 +412,12 @@ Result<std::unique_ptr<MediumPart>> MtfFamilyWriter::Trailer(
 Status CheckAppend(const FamilyOptions& options, const FrameGeometry& geometry) {
   const AppendPoint& append = *options.append;
   const MediumForm& form = append.form;
-  const bool possible = !form.hard_filemarks && form.address_unit != 0 &&
-                        form.filemark_size() >= 512 && kPhysicalBlock % form.filemark_size() == 0 &&
-                        kPhysicalBlock % form.address_unit == 0 &&
-                        append.offset % form.filemark_size() == 0;
+  const bool possible = form.hard_filemarks
+                            ? append.offset == 0 && append.place.filemarks > 0
+                            : form.address_unit != 0 && form.filemark_size() >= 512 &&
+                                  kPhysicalBlock % form.filemark_size() == 0 &&
+                                  kPhysicalBlock % form.address_unit == 0 &&
+                                  append.offset % form.filemark_size() == 0;
   if (!possible || options.set.position != append.position) {
     return Error(Code::kInvalidArgument, "unable to append set {} at byte {}, where set {} belongs",
                  options.set.position, append.offset, append.position);

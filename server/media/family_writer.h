@@ -103,13 +103,23 @@ struct Filemarks {
 // MTF's set map of a medium, taken apart: per set its entry and those of its volumes.
 using SetMap = std::vector<std::vector<std::byte>>;
 
-// Where another set goes on a medium with soft filemarks (ReadListing finds it).
+// A place behind a filemark of a medium with hard ones.
+struct TapePlace {
+  std::uint32_t filemarks = 0;  // in front of it
+  // The device's own address of it, if it tells one.
+  std::optional<std::uint64_t> block = std::nullopt;
+
+  friend bool operator==(const TapePlace&, const TapePlace&) = default;
+};
+
+// Where another set goes (ReadListing finds it).
 struct AppendPoint {
-  std::uint64_t offset = 0;    // behind the last complete set's filemark
+  std::uint64_t offset = 0;    // behind the last complete set's filemark; 0 with hard ones
   std::uint16_t position = 1;  // that the set will have
   MediumForm form;
-  Filemarks filemarks;
+  Filemarks filemarks;            // the soft ones
   std::optional<SetMap> set_map;  // nothing: the medium has none, and the set gets none
+  TapePlace place = {};           // with hard filemarks
 
   friend bool operator==(const AppendPoint&, const AppendPoint&) = default;
 };
@@ -158,6 +168,8 @@ class FamilyWriter {
   virtual std::unique_ptr<MediumPart> Preamble() = 0;
   // Byte offset at which it begins: 0, or where the set is appended.
   virtual std::uint64_t preamble_offset() const = 0;
+  // Likewise on a medium with hard filemarks: nothing at its beginning.
+  virtual std::optional<TapePlace> preamble_place() const = 0;
   virtual FrameGeometry geometry() const = 0;
 
   // Puts header and padding around the payload at buffer[payload_offset, +extent.stored_size()),

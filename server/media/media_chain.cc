@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "server/media/block_fields.h"
+#include "server/media/media_plan.h"
 #include "server/media/set_composer.h"
 #include "server/messages/messages.h"
 
@@ -21,7 +22,7 @@ bool MediaChain::TakeSpan(Bytes content) {
 }
 
 Status MediaChain::EndTape(const std::string& device_name, const std::optional<BackupSet>& set,
-                           const FamilySummary& seen) {
+                           const FamilySummary& seen, Entry entry) {
   if (!on_first_medium()) {
     return CheckNextMedium(device_name, set, seen);
   }
@@ -34,7 +35,7 @@ Status MediaChain::EndTape(const std::string& device_name, const std::optional<B
   }
   header_ = media_set_.value_or(tape_);
   sequence_number_ = header_->media_sequence_number;
-  if (span_) {
+  if (span_ && entry == Entry::kFirst) {
     return SqlError(3249, device_name)
         .WithHint(fmt::format("it is medium {} of family {}; the set begins on an earlier one",
                               sequence_number_, header_->family_number));
@@ -45,7 +46,7 @@ Status MediaChain::EndTape(const std::string& device_name, const std::optional<B
 Status MediaChain::CheckNextMedium(const std::string& device_name,
                                    const std::optional<BackupSet>& set,
                                    const FamilySummary& seen) const {
-  if (!media_set_ || media_set_->media_set_id != header_->media_set_id) {
+  if (!media_set_ || media_set_->media_set_id != MediaSetIdOf(*header_)) {
     return SqlError(3258, device_name);
   }
   if (media_set_->family_number != header_->family_number ||
@@ -66,6 +67,7 @@ void MediaChain::BeginSet() {
   media_map_right_ = false;
   if (!continued()) {
     before_medium_ = {};
+    full_media_.clear();
   }
 }
 

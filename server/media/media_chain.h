@@ -37,8 +37,10 @@ class MediaChain {
   // earlier (3249). A later one must be the one that follows: `set` and `seen` are what the media
   // before it held. Otherwise 3258 (another media set), 3133 (another family), 3247 (another
   // number) or 3232 (another backup).
+  // kLaterSet: reading goes on with a set that begins on this medium, whatever stands before it.
+  enum class Entry { kFirst, kLaterSet };
   Status EndTape(const std::string& device_name, const std::optional<BackupSet>& set,
-                 const FamilySummary& seen);
+                 const FamilySummary& seen, Entry entry);
   // REQUIRES of everything below: EndTape was OK once.
 
   // A set begins on this medium, or goes on there if continued().

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <ctime>
+#include <limits>
 #include <random>
 #include <utility>
 
@@ -31,6 +32,8 @@ std::uint32_t NewFamilyId() {
   return random();
 }
 
+constexpr std::uint16_t kSetsMax = std::numeric_limits<std::uint16_t>::max();
+
 class Planner {
  public:
   Planner(const MediaWishes& wishes, const MediaRows& rows) : wishes_(wishes), rows_(rows) {}
@@ -46,6 +49,9 @@ class Planner {
   Status TakeRow(std::size_t row, MediaPlan* plan) const;
   Status CheckMirrors(const MediaPlan& plan) const;
   Status CheckSets(const MediaPlan& plan) const;
+  Status PlanTapes(MediaPlan* plan) const;
+  Status PlanTape(std::uint16_t position, MediaPlan::Family* family) const;
+  bool HasUnfinished(const Guid& set) const;
   Status CheckName() const;
   Status CheckExpiry() const;
   Status CheckTransforms() const;
@@ -135,8 +141,14 @@ Result<MediaPlan> Planner::PlanExisting() {
     CAPSTAN_RETURN_IF_ERROR(CheckName());
   }
   if (wishes_.use == MediaUse::kAppend) {
-    CAPSTAN_RETURN_IF_ERROR(CheckSets(plan));
+    const bool tapes = first_->listing->append && first_->listing->append->form.hard_filemarks;
+    if (!tapes) {
+      CAPSTAN_RETURN_IF_ERROR(CheckSets(plan));
+    }
     CAPSTAN_RETURN_IF_ERROR(PlanAppend(&plan));
+    if (tapes) {
+      CAPSTAN_RETURN_IF_ERROR(PlanTapes(&plan));
+    }
   } else if (!wishes_.skip) {
     CAPSTAN_RETURN_IF_ERROR(CheckExpiry());
   }
@@ -154,7 +166,10 @@ Status Planner::CheckMedium(const MediumState& medium) const {
       header.family_count != first_->listing->header.family_count) {
     return SqlError(3258, medium.target);
   }
-  if (header.media_sequence_number != 1) {
+  // The last medium of a family is the one that a tape is appended to.
+  const bool on_last =
+      wishes_.use == MediaUse::kAppend && listing.append && listing.append->form.hard_filemarks;
+  if (header.media_sequence_number != 1 && !on_last) {
     return SqlError(3247, medium.target, header.media_sequence_number, 1);
   }
   return OkStatus();
@@ -312,6 +327,52 @@ Status Planner::PlanAppend(MediaPlan* plan) const {
     }
   }
   return OkStatus();
+}
+
+// Tapes keep what was written last, and each of a set's is ended by itself: after a crash the set
+// that is torn on one may be whole on another. It goes from both.
+Status Planner::PlanTapes(MediaPlan* plan) const {
+  std::uint16_t position = kSetsMax;
+  for (const MediaPlan::Family& family : plan->families) {
+    position = std::min(position, family.mirrors.front().append->position);
+  }
+  plan->position = position;
+  std::optional<Guid> last;  // the set in front of the new one, where it ends on the medium
+  for (MediaPlan::Family& family : plan->families) {
+    CAPSTAN_RETURN_IF_ERROR(PlanTape(position, &family));
+    for (const SetListing& set : StateOf(family.mirrors.front()).listing->sets) {
+      if (set.set.position + 1 != position) {
+        continue;
+      }
+      if (last && *last != set.set.backup_set_guid) {
+        return SqlError(3232, StateOf(family.mirrors.front()).target,
+                        family.header.media_sequence_number, family.header.family_number);
+      }
+      last = set.set.backup_set_guid;
+    }
+  }
+  return OkStatus();
+}
+
+Status Planner::PlanTape(std::uint16_t position, MediaPlan::Family* family) const {
+  MediaPlan::Medium& medium = family->mirrors.front();
+  const MediumListing& listing = *StateOf(medium).listing;
+  if (medium.append->position == position) {
+    return OkStatus();
+  }
+  if (!listing.over_last || listing.over_last->position != position ||
+      !HasUnfinished(listing.sets.back().set.backup_set_guid)) {
+    return SqlError(3232, StateOf(medium).target, family->header.media_sequence_number,
+                    family->header.family_number);
+  }
+  medium.append = listing.over_last;
+  return OkStatus();
+}
+
+bool Planner::HasUnfinished(const Guid& set) const {
+  return std::any_of(rows_[0].begin(), rows_[0].end(), [&](const MediumState& medium) {
+    return medium.listing->unfinished_set == set;
+  });
 }
 
 }  // namespace

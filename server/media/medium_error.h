@@ -28,7 +28,8 @@ Result<std::optional<T>> NothingIfDamaged(Result<std::optional<T>> found) {
 }
 
 // For a medium that begins with `start` instead of a sound TAPE block: 3241 if it is a broken one,
-// 65013 for SQL Server's compressed container, otherwise 3242.
+// 65013 for SQL Server's compressed container, otherwise 3242, which says what else the file is if
+// that is well known.
 Status NotTapeFormat(std::string_view device_name, Bytes start);
 
 // 3208 before the frames, 3256 behind; `end` is where it ends, 0 if unknown.

@@ -60,7 +60,24 @@ class MediumLister {
   Result<bool> AllZeroAt(std::uint64_t offset, std::uint64_t size);
   Status NoteTail();
   Result<bool> IsPieceOfSetBlock(std::uint64_t offset);
-  Result<std::optional<AppendPoint>> FindAppendPoint();
+  // Behind the last complete set, and behind those before it.
+  struct GoodEnd {
+    std::uint64_t offset = 0;    // 0: there is none
+    std::size_t sets = 0;        // complete ones
+    std::uint16_t position = 0;  // of the last of them
+    Filemarks marks;
+    MediumForm form;
+    std::optional<StreamPosition> map;
+    ByteVector map_content;  // with hard filemarks
+    TapePlace place;         // likewise
+  };
+  bool MayAppend(const GoodEnd& end) const;
+  Result<std::optional<AppendPoint>> FindAppendPoint(const GoodEnd& end);
+  Result<std::optional<std::uint64_t>> SkipFrames(const BlockPosition& block);
+  // On a medium with hard filemarks, which can only be read forward.
+  void NoteTailOfTape();
+  // The last set goes on on the next medium.
+  bool goes_on() const { return !sets_.empty() && sets_.back().continues; }
   bool ours() const { return in_set_ && !sets_.back().foreign; }
   void BeginCoverage(std::uint64_t offset);
   Status WalkStreams(const BlockPosition& block);
@@ -80,12 +97,9 @@ class MediumLister {
   MediumLabel label_;
   FilemarkTrail trail_;
   bool trail_known_ = true;
-  // Behind the last complete set, or the first filemark, and what was so there.
-  std::uint64_t good_end_ = 0;
-  std::size_t complete_sets_ = 0;
-  Filemarks good_marks_;
-  MediumForm form_;
-  std::optional<StreamPosition> good_map_;
+  GoodEnd good_;         // behind the last complete set, or the first filemark
+  GoodEnd before_good_;  // in front of that set
+  TapePlace place_;      // behind the last filemark, if it is a hard one
   MediumTail tail_ = MediumTail::kNothing;
   bool end_of_family_ = false;
 
@@ -98,6 +112,7 @@ class MediumLister {
   bool final_known_ = false;
   int end_blocks_ = 0;
   std::optional<StreamPosition> map_;
+  ByteVector map_content_;  // with hard filemarks
 };
 
 }  // namespace capstan::media

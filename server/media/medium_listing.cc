@@ -15,6 +15,7 @@
 #include "server/media/medium_index.h"
 #include "server/media/medium_lister.h"
 #include "server/media/peeked_source.h"
+#include "server/media/set_map.h"
 #include "server/media/sqlserver/container.h"
 #include "server/media/sqlserver/listing.h"
 #include "server/messages/messages.h"
@@ -82,7 +83,8 @@ Result<MediumLabel> MediumLister::ReadLabel() {
     return CutOffInHead(source_->device_name(), source_->size_bytes());
   }
   label_ = {.header = ParseTape(bytes),
-            .form = {.soft_filemark_units = tape.soft_filemark_units,
+            .form = {.hard_filemarks = source_->hard_filemarks(),
+                     .soft_filemark_units = tape.soft_filemark_units,
                      .format_logical_block = tape.format_logical_block,
                      .address_unit = std::max(tape.soft_filemark_units * 512U, 1U)},
             .has_set_map = tape.catalog_type == kCatalogType1};
@@ -146,12 +148,12 @@ Status MediumLister::WalkBlock(const BlockPosition& block) {
       }
       break;
     case BlockType::kFile:
-      // Compressed ones are as long as they are: their streams tell.
-      if (frame_size_ != 0 && !sets_.back().set.compressed()) {
-        CAPSTAN_ASSIGN_OR_RETURN(const std::optional<std::uint64_t> filemark,
-                                 source_->SkipToFilemark(block.offset));
-        cursor_.ContinueAt(filemark.value_or(block.offset + frame_size_));
-        return OkStatus();
+      if (in_set_) {
+        CAPSTAN_ASSIGN_OR_RETURN(const std::optional<std::uint64_t> next, SkipFrames(block));
+        if (next) {
+          cursor_.ContinueAt(*next);
+          return OkStatus();
+        }
       }
       break;
     case BlockType::kEndOfMedium:
@@ -171,6 +173,22 @@ Status MediumLister::WalkBlock(const BlockPosition& block) {
   return WalkStreams(block);
 }
 
+// Where the walk goes on behind the data that `block` begins with; nothing if only walking tells.
+Result<std::optional<std::uint64_t>> MediumLister::SkipFrames(const BlockPosition& block) {
+  const SetListing& listing = sets_.back();
+  const bool has_head = listing.foreign ? !listing.foreign_set->by_sql_server : frame_size_ != 0;
+  if (!has_head) {
+    return std::optional<std::uint64_t>();
+  }
+  CAPSTAN_ASSIGN_OR_RETURN(const std::optional<std::uint64_t> filemark,
+                           source_->SkipToFilemark(block.offset));
+  // Compressed frames are as long as they are: their streams tell.
+  if (filemark || listing.foreign || listing.set.compressed()) {
+    return filemark;
+  }
+  return std::optional(block.offset + frame_size_);
+}
+
 Status MediumLister::BeginSet(const BlockPosition& block) {
   CAPSTAN_ASSIGN_OR_RETURN(const Bytes bytes, BlockBytes(block, sizeof(SetBlock)));
   if (sets_.size() == kSetsMax) {
@@ -186,6 +204,9 @@ Status MediumLister::BeginSet(const BlockPosition& block) {
   listing.complete = false;
   listing.continued = (fixed.header.attributes & kContinuation) != 0;
   listing.set_offset = block.offset;
+  if (source_->hard_filemarks()) {
+    listing.place = place_;
+  }
   if (listing.foreign) {
     listing.foreign_set = ParseForeignSet(bytes);
   }
@@ -194,6 +215,7 @@ Status MediumLister::BeginSet(const BlockPosition& block) {
   final_known_ = false;
   end_blocks_ = 0;
   map_.reset();
+  map_content_.clear();
   BeginCoverage(block.offset);
   return OkStatus();
 }
@@ -213,6 +235,11 @@ Status MediumLister::WalkStreams(const BlockPosition& block) {
     }
     if (stream->header.type == StreamType::kSetMap) {
       map_ = *stream;  // of whatever program; the next set's goes on with it
+      if (source_->hard_filemarks() && stream->header.length <= 2 * kSetMapSizeMax) {
+        CAPSTAN_ASSIGN_OR_RETURN(const Bytes content,
+                                 cursor_.At(stream->data_offset, stream->header.length));
+        map_content_.assign(content.begin(), content.end());
+      }
     }
     if (in_set_ && sets_.back().foreign) {
       CAPSTAN_RETURN_IF_ERROR(sqlserver::AddStream(&cursor_, block.header, *stream, &sets_.back()));
@@ -274,13 +301,18 @@ Status MediumLister::EndFilemark(const BlockPosition& block) {
         listing.foreign ? sqlserver::IsComplete(listing) : final_known_ && end_blocks_ == 2;
     in_set_ = false;
   }
+  place_ = source_->PlaceBehindFilemark(cursor_.offset()).value_or(TapePlace());
   const bool all_complete = sets_.empty() || sets_.back().complete;
   if (!in_set_ && all_complete) {
-    good_end_ = cursor_.offset();
-    good_marks_ = trail_.marks();
-    form_ = trail_.form();
-    good_map_ = map_;
-    complete_sets_ = sets_.size();
+    before_good_ = std::move(good_);
+    good_ = {.offset = cursor_.offset(),
+             .sets = sets_.size(),
+             .position = sets_.empty() ? std::uint16_t{0} : sets_.back().set.position,
+             .marks = trail_.marks(),
+             .form = trail_.form(),
+             .map = map_,
+             .map_content = map_content_,
+             .place = place_};
   }
   return OkStatus();
 }
@@ -291,14 +323,14 @@ Status MediumLister::ListBetween(const MediumIndex& index) {
   if (marks.size() % 2 == 0) {
     return Damaged(marks.back(), "number of filemarks");
   }
-  form_ = index.form;
+  good_.form = index.form;
   for (std::size_t i = 0; i + 2 < marks.size(); i += 2) {
     CAPSTAN_RETURN_IF_ERROR(ReadSetAt(marks[i] + mark_size, marks[i + 1] + mark_size));
   }
-  good_end_ = source_->size_bytes();
-  good_marks_ = index.filemarks;
-  good_map_ = map_;
-  complete_sets_ = sets_.size();
+  good_.offset = source_->size_bytes();
+  good_.marks = index.filemarks;
+  good_.map = map_;
+  good_.sets = sets_.size();
   return OkStatus();
 }
 
@@ -331,7 +363,7 @@ Status MediumLister::ReadSetAt(std::uint64_t set_offset, std::uint64_t end_offse
     return Damaged(end_offset, "end of the backup set");
   }
   listing.complete = true;
-  listing.frames_end = end_offset - form_.filemark_size();
+  listing.frames_end = end_offset - good_.form.filemark_size();
   in_set_ = false;
   return OkStatus();
 }

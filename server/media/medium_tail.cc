@@ -25,7 +25,7 @@ Status MediumLister::EndsHere(Status failure) {
     return failure;
   }
   CAPSTAN_ASSIGN_OR_RETURN(const bool hole, HasHole(at));
-  if (in_set_ ? ours() && hole : block_offset_ == good_end_ && (hole || complete_sets_ > 0)) {
+  if (in_set_ ? ours() && hole : block_offset_ == good_.offset && (hole || good_.sets > 0)) {
     tail_ = hole ? MediumTail::kUnfinishedSet : MediumTail::kUnknown;
     return OkStatus();
   }
@@ -53,16 +53,28 @@ Result<bool> MediumLister::AllZeroAt(std::uint64_t offset, std::uint64_t size) {
 
 // The medium has been walked to its end.
 Status MediumLister::NoteTail() {
+  if (source_->hard_filemarks()) {
+    NoteTailOfTape();
+    return OkStatus();
+  }
   const std::uint64_t size = source_->size_bytes();
-  if (size == 0 || size == good_end_) {
+  if (size == 0 || size == good_.offset) {
     return OkStatus();
   }
   bool unfinished = ours();
   if (!in_set_) {
-    CAPSTAN_ASSIGN_OR_RETURN(unfinished, IsPieceOfSetBlock(good_end_));
+    CAPSTAN_ASSIGN_OR_RETURN(unfinished, IsPieceOfSetBlock(good_.offset));
   }
   tail_ = unfinished ? MediumTail::kUnfinishedSet : MediumTail::kUnknown;
   return OkStatus();
+}
+
+// A tape ends with what was written last, be it in the middle of a set; nothing older follows.
+void MediumLister::NoteTailOfTape() {
+  if (goes_on() || (cursor_.offset() == good_.offset && !in_set_)) {
+    return;
+  }
+  tail_ = ours() ? MediumTail::kUnfinishedSet : MediumTail::kUnknown;
 }
 
 // Whether the medium ends within an SSET that may be ours, or within zeros where one should be: as
@@ -82,28 +94,45 @@ Result<bool> MediumLister::IsPieceOfSetBlock(std::uint64_t offset) {
   return filled < kVendorEnd || LoadStruct<SetBlock>(bytes).software_vendor_id == kSoftwareVendorId;
 }
 
-Result<std::optional<AppendPoint>> MediumLister::FindAppendPoint() {
-  const std::uint32_t mark_size = form_.filemark_size();
-  const bool continues = complete_sets_ > 0 && sets_[complete_sets_ - 1].continues;
-  if (source_->size_bytes() == 0 || good_end_ == 0 || tail_ == MediumTail::kUnknown ||
-      !trail_known_ || continues || end_of_family_ || complete_sets_ == kSetsMax ||
-      mark_size < kSectorSize || kPhysicalBlock % mark_size != 0 || good_end_ % mark_size != 0) {
+bool MediumLister::MayAppend(const GoodEnd& end) const {
+  if (end.offset == 0 || tail_ == MediumTail::kUnknown || end_of_family_ || end.sets == kSetsMax) {
+    return false;
+  }
+  if (source_->hard_filemarks()) {
+    // Where an earlier medium's set goes on, the first place is none.
+    const bool first = end.sets == 0 && label_.header.media_sequence_number == 1;
+    return end.place.filemarks > 0 && end.position < kSetsMax && (first || end.sets > 0);
+  }
+  const std::uint32_t mark_size = end.form.filemark_size();
+  return source_->size_bytes() != 0 && !goes_on() && trail_known_ && mark_size >= kSectorSize &&
+         kPhysicalBlock % mark_size == 0 && end.offset % mark_size == 0;
+}
+
+Result<std::optional<AppendPoint>> MediumLister::FindAppendPoint(const GoodEnd& end) {
+  if (!MayAppend(end)) {
     return std::optional<AppendPoint>();
   }
-  AppendPoint append{.offset = good_end_,
-                     .position = static_cast<std::uint16_t>(complete_sets_ + 1),
-                     .form = form_,
-                     .filemarks = good_marks_,
-                     .set_map = {}};
-  if (label_.has_set_map && complete_sets_ == 0) {
+  const bool hard = source_->hard_filemarks();
+  AppendPoint append{.offset = hard ? 0 : end.offset,
+                     .position = static_cast<std::uint16_t>((hard ? end.position : end.sets) + 1),
+                     .form = end.form,
+                     .filemarks = end.marks,
+                     .set_map = {},
+                     .place = end.place};
+  if (label_.has_set_map && end.sets == 0) {
     append.set_map.emplace();
   }
-  if (label_.has_set_map && good_map_ && good_map_->header.length <= 2 * kSetMapSizeMax) {
-    ByteVector content(good_map_->header.length);
-    CAPSTAN_ASSIGN_OR_RETURN(const std::size_t filled,
-                             source_->ReadAt(good_map_->data_offset, std::span(content)));
-    append.set_map = ParseSetMap(Bytes(content).first(filled));
+  if (!label_.has_set_map || !end.map || end.map->header.length > 2 * kSetMapSizeMax) {
+    return std::optional(std::move(append));
   }
+  if (hard) {
+    append.set_map = ParseSetMap(end.map_content);
+    return std::optional(std::move(append));
+  }
+  ByteVector content(end.map->header.length);
+  CAPSTAN_ASSIGN_OR_RETURN(const std::size_t filled,
+                           source_->ReadAt(end.map->data_offset, std::span(content)));
+  append.set_map = ParseSetMap(Bytes(content).first(filled));
   return std::optional(std::move(append));
 }
 
@@ -112,11 +141,24 @@ Result<MediumListing> MediumLister::TakeListing() {
                         .sets = {},
                         .foreign = label_.foreign,
                         .size_bytes = source_->size_bytes(),
-                        .sets_end = good_end_,
+                        .sets_end = good_.offset,
                         .tail = tail_,
                         .append = {}};
-  CAPSTAN_ASSIGN_OR_RETURN(listing.append, FindAppendPoint());
+  const bool hard = source_->hard_filemarks();
+  CAPSTAN_ASSIGN_OR_RETURN(std::optional<AppendPoint> behind, FindAppendPoint(good_));
+  if (hard && goes_on() && !sets_.back().continued) {
+    listing.over_last = std::move(behind);
+  } else if (!goes_on()) {
+    listing.append = std::move(behind);
+  }
+  if (hard && !goes_on() && good_.sets > 0 && !sets_[good_.sets - 1].continued) {
+    CAPSTAN_ASSIGN_OR_RETURN(listing.over_last, FindAppendPoint(before_good_));
+  }
   listing.sets = std::move(sets_);
+  if (hard && tail_ == MediumTail::kUnfinishedSet) {
+    listing.unfinished_set = listing.sets.back().set.backup_set_guid;
+    listing.sets.pop_back();
+  }
   return listing;
 }
 

@@ -62,14 +62,15 @@ inline constexpr std::uint16_t kCatalogType1 = 1;        // in TAPE
 inline constexpr std::int8_t kTimeZoneUnset = 127;
 
 // Block attributes. MTF 1.00a numbers bits anew for every type of block.
-inline constexpr std::uint32_t kContinuation = 1;           // TAPE, SSET, VOLB, DIRB
-inline constexpr std::uint32_t kSetIsCompressed = 1U << 2;  // all blocks of a set
-inline constexpr std::uint32_t kEndOfSetAtEom = 1U << 3;    // SSET: only its end comes here
-inline constexpr std::uint32_t kTapeHasSetMap = 1U << 16;   // TAPE
-inline constexpr std::uint32_t kEndOfFamily = 1U << 17;     // ESET: nothing may follow
-inline constexpr std::uint32_t kEotmHasNoEset = 1U << 16;   // EOTM
-inline constexpr std::uint32_t kSetIsEncrypted = 1U << 17;  // SSET
-inline constexpr std::uint32_t kTapeSoftFilemarks = 1;      // TAPE attributes
+inline constexpr std::uint32_t kContinuation = 1;            // TAPE, SSET, VOLB, DIRB
+inline constexpr std::uint32_t kSetIsCompressed = 1U << 2;   // all blocks of a set
+inline constexpr std::uint32_t kEndOfSetAtEom = 1U << 3;     // SSET: only its end comes here
+inline constexpr std::uint32_t kTapeHasSetMap = 1U << 16;    // TAPE
+inline constexpr std::uint32_t kEndOfFamily = 1U << 17;      // ESET: nothing may follow
+inline constexpr std::uint32_t kEotmHasNoEset = 1U << 16;    // EOTM
+inline constexpr std::uint32_t kEotmEsetUnknown = 1U << 17;  // EOTM: its PBA of an ESET is none
+inline constexpr std::uint32_t kSetIsEncrypted = 1U << 17;   // SSET
+inline constexpr std::uint32_t kTapeSoftFilemarks = 1;       // TAPE attributes
 inline constexpr std::uint32_t kTapeDescriptionIsLabel = 2;
 inline constexpr std::uint32_t kSetCopy = 2;  // SSET and ESET attributes
 inline constexpr std::uint32_t kSetNormal = 4;

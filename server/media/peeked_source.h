@@ -45,6 +45,10 @@ class PeekedSource final : public MediumSource {
   Result<std::optional<std::uint64_t>> SkipToFilemark(std::uint64_t offset) override {
     return source_->SkipToFilemark(offset);
   }
+  bool hard_filemarks() const override { return source_->hard_filemarks(); }
+  std::optional<TapePlace> PlaceBehindFilemark(std::uint64_t offset) const override {
+    return source_->PlaceBehindFilemark(offset);
+  }
 
  private:
   MediumSource* const source_;

@@ -175,10 +175,10 @@ std::uint32_t EndOfSetControlBlockId(const TrailerFacts& facts) {
 }
 
 // Type 1 set map: the sets before, as their own set map had them, and this one of one volume, both
-// on the family's first medium.
+// on the medium where the set begins.
 ByteVector SetMapContent(const MediaHeader& header, const BackupSet& set,
                          const TrailerFacts& facts) {
-  SetMapEntry entry{.media_sequence_number = 1,
+  SetMapEntry entry{.media_sequence_number = facts.set_medium,
                     .block_attributes = SetBlockAttributes(set),
                     .set_attributes = SetAttributes(set),
                     .set_pba = facts.set_pba,
@@ -197,7 +197,7 @@ ByteVector SetMapContent(const MediaHeader& header, const BackupSet& set,
   entry.user_name = strings.AddString(set.user_name);
   entry.length = static_cast<std::uint16_t>(strings.end());
 
-  SetMapVolume volume{.media_sequence_number = 1,
+  SetMapVolume volume{.media_sequence_number = facts.set_medium,
                       .fla = 1,
                       .attributes = kVolumeIsDriveLetter,
                       .date = LocalDate(set, set.start_unix_s)};
@@ -408,10 +408,10 @@ ByteVector ComposeTrailerTail(const BackupSet& final_set, const TrailerFacts& fa
   return out;
 }
 
-ByteVector ComposeEndOfMedium(const MediumForm& form, const SpanStream& span) {
+ByteVector ComposeEndOfMedium(const MediumForm& form, const SpanStream& span, bool behind_sets) {
   ByteVector out;
   EndOfMediumBlock block;
-  block.header.attributes = kEotmHasNoEset;  // the only set of the medium goes on
+  block.header.attributes = behind_sets ? kEotmEsetUnknown : kEotmHasNoEset;
   AppendBlock(&out, block, VariablePart(sizeof(block)));
   AppendSpan(&out, StreamType::kMediumEnd, span, 0);
   AppendPad(&out, PhysicalBlock(form));

@@ -47,11 +47,13 @@ Result<ByteVector> ComposeSetHead(const BackupSet& set, const MediumForm& form,
 
 struct TrailerFacts {
   MediumForm form;
-  std::uint64_t offset = 0;       // of the trailer on its medium; with soft filemarks
-  Filemarks filemarks;            // in front of it; likewise
-  std::uint64_t frame_count = 0;  // of the family
+  std::uint64_t offset = 0;          // of the trailer on its medium; with soft filemarks
+  Filemarks filemarks;               // in front of it; likewise
+  std::uint32_t hard_filemarks = 1;  // in front of the set
+  std::uint64_t frame_count = 0;     // of the family
   std::uint64_t frames_on_medium = 0;
-  std::uint64_t set_pba = 0;  // on the family's first medium
+  std::uint64_t set_pba = 0;     // on the medium where the set begins
+  std::uint16_t set_medium = 1;  // the sequence number of that
   std::vector<FamilySummary> families;
   std::vector<MediaMapEntry> media;  // empty unless the family lies on several
   std::optional<SetMap> set_map;     // of the sets before; nothing: the medium has no set map
@@ -83,7 +85,8 @@ struct CatalogPlace {
 ByteVector ComposeTrailerTail(const BackupSet& final_set, const TrailerFacts& facts,
                               const CatalogPlace& place, std::uint64_t lead);
 
-// EOTM alone.
-ByteVector ComposeEndOfMedium(const MediumForm& form, const SpanStream& span);
+// EOTM alone. `behind_sets`: sets that are whole stand in front of the one that goes on.
+ByteVector ComposeEndOfMedium(const MediumForm& form, const SpanStream& span,
+                              bool behind_sets = false);
 
 }  // namespace capstan::media
