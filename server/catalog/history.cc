@@ -133,25 +133,23 @@ Status InsertBackupSet(Connection& connection, const MediaHeader& header, const 
       Hexadecimal(set.digest));
 }
 
-// The columns that say how the set hangs together with earlier ones of the database.
-Status RelateBackupSet(Connection& connection, const BackupSet& set, std::int64_t backup_set_id) {
-  if (set.kind == SetKind::kLog && !set.copy_only) {
-    return connection.Run(
-        "UPDATE catalog_backup_set SET begins_log_chain = NOT EXISTS (SELECT 1 FROM "
-        "catalog_backup_set AS earlier WHERE earlier.visible = 1 AND earlier.type = 'L' AND "
-        "earlier.database_name = ?2 AND earlier.last_lsn = ?3) WHERE backup_set_id = ?1",
-        backup_set_id, set.database_name, fmt::to_string(set.first_lsn));
-  }
-  if (set.kind == SetKind::kDifferential) {
-    return connection.Run(
-        "UPDATE catalog_backup_set SET differential_base_lsn = ?3, differential_base_guid = "
-        "(SELECT base.backup_set_uuid FROM catalog_backup_set AS base WHERE base.visible = 1 AND "
-        "base.type = 'D' AND base.is_copy_only = 0 AND base.database_name = ?2 AND "
-        "base.checkpoint_lsn = ?3 ORDER BY base.backup_set_id DESC LIMIT 1) "
-        "WHERE backup_set_id = ?1",
-        backup_set_id, set.database_name, fmt::to_string(set.database_backup_lsn));
-  }
-  return OkStatus();
+// What the set says of the log, and what only those ask for who plan backups and restores.
+Status DescribeChain(Connection& connection, const BackupSet& set, std::int64_t backup_set_id) {
+  const bool differential = set.kind == SetKind::kDifferential;
+  const Guid& first_fork =
+      set.first_recovery_fork.is_zero() ? set.recovery_fork : set.first_recovery_fork;
+  return connection.Run(
+      "UPDATE catalog_backup_set SET begins_log_chain = ?2, differential_base_lsn = ?3, "
+      "differential_base_guid = ?4, first_recovery_fork_guid = ?5, last_recovery_fork_guid = ?6, "
+      "writer = ?7, writer_data = ?8, restarts_log = ?9, tail_log = ?10, start_unix_s = ?11, "
+      "finish_unix_s = ?12, expiration_unix_s = ?13, start_unix_us = ?14, finish_unix_us = ?15 "
+      "WHERE backup_set_id = ?1",
+      backup_set_id, set.kind == SetKind::kLog && set.begins_log_chain,
+      differential ? std::optional(fmt::to_string(set.differential_base_lsn)) : std::nullopt,
+      differential ? NullIfZero(set.differential_base_guid) : std::nullopt, NullIfZero(first_fork),
+      NullIfZero(set.recovery_fork), set.writer, Hexadecimal(set.writer_data), set.restarts_log,
+      set.tail_log, set.start_unix_s, set.finish_unix_s, set.expiration_unix_s, set.start_unix_us,
+      set.finish_unix_us);
 }
 
 Status InsertFiles(Connection& connection, const MediaHeader& header, const BackupSet& set,
@@ -214,7 +212,7 @@ Result<std::int64_t> InsertSet(Connection& connection, std::int64_t media_set_id
   }
   CAPSTAN_RETURN_IF_ERROR(std::move(status));
   const std::int64_t backup_set_id = connection.last_insert_id();
-  CAPSTAN_RETURN_IF_ERROR(RelateBackupSet(connection, set, backup_set_id));
+  CAPSTAN_RETURN_IF_ERROR(DescribeChain(connection, set, backup_set_id));
   CAPSTAN_RETURN_IF_ERROR(InsertFiles(connection, header, set, backup_set_id));
   return backup_set_id;
 }
@@ -258,13 +256,17 @@ Status InsertRestore(Connection& connection, const JobRecord& job, const Restore
   // The set may be on a medium from elsewhere: then only its GUID is known.
   CAPSTAN_RETURN_IF_ERROR(connection.Run(
       "INSERT INTO catalog_restore_history (restore_date, destination_database_name, user_name, "
-      "backup_set_id, restore_type, replace, recovery, restart, device_count, backup_set_uuid) "
+      "backup_set_id, restore_type, replace, recovery, restart, device_count, backup_set_uuid, "
+      "stop_at, stop_at_mark_name, stop_before) "
       "VALUES (?1, ?2, ?3, (SELECT backup_set_id FROM catalog_backup_set WHERE "
-      "backup_set_uuid = ?4 AND visible = 1), ?5, ?6, ?7, 0, ?8, ?4)",
+      "backup_set_uuid = ?4 AND visible = 1), ?5, ?6, ?7, ?8, ?9, ?4, ?10, ?11, ?12)",
       LocalDateTime(restore.date_unix_s), restore.destination_database,
       NullIfEmpty(restore.user_name), restore.backup_set_guid.ToString(),
       std::string_view(&restore.restore_type, 1), restore.replace, restore.recovery,
-      job.devices.size()));
+      restore.restart, job.devices.size(), LocalDateTime(restore.stop_at_unix_s),
+      NullIfEmpty(restore.stop_mark),
+      restore.stop_mark.empty() ? std::nullopt
+                                : std::optional<std::int64_t>(restore.stop_before ? 1 : 0)));
   const std::int64_t restore_history_id = connection.last_insert_id();
   int number = 0;
   for (const std::string& file : restore.destination_files) {

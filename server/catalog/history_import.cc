@@ -29,7 +29,8 @@ struct FoundSqlServer {
 
 // When a set was made; the position orders sets of one medium that end in the same second.
 auto Age(const media::BackupSet& set) {
-  return std::tuple(set.finish_unix_s, set.start_unix_s, set.position, set.last_lsn);
+  return std::tuple(set.finished().earliest_us, set.started().earliest_us, set.position,
+                    set.last_lsn);
 }
 
 Result<bool> IsKnown(Connection& connection, const Guid& backup_set_guid) {

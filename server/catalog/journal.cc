@@ -14,8 +14,8 @@ constexpr std::array<std::pair<std::string_view, std::int64_t>, 4> kDeviceTypes 
 }};
 
 constexpr std::string_view kJobColumns =
-    "SELECT job_guid, prepared, statement, database_name, restore_scheme, backup_set_id "
-    "FROM catalog_job";
+    "SELECT job_guid, prepared, statement, database_name, restore_scheme, backup_set_id, "
+    "restore_name, kept, restored_set_guid, restored_bytes, total_bytes FROM catalog_job";
 
 Status InsertDevices(Connection& connection, const JobRecord& job) {
   CAPSTAN_ASSIGN_OR_RETURN(
@@ -70,6 +70,13 @@ Status ReadRestorePaths(Connection& connection, JobRecord& job) {
   }
 }
 
+// kNotFound if the UPDATE just run met no job.
+Status CheckFound(const Connection& connection, const Guid& job_guid) {
+  return connection.changes() > 0
+             ? OkStatus()
+             : Error(Code::kNotFound, "the journal has no job {}", job_guid.ToString());
+}
+
 // From a row of kJobColumns.
 Result<JournalEntry> ReadEntry(Connection& connection, const Statement& row) {
   JournalEntry entry;
@@ -80,6 +87,14 @@ Result<JournalEntry> ReadEntry(Connection& connection, const Statement& row) {
   entry.job.restore_scheme = row.Text(4);
   if (!row.IsNull(5)) {
     entry.backup_set_id = row.Integer(5);
+  }
+  entry.job.restore_name = row.Text(6);
+  entry.job.kept = row.Integer(7) != 0;
+  if (const std::string set_guid = row.Text(8); !set_guid.empty()) {
+    RestoreProgress& progress = entry.job.progress.emplace();
+    CAPSTAN_ASSIGN_OR_RETURN(progress.backup_set_guid, Guid::Parse(set_guid));
+    progress.restored_bytes = static_cast<std::uint64_t>(row.Integer(9));
+    progress.total_bytes = static_cast<std::uint64_t>(row.Integer(10));
   }
   CAPSTAN_RETURN_IF_ERROR(ReadDevices(connection, entry.job));
   CAPSTAN_RETURN_IF_ERROR(ReadRestorePaths(connection, entry.job));
@@ -99,9 +114,10 @@ std::optional<std::int64_t> DeviceType(std::string_view device_class) {
 
 Status InsertJob(Connection& connection, const JobRecord& job) {
   Status status = connection.Run(
-      "INSERT INTO catalog_job (job_guid, prepared, statement, database_name, restore_scheme) "
-      "VALUES (?, 0, ?, ?, ?)",
-      job.job_guid.ToString(), job.statement, job.database_name, job.restore_scheme);
+      "INSERT INTO catalog_job (job_guid, prepared, statement, database_name, restore_scheme, "
+      "restore_name) VALUES (?, 0, ?, ?, ?, ?)",
+      job.job_guid.ToString(), job.statement, job.database_name, job.restore_scheme,
+      job.restore_name);
   if (status.code() == Code::kAlreadyExists) {
     return Error(Code::kAlreadyExists, "job {} has begun already", job.job_guid.ToString());
   }
@@ -150,6 +166,50 @@ Status MarkRunning(Connection& connection, const Guid& job_guid) {
   return connection.Run(
       "UPDATE catalog_job SET prepared = 0, backup_set_id = NULL WHERE job_guid = ?",
       job_guid.ToString());
+}
+
+Status InsertCheckpoint(Connection& connection, const Guid& job_guid,
+                        const RestoreProgress& progress, std::string_view frames) {
+  CAPSTAN_RETURN_IF_ERROR(
+      connection.Run("UPDATE catalog_job SET restored_set_guid = ?, restored_bytes = ?, "
+                     "total_bytes = ? WHERE job_guid = ?",
+                     progress.backup_set_guid.ToString(), progress.restored_bytes,
+                     progress.total_bytes, job_guid.ToString()));
+  CAPSTAN_RETURN_IF_ERROR(CheckFound(connection, job_guid));
+  return connection.Run(
+      "INSERT INTO catalog_job_checkpoint (job_guid, frames) VALUES (?, CAST(? AS BLOB))",
+      job_guid.ToString(), frames);
+}
+
+Result<std::string> SelectCheckpointFrames(Connection& connection, const Guid& job_guid) {
+  CAPSTAN_ASSIGN_OR_RETURN(Statement select,
+                           connection.Prepare("SELECT frames FROM catalog_job_checkpoint "
+                                              "WHERE job_guid = ? ORDER BY checkpoint_id"));
+  select.Bind(job_guid.ToString());
+  std::string frames;
+  for (;;) {
+    CAPSTAN_ASSIGN_OR_RETURN(const bool row, select.Step());
+    if (!row) {
+      return frames;
+    }
+    frames += select.Text(0);
+  }
+}
+
+Status MarkKept(Connection& connection, const Guid& job_guid) {
+  CAPSTAN_RETURN_IF_ERROR(
+      connection.Run("UPDATE catalog_job SET kept = 1 WHERE job_guid = ?", job_guid.ToString()));
+  return CheckFound(connection, job_guid);
+}
+
+Status MoveCheckpoints(Connection& connection, const Guid& from, const Guid& to) {
+  CAPSTAN_RETURN_IF_ERROR(connection.Run(
+      "UPDATE catalog_job SET (restored_set_guid, restored_bytes, total_bytes) = "
+      "(SELECT restored_set_guid, restored_bytes, total_bytes FROM catalog_job WHERE job_guid = "
+      "?1) WHERE job_guid = ?2",
+      from.ToString(), to.ToString()));
+  return connection.Run("UPDATE catalog_job_checkpoint SET job_guid = ?2 WHERE job_guid = ?1",
+                        from.ToString(), to.ToString());
 }
 
 Status DeleteJob(Connection& connection, const Guid& job_guid) {

@@ -30,6 +30,13 @@ Result<std::vector<JobRecord>> ListJobs(Connection& connection);
 Status MarkPrepared(Connection& connection, const Guid& job_guid, std::int64_t backup_set_id);
 // Takes MarkPrepared back.
 Status MarkRunning(Connection& connection, const Guid& job_guid);
+// kNotFound, as Catalog says.
+Status InsertCheckpoint(Connection& connection, const Guid& job_guid,
+                        const RestoreProgress& progress, std::string_view frames);
+Result<std::string> SelectCheckpointFrames(Connection& connection, const Guid& job_guid);
+Status MarkKept(Connection& connection, const Guid& job_guid);
+// REQUIRES: `to` is in the journal.
+Status MoveCheckpoints(Connection& connection, const Guid& from, const Guid& to);
 // Nothing happens if there is no such job.
 Status DeleteJob(Connection& connection, const Guid& job_guid);
 

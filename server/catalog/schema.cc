@@ -15,10 +15,6 @@ constexpr std::int64_t kApplicationId = 0x43505354;  // "CPST"
 // Columns have msdb's names, order, meaning and types, since the declared type is what a query
 // reports; numeric_text stands for numeric(25,0), see kDecimalCollation. A row of history with
 // visible = 0 belongs to a backup that is prepared and not yet committed.
-//
-// Every view has a condition on a column (not the rowid), even one that always holds: a query that
-// uses no column at all (count(*)) would otherwise look to the authorizer as if it read the table
-// itself.
 constexpr const char* kVersion1 = R"sql(
 CREATE TABLE catalog_database (
   database_id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -212,56 +208,6 @@ CREATE TABLE catalog_job_restore_path (
   path TEXT NOT NULL,
   PRIMARY KEY (job_guid, ordinal)
 );
-
-CREATE VIEW msdb_dbo_backupmediaset AS
-SELECT media_set_id, media_uuid, media_family_count, name, description, software_name,
-       software_vendor_id, MTF_major_version, mirror_count, is_password_protected, is_compressed,
-       is_encrypted
-FROM catalog_media_set WHERE visible = 1;
-
-CREATE VIEW msdb_dbo_backupmediafamily AS
-SELECT media_set_id, family_sequence_number, media_family_id, media_count, logical_device_name,
-       physical_device_name, device_type, physical_block_size, mirror
-FROM catalog_media_family WHERE visible = 1;
-
-CREATE VIEW msdb_dbo_backupset AS
-SELECT backup_set_id, backup_set_uuid, media_set_id, first_family_number, first_media_number,
-       last_family_number, last_media_number, catalog_family_number, catalog_media_number, position,
-       expiration_date, software_vendor_id, name, description, user_name, software_major_version,
-       software_minor_version, software_build_version, time_zone, mtf_minor_version, first_lsn,
-       last_lsn, checkpoint_lsn, database_backup_lsn, database_creation_date, backup_start_date,
-       backup_finish_date, type, sort_order, code_page, compatibility_level, database_version,
-       backup_size, database_name, server_name, machine_name, flags, unicode_locale,
-       unicode_compare_style, collation_name, is_password_protected, recovery_model,
-       has_bulk_logged_data, is_snapshot, is_readonly, is_single_user, has_backup_checksums,
-       is_damaged, begins_log_chain, has_incomplete_metadata, is_force_offline, is_copy_only,
-       first_recovery_fork_guid, last_recovery_fork_guid, fork_point_lsn, database_guid,
-       family_guid, differential_base_lsn, differential_base_guid, compressed_backup_size,
-       key_algorithm, encryptor_thumbprint, encryptor_type, last_valid_restore_time,
-       compression_algorithm
-FROM catalog_backup_set WHERE visible = 1;
-
-CREATE VIEW msdb_dbo_backupfile AS
-SELECT file.backup_set_id, file.first_family_number, file.first_media_number, file.filegroup_name,
-       file.page_size, file.file_number, file.backed_up_page_count, file.file_type,
-       file.source_file_block_size, file.file_size, file.logical_name, file.physical_drive,
-       file.physical_name, file.state, file.state_desc, file.create_lsn, file.drop_lsn,
-       file.file_guid, file.read_only_lsn, file.read_write_lsn, file.differential_base_lsn,
-       file.differential_base_guid, file.backup_size, file.filegroup_guid, file.is_readonly,
-       file.is_present
-FROM catalog_backup_file AS file
-JOIN catalog_backup_set AS parent ON parent.backup_set_id = file.backup_set_id
-WHERE parent.visible = 1;
-
-CREATE VIEW msdb_dbo_restorehistory AS
-SELECT restore_history_id, restore_date, destination_database_name, user_name, backup_set_id,
-       restore_type, replace, recovery, restart, stop_at, device_count, stop_at_mark_name,
-       stop_before, backup_set_uuid
-FROM catalog_restore_history WHERE backup_set_uuid <> '';
-
-CREATE VIEW msdb_dbo_restorefile AS
-SELECT restore_history_id, file_number, destination_phys_drive, destination_phys_name
-FROM catalog_restore_file WHERE restore_history_id > 0;
 )sql";
 
 // Version 2: options of the server, and the history of jobs under msdb's name for it and with what
@@ -301,27 +247,101 @@ CREATE TABLE catalog_job_history (
   source nvarchar(128),
   possible_reasons nvarchar(4000)
 );
-
-CREATE VIEW msdb_dbo_sysjobhistory AS
-SELECT instance_id, job_id, step_id, step_name, sql_message_id, sql_severity, message, run_status,
-       run_date, run_time, run_duration, operator_id_emailed, operator_id_netsent,
-       operator_id_paged, retries_attempted, server
-FROM catalog_job_history WHERE run_status >= 0;
-
-CREATE VIEW msdb_dbo_backupjobhistory AS
-SELECT instance_id, step_name AS command, database_name, executed_as, started, percent_complete,
-       progress_time, job_id AS source_guid, query, run_status_desc AS status, ended,
-       sql_message_id AS code, sql_severity AS severity, state, source, message AS description,
-       possible_reasons
-FROM catalog_job_history WHERE run_status >= 0;
 )sql";
 
 // Version 3: by what a backup set is recognised on its media. NULL in the rows that were there
 // before, since their media cannot be asked.
 constexpr const char* kVersion3 = R"sql(
 ALTER TABLE catalog_backup_set ADD COLUMN backup_set_digest varbinary(32);
+)sql";
 
-DROP VIEW msdb_dbo_backupset;
+// Version 4: chains of backups. What the databases are set to and how far they have been restored;
+// what a set says of the log, for those who plan backups and restores; sets whose media are gone.
+// Backups that were there before cannot be gone on with: a chain begins with the next full one.
+constexpr const char* kVersion4 = R"sql(
+ALTER TABLE catalog_database ADD COLUMN recovery_model INTEGER;
+ALTER TABLE catalog_database ADD COLUMN backup_preference INTEGER NOT NULL DEFAULT 3;
+ALTER TABLE catalog_database ADD COLUMN state INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE catalog_database ADD COLUMN base_guid TEXT NOT NULL DEFAULT '';
+ALTER TABLE catalog_database ADD COLUMN redo_lsn TEXT NOT NULL DEFAULT '0';
+ALTER TABLE catalog_database ADD COLUMN recovery_fork TEXT NOT NULL DEFAULT '';
+ALTER TABLE catalog_database ADD COLUMN backups_after INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE catalog_database ADD COLUMN log_after INTEGER NOT NULL DEFAULT 0;
+UPDATE catalog_database SET backups_after = (SELECT coalesce(max(backup_set_id), 0) FROM
+  catalog_backup_set);
+
+CREATE TABLE catalog_database_file (
+  database_id INTEGER NOT NULL REFERENCES catalog_database ON DELETE CASCADE,
+  ordinal INTEGER NOT NULL,
+  logical_name TEXT NOT NULL,
+  physical_name TEXT NOT NULL,
+  PRIMARY KEY (database_id, ordinal)
+);
+
+ALTER TABLE catalog_backup_set ADD COLUMN writer TEXT NOT NULL DEFAULT '';
+ALTER TABLE catalog_backup_set ADD COLUMN writer_data TEXT;
+ALTER TABLE catalog_backup_set ADD COLUMN restarts_log INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE catalog_backup_set ADD COLUMN tail_log INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE catalog_backup_set ADD COLUMN start_unix_s INTEGER;
+ALTER TABLE catalog_backup_set ADD COLUMN finish_unix_s INTEGER;
+ALTER TABLE catalog_backup_set ADD COLUMN expiration_unix_s INTEGER;
+ALTER TABLE catalog_backup_set ADD COLUMN is_expired bit NOT NULL DEFAULT 0;
+CREATE INDEX catalog_backup_set_chain ON catalog_backup_set (database_name, type, last_lsn);
+)sql";
+
+// When sets began and ended, to the microsecond. NULL where only the second is known.
+constexpr const char* kSetTimes = R"sql(
+ALTER TABLE catalog_backup_set ADD COLUMN start_unix_us INTEGER;
+ALTER TABLE catalog_backup_set ADD COLUMN finish_unix_us INTEGER;
+)sql";
+
+// Restores that were interrupted, and how far each is: frames as server/engine/restart has them.
+constexpr const char* kInterruptedRestores = R"sql(
+ALTER TABLE catalog_job ADD COLUMN restore_name TEXT NOT NULL DEFAULT '';
+ALTER TABLE catalog_job ADD COLUMN kept INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE catalog_job ADD COLUMN restored_set_guid TEXT NOT NULL DEFAULT '';
+ALTER TABLE catalog_job ADD COLUMN restored_bytes INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE catalog_job ADD COLUMN total_bytes INTEGER NOT NULL DEFAULT 0;
+
+CREATE TABLE catalog_job_checkpoint (
+  checkpoint_id INTEGER PRIMARY KEY,
+  job_guid TEXT NOT NULL REFERENCES catalog_job ON DELETE CASCADE,
+  frames BLOB NOT NULL
+);
+CREATE INDEX catalog_job_checkpoint_job ON catalog_job_checkpoint (job_guid);
+)sql";
+
+constexpr std::array<const char*, 6> kSteps = {kVersion1, kVersion2, kVersion3,
+                                               kVersion4, kSetTimes, kInterruptedRestores};
+
+// What requesters see. Views hold nothing, so they are no part of the steps: every upgrade makes
+// all of them anew. A view that is changed needs a step, if only an empty one.
+//
+// Each has a condition on a column (not the rowid), even one that always holds: a query that uses
+// no column at all (count(*)) would otherwise look to the authorizer as if it read the table
+// itself.
+constexpr const char* kDropViews = R"sql(
+DROP VIEW IF EXISTS msdb_dbo_backupmediaset;
+DROP VIEW IF EXISTS msdb_dbo_backupmediafamily;
+DROP VIEW IF EXISTS msdb_dbo_backupset;
+DROP VIEW IF EXISTS msdb_dbo_backupfile;
+DROP VIEW IF EXISTS msdb_dbo_restorehistory;
+DROP VIEW IF EXISTS msdb_dbo_restorefile;
+DROP VIEW IF EXISTS msdb_dbo_sysjobhistory;
+DROP VIEW IF EXISTS msdb_dbo_backupjobhistory;
+)sql";
+constexpr const char* kCreateViews = R"sql(
+CREATE VIEW msdb_dbo_backupmediaset AS
+SELECT media_set_id, media_uuid, media_family_count, name, description, software_name,
+       software_vendor_id, MTF_major_version, mirror_count, is_password_protected, is_compressed,
+       is_encrypted
+FROM catalog_media_set WHERE visible = 1;
+
+CREATE VIEW msdb_dbo_backupmediafamily AS
+SELECT media_set_id, family_sequence_number, media_family_id, media_count, logical_device_name,
+       physical_device_name, device_type, physical_block_size, mirror
+FROM catalog_media_family WHERE visible = 1;
+
 CREATE VIEW msdb_dbo_backupset AS
 SELECT backup_set_id, backup_set_uuid, media_set_id, first_family_number, first_media_number,
        last_family_number, last_media_number, catalog_family_number, catalog_media_number, position,
@@ -336,11 +356,44 @@ SELECT backup_set_id, backup_set_uuid, media_set_id, first_family_number, first_
        first_recovery_fork_guid, last_recovery_fork_guid, fork_point_lsn, database_guid,
        family_guid, differential_base_lsn, differential_base_guid, compressed_backup_size,
        key_algorithm, encryptor_thumbprint, encryptor_type, last_valid_restore_time,
-       compression_algorithm, backup_set_digest
+       compression_algorithm, backup_set_digest, is_expired
 FROM catalog_backup_set WHERE visible = 1;
-)sql";
 
-constexpr std::array<const char*, 3> kSteps = {kVersion1, kVersion2, kVersion3};
+CREATE VIEW msdb_dbo_backupfile AS
+SELECT file.backup_set_id, file.first_family_number, file.first_media_number, file.filegroup_name,
+       file.page_size, file.file_number, file.backed_up_page_count, file.file_type,
+       file.source_file_block_size, file.file_size, file.logical_name, file.physical_drive,
+       file.physical_name, file.state, file.state_desc, file.create_lsn, file.drop_lsn,
+       file.file_guid, file.read_only_lsn, file.read_write_lsn, file.differential_base_lsn,
+       file.differential_base_guid, file.backup_size, file.filegroup_guid, file.is_readonly,
+       file.is_present
+FROM catalog_backup_file AS file
+JOIN catalog_backup_set AS parent ON parent.backup_set_id = file.backup_set_id
+WHERE parent.visible = 1;
+
+CREATE VIEW msdb_dbo_restorehistory AS
+SELECT restore_history_id, restore_date, destination_database_name, user_name, backup_set_id,
+       restore_type, replace, recovery, restart, stop_at, device_count, stop_at_mark_name,
+       stop_before, backup_set_uuid
+FROM catalog_restore_history WHERE backup_set_uuid <> '';
+
+CREATE VIEW msdb_dbo_restorefile AS
+SELECT restore_history_id, file_number, destination_phys_drive, destination_phys_name
+FROM catalog_restore_file WHERE restore_history_id > 0;
+
+CREATE VIEW msdb_dbo_sysjobhistory AS
+SELECT instance_id, job_id, step_id, step_name, sql_message_id, sql_severity, message, run_status,
+       run_date, run_time, run_duration, operator_id_emailed, operator_id_netsent,
+       operator_id_paged, retries_attempted, server
+FROM catalog_job_history WHERE run_status >= 0;
+
+CREATE VIEW msdb_dbo_backupjobhistory AS
+SELECT instance_id, step_name AS command, database_name, executed_as, started, percent_complete,
+       progress_time, job_id AS source_guid, query, run_status_desc AS status, ended,
+       sql_message_id AS code, sql_severity AS severity, state, source, message AS description,
+       possible_reasons
+FROM catalog_job_history WHERE run_status >= 0;
+)sql";
 
 Status ForeignError(const Connection& connection) {
   return Error(Code::kFailedPrecondition,
@@ -385,9 +438,11 @@ Status UpgradeSchema(Connection& connection, std::span<const char* const> steps)
     return OkStatus();
   }
   CAPSTAN_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(connection));
+  CAPSTAN_RETURN_IF_ERROR(connection.Execute(kDropViews));
   for (const char* step : steps.subspan(static_cast<std::size_t>(version))) {
     CAPSTAN_RETURN_IF_ERROR(connection.Execute(step));
   }
+  CAPSTAN_RETURN_IF_ERROR(connection.Execute(kCreateViews));
   const std::string stamp =
       fmt::format("PRAGMA application_id = {}; PRAGMA user_version = {}", kApplicationId, newest);
   CAPSTAN_RETURN_IF_ERROR(connection.Execute(stamp.c_str()));

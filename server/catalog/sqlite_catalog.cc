@@ -7,10 +7,12 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "server/catalog/databases.h"
 #include "server/catalog/history.h"
 #include "server/catalog/history_import.h"
 #include "server/catalog/job_history.h"
 #include "server/catalog/journal.h"
+#include "server/catalog/known_sets.h"
 #include "server/catalog/schema.h"
 #include "server/messages/messages.h"
 #include "vdi/base/crash_point.h"
@@ -18,9 +20,6 @@
 
 namespace capstan::catalog {
 namespace {
-
-constexpr std::string_view kDatabaseColumns =
-    "SELECT database_id, name, scheme, location, created_unix_s FROM catalog_database";
 
 // Makes the file if there is none, readable for its owner only, and its name durable.
 // REQUIRES: the file lock, since closing the descriptor drops the locks that another connection of
@@ -59,14 +58,6 @@ Status CheckSoundness(Connection& connection) {
   return verdict == "ok" ? OkStatus() : DamagedError(connection.path(), verdict);
 }
 
-Database ReadDatabase(const Statement& row) {
-  return Database{.database_id = row.Integer(0),
-                  .name = row.Text(1),
-                  .scheme = row.Text(2),
-                  .location = row.Text(3),
-                  .created_unix_s = row.Integer(4)};
-}
-
 }  // namespace
 
 Result<std::unique_ptr<Catalog>> Catalog::Open(const std::string& path) {
@@ -88,43 +79,48 @@ Result<std::unique_ptr<Catalog>> SqliteCatalog::Open(const std::string& path, Qu
 
 Status SqliteCatalog::AddDatabase(Database database) {
   const MutexLock lock(mutex_);
-  Status status = connection_.Run(
-      "INSERT INTO catalog_database (name, scheme, location, created_unix_s) VALUES (?, ?, ?, ?)",
-      database.name, database.scheme, database.location, database.created_unix_s);
-  return status.code() == Code::kAlreadyExists ? SqlError(1801, database.name) : std::move(status);
+  CAPSTAN_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(connection_));
+  CAPSTAN_RETURN_IF_ERROR(InsertDatabase(connection_, database));
+  return transaction.Commit();
 }
 
 Status SqliteCatalog::RemoveDatabase(std::string_view name) {
   const MutexLock lock(mutex_);
-  CAPSTAN_RETURN_IF_ERROR(connection_.Run("DELETE FROM catalog_database WHERE name = ?", name));
-  return connection_.changes() == 0 ? SqlError(911, name) : OkStatus();
+  return DeleteDatabase(connection_, name);
 }
 
 Result<Database> SqliteCatalog::FindDatabase(std::string_view name) {
   const MutexLock lock(mutex_);
-  CAPSTAN_ASSIGN_OR_RETURN(Statement select,
-                           connection_.Prepare(fmt::format("{} WHERE name = ?", kDatabaseColumns)));
-  select.Bind(name);
-  CAPSTAN_ASSIGN_OR_RETURN(const bool found, select.Step());
-  if (!found) {
-    return SqlError(911, name).WithHint(
-        "'capstan list databases' shows what is registered, 'capstan database add' registers one");
-  }
-  return ReadDatabase(select);
+  return SelectDatabase(connection_, name);
 }
 
 Result<std::vector<Database>> SqliteCatalog::ListDatabases() {
   const MutexLock lock(mutex_);
-  CAPSTAN_ASSIGN_OR_RETURN(Statement select, connection_.Prepare(fmt::format(
-                                                 "{} ORDER BY database_id", kDatabaseColumns)));
-  std::vector<Database> databases;
-  for (;;) {
-    CAPSTAN_ASSIGN_OR_RETURN(const bool row, select.Step());
-    if (!row) {
-      return databases;
-    }
-    databases.push_back(ReadDatabase(select));
-  }
+  return SelectDatabases(connection_);
+}
+
+Status SqliteCatalog::UpdateDatabase(const Database& database) {
+  const MutexLock lock(mutex_);
+  CAPSTAN_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(connection_));
+  CAPSTAN_RETURN_IF_ERROR(ChangeDatabase(connection_, database));
+  return transaction.Commit();
+}
+
+Result<std::vector<KnownSet>> SqliteCatalog::SetsOf(std::string_view database_name) {
+  const MutexLock lock(mutex_);
+  return SelectSets(connection_, database_name);
+}
+
+Result<ChainEnd> SqliteCatalog::FindChainEnd(std::string_view database_name) {
+  const MutexLock lock(mutex_);
+  return SelectChainEnd(connection_, database_name);
+}
+
+Status SqliteCatalog::ExpireSets(const std::vector<Guid>& backup_set_guids) {
+  const MutexLock lock(mutex_);
+  CAPSTAN_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(connection_));
+  CAPSTAN_RETURN_IF_ERROR(MarkExpired(connection_, backup_set_guids));
+  return transaction.Commit();
 }
 
 Status SqliteCatalog::BeginJob(const JobRecord& job) {
@@ -165,6 +161,7 @@ Status SqliteCatalog::CommitBackup(const Guid& job_guid) {
     return Error(Code::kFailedPrecondition, "job {} is not prepared", job_guid.ToString());
   }
   CAPSTAN_RETURN_IF_ERROR(ShowBackup(connection_, entry.job, *entry.backup_set_id));
+  CAPSTAN_RETURN_IF_ERROR(CloseAfterTail(connection_, *entry.backup_set_id));
   CAPSTAN_RETURN_IF_ERROR(DeleteJob(connection_, job_guid));
   CAPSTAN_CRASH_POINT("catalog.before_commit");
   CAPSTAN_RETURN_IF_ERROR(transaction.Commit());
@@ -179,7 +176,12 @@ Status SqliteCatalog::CommitRestore(const Guid& job_guid, const RestoreRecord& r
   if (entry.backup_set_id) {
     return Error(Code::kFailedPrecondition, "job {} is a backup", job_guid.ToString());
   }
-  CAPSTAN_RETURN_IF_ERROR(InsertRestore(connection_, entry.job, restore));
+  if (!restore.backup_set_guid.is_zero()) {
+    CAPSTAN_RETURN_IF_ERROR(InsertRestore(connection_, entry.job, restore));
+  }
+  if (!restore.database.name.empty()) {
+    CAPSTAN_RETURN_IF_ERROR(PlaceRestored(connection_, restore.database));
+  }
   CAPSTAN_RETURN_IF_ERROR(DeleteJob(connection_, job_guid));
   CAPSTAN_CRASH_POINT("catalog.before_restore_commit");
   CAPSTAN_RETURN_IF_ERROR(transaction.Commit());
@@ -221,6 +223,34 @@ Status SqliteCatalog::ForgetJob(const Guid& job_guid) {
 Result<std::vector<JobRecord>> SqliteCatalog::UnfinishedJobs() {
   const MutexLock lock(mutex_);
   return ListJobs(connection_);
+}
+
+Status SqliteCatalog::AddCheckpoint(const Guid& job_guid, const RestoreProgress& progress,
+                                    std::string_view frames) {
+  const MutexLock lock(mutex_);
+  CAPSTAN_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(connection_));
+  CAPSTAN_RETURN_IF_ERROR(InsertCheckpoint(connection_, job_guid, progress, frames));
+  return transaction.Commit();
+}
+
+Result<std::string> SqliteCatalog::CheckpointFrames(const Guid& job_guid) {
+  const MutexLock lock(mutex_);
+  return SelectCheckpointFrames(connection_, job_guid);
+}
+
+Status SqliteCatalog::KeepJob(const Guid& job_guid) {
+  const MutexLock lock(mutex_);
+  return MarkKept(connection_, job_guid);
+}
+
+Status SqliteCatalog::ResumeJob(const Guid& kept_guid, const JobRecord& job) {
+  const MutexLock lock(mutex_);
+  CAPSTAN_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(connection_));
+  CAPSTAN_RETURN_IF_ERROR(FindJob(connection_, kept_guid).status());
+  CAPSTAN_RETURN_IF_ERROR(InsertJob(connection_, job));
+  CAPSTAN_RETURN_IF_ERROR(MoveCheckpoints(connection_, kept_guid, job.job_guid));
+  CAPSTAN_RETURN_IF_ERROR(DeleteJob(connection_, kept_guid));
+  return transaction.Commit();
 }
 
 Result<std::vector<ImportCount>> SqliteCatalog::ImportHistory(

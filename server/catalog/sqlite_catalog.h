@@ -29,6 +29,10 @@ class SqliteCatalog final : public Catalog {
   Status RemoveDatabase(std::string_view name) override;
   Result<Database> FindDatabase(std::string_view name) override;
   Result<std::vector<Database>> ListDatabases() override;
+  Status UpdateDatabase(const Database& database) override;
+  Result<std::vector<KnownSet>> SetsOf(std::string_view database_name) override;
+  Result<ChainEnd> FindChainEnd(std::string_view database_name) override;
+  Status ExpireSets(const std::vector<Guid>& backup_set_guids) override;
 
   Status BeginJob(const JobRecord& job) override;
   Status PrepareBackup(const Guid& job_guid, const media::MediaHeader& header,
@@ -38,6 +42,11 @@ class SqliteCatalog final : public Catalog {
   Status RevokeBackup(const Guid& job_guid) override;
   Status ForgetJob(const Guid& job_guid) override;
   Result<std::vector<JobRecord>> UnfinishedJobs() override;
+  Status AddCheckpoint(const Guid& job_guid, const RestoreProgress& progress,
+                       std::string_view frames) override;
+  Result<std::string> CheckpointFrames(const Guid& job_guid) override;
+  Status KeepJob(const Guid& job_guid) override;
+  Status ResumeJob(const Guid& kept_guid, const JobRecord& job) override;
 
   Result<std::vector<ImportCount>> ImportHistory(const std::vector<MediumRecord>& media) override;
 
