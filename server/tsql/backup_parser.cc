@@ -14,7 +14,7 @@ namespace {
 
 // What else T-SQL backs up.
 constexpr std::array kOtherTargets = std::to_array<std::string_view>(
-    {"GROUP", "LOG", "MASTER", "SERVER", "SERVICE", "SYMMETRIC", "TRANSACTION"});
+    {"GROUP", "MASTER", "SERVER", "SERVICE", "SYMMETRIC", "TRANSACTION"});
 // What may stand between the database's name and TO in T-SQL.
 constexpr std::array kFileClauses =
     std::to_array<std::string_view>({"FILE", "FILEGROUP", "PAGE", "READ_WRITE_FILEGROUPS"});
@@ -40,6 +40,15 @@ void ApplyOption(const Option& option, BackupStatement& backup) {
       break;
     case OptionId::kCopyOnly:
       backup.copy_only = true;
+      break;
+    case OptionId::kDifferential:
+      backup.differential = true;
+      break;
+    case OptionId::kNoRecovery:
+      backup.tail = LogTail::kNoRecovery;
+      break;
+    case OptionId::kNoTruncate:
+      backup.tail = LogTail::kNoTruncate;
       break;
     case OptionId::kSnapshot:
       backup.snapshot = true;
@@ -106,6 +115,58 @@ Status ParseMirrors(TokenStream& tokens, BackupStatement& backup) {
   return OkStatus();
 }
 
+// "a, b*" of BACKUP DATABASES [a, b*].
+std::vector<std::string> SplitNames(std::string_view list) {
+  std::vector<std::string> names;
+  while (true) {
+    const std::size_t comma = std::min(list.find(','), list.size());
+    std::string_view name = list.substr(0, comma);
+    const std::size_t begin = name.find_first_not_of(" \t\r\n");
+    name = begin == std::string_view::npos ? std::string_view() : name.substr(begin);
+    name = name.substr(0, name.find_last_not_of(" \t\r\n") + 1);
+    if (!name.empty()) {
+      names.emplace_back(name);
+    }
+    if (comma == list.size()) {
+      return names;
+    }
+    list.remove_prefix(comma + 1);
+  }
+}
+
+// What is backed up, up to TO: DATABASE name, LOG name, DATABASES [EXCLUDE] [names], LOGS [names].
+Status ParseSubject(TokenStream& tokens, BackupStatement& backup) {
+  const bool several = tokens.AtWord("DATABASES") || tokens.AtWord("LOGS");
+  backup.log = tokens.AtWord("LOG") || tokens.AtWord("LOGS");
+  if (!several && !backup.log) {
+    CAPSTAN_RETURN_IF_ERROR(tokens.ExpectWord("DATABASE"));
+  } else {
+    tokens.Next();
+  }
+  tokens.BeginCommand(CommandName(backup));
+  backup.exclude = several && tokens.TakeWord("EXCLUDE");
+  const Token at = tokens.Peek();
+  CAPSTAN_ASSIGN_OR_RETURN(std::string name, tokens.ExpectName());
+  if (!several) {
+    backup.database = std::move(name);
+    return OkStatus();
+  }
+  backup.databases = SplitNames(name);
+  return backup.databases.empty() ? tokens.Fail(at, SqlError(1038)) : OkStatus();
+}
+
+Status CheckSnapshot(TokenStream& tokens, const Token& first_device,
+                     const BackupStatement& backup) {
+  if (!backup.snapshot) {
+    return OkStatus();
+  }
+  std::vector<DeviceClause> all = backup.devices;
+  for (const std::vector<DeviceClause>& mirror : backup.mirrors) {
+    all.insert(all.end(), mirror.begin(), mirror.end());
+  }
+  return CheckSnapshotDevices(tokens, first_device, all);
+}
+
 }  // namespace
 
 Result<StatementBody> ParseBackup(TokenStream& tokens) {
@@ -113,14 +174,15 @@ Result<StatementBody> ParseBackup(TokenStream& tokens) {
   if (tokens.AtWord("CERTIFICATE")) {
     return ParseCertificate(tokens, CertificateAction::kExport);
   }
+  if (tokens.TakeWord("HELP")) {
+    return StatementBody(HelpStatement{.restore = false});
+  }
   if (AtOneOf(tokens, kOtherTargets)) {
     const Token& target = tokens.Peek();
     return tokens.Fail(target, UnsupportedFeature(ToLower(target.text)));
   }
-  CAPSTAN_RETURN_IF_ERROR(tokens.ExpectWord("DATABASE"));
-  tokens.BeginCommand("BACKUP DATABASE");
   BackupStatement backup;
-  CAPSTAN_ASSIGN_OR_RETURN(backup.database, tokens.ExpectName());
+  CAPSTAN_RETURN_IF_ERROR(ParseSubject(tokens, backup));
   if (AtOneOf(tokens, kFileClauses)) {
     const Token& clause = tokens.Peek();
     return tokens.Fail(clause, UnsupportedFeature(ToLower(clause.text)));
@@ -130,18 +192,12 @@ Result<StatementBody> ParseBackup(TokenStream& tokens) {
   CAPSTAN_ASSIGN_OR_RETURN(backup.devices, ParseDeviceList(tokens));
   CAPSTAN_RETURN_IF_ERROR(ParseMirrors(tokens, backup));
   CAPSTAN_ASSIGN_OR_RETURN(const std::vector<Option> options,
-                           ParseWithOptions(tokens, kBackupDatabase));
+                           ParseWithOptions(tokens, backup.log ? kBackupLog : kBackupDatabase));
   ApplyTransferOptions(options, backup.transfer);
   for (const Option& option : options) {
     ApplyOption(option, backup);
   }
-  if (backup.snapshot) {
-    std::vector<DeviceClause> all = backup.devices;
-    for (const std::vector<DeviceClause>& mirror : backup.mirrors) {
-      all.insert(all.end(), mirror.begin(), mirror.end());
-    }
-    CAPSTAN_RETURN_IF_ERROR(CheckSnapshotDevices(tokens, first_device, all));
-  }
+  CAPSTAN_RETURN_IF_ERROR(CheckSnapshot(tokens, first_device, backup));
   return StatementBody(std::move(backup));
 }
 

@@ -11,6 +11,8 @@
 namespace capstan::tsql {
 namespace {
 
+constexpr std::int64_t kSecond = 1'000'000;  // microseconds
+
 constexpr std::array<std::string_view, 12> kMonths = {
     "JANUARY", "FEBRUARY", "MARCH",     "APRIL",   "MAY",      "JUNE",
     "JULY",    "AUGUST",   "SEPTEMBER", "OCTOBER", "NOVEMBER", "DECEMBER"};
@@ -73,12 +75,11 @@ class Reader {
  public:
   explicit Reader(std::vector<Piece> pieces) : pieces_(std::move(pieces)) {}
 
-  std::optional<std::tm> Read() {
-    if (!ReadDate() || !ReadTime() || at_ != pieces_.size()) {
-      return std::nullopt;
-    }
-    return time_;
-  }
+  // False: the text is no date.
+  bool Read() { return ReadDate() && ReadTime() && at_ == pieces_.size(); }
+
+  const std::tm& time() const { return time_; }
+  std::int64_t microseconds() const { return microseconds_; }  // behind the second
 
  private:
   const Piece* Peek() const { return at_ < pieces_.size() ? &pieces_[at_] : nullptr; }
@@ -148,11 +149,27 @@ class Reader {
     time_.tm_hour = pieces_[at_++].number;
     const bool minutes = TakeNumber(":", &time_.tm_min);
     if (minutes && TakeNumber(":", &time_.tm_sec)) {
-      int fraction = 0;
-      TakeNumber(".", &fraction);
+      ReadFraction();
     }
     const bool half = TakeHalfOfDay();
     return (minutes || half) && time_.tm_hour <= 23 && time_.tm_min <= 59 && time_.tm_sec <= 59;
+  }
+
+  // What is beyond microseconds is left out.
+  void ReadFraction() {
+    const Piece* const piece = Peek();
+    int fraction = 0;
+    if (!TakeNumber(".", &fraction)) {
+      return;
+    }
+    constexpr std::size_t kDigits = 6;
+    for (std::size_t digits = piece->text.size(); digits > kDigits; --digits) {
+      fraction /= 10;
+    }
+    microseconds_ = fraction;
+    for (std::size_t digits = piece->text.size(); digits < kDigits; ++digits) {
+      microseconds_ *= 10;
+    }
   }
 
   bool TakeNumber(std::string_view before, int* out) {
@@ -181,21 +198,81 @@ class Reader {
   const std::vector<Piece> pieces_;
   std::size_t at_ = 0;
   std::tm time_{};
+  std::int64_t microseconds_ = 0;
 };
+
+// Takes "Z", "+hh:mm" or "+hhmm" from the end of a text with a time: seconds east of Greenwich.
+// nullopt: there is none. A sign behind which nothing of the kind stands stays where it is, for the
+// date to be refused.
+std::optional<int> TakeZone(std::string_view& text) {
+  const std::size_t colon = text.find(':');
+  if (colon == std::string_view::npos) {
+    return std::nullopt;
+  }
+  const auto cut = [&](std::size_t at) {
+    text = text.substr(0, at);
+    while (!text.empty() && text.back() == ' ') {
+      text.remove_suffix(1);
+    }
+  };
+  if (text.back() == 'Z' || text.back() == 'z') {
+    cut(text.size() - 1);
+    return 0;
+  }
+  const std::size_t sign = text.find_first_of("+-", colon);
+  if (sign == std::string_view::npos) {
+    return std::nullopt;
+  }
+  std::string digits;
+  for (const char c : text.substr(sign + 1)) {
+    if (IsDigit(c)) {
+      digits += c;
+    } else if (c != ':' || digits.size() != 2) {
+      return std::nullopt;
+    }
+  }
+  if (digits.size() != 4) {
+    return std::nullopt;
+  }
+  const int hours = std::stoi(digits.substr(0, 2));
+  const int minutes = std::stoi(digits.substr(2));
+  if (hours > 14 || minutes > 59) {
+    return std::nullopt;
+  }
+  const int seconds = hours * 3600 + minutes * 60;
+  const bool west = text[sign] == '-';
+  cut(sign);
+  return west ? -seconds : seconds;
+}
+
+// Microseconds since 1970. `seconds_east`: of the time zone; nullopt: that of this process.
+std::optional<std::int64_t> ReadMoment(std::string_view text, std::optional<int> seconds_east) {
+  auto pieces = Split(text);
+  if (!pieces.has_value()) {
+    return std::nullopt;
+  }
+  Reader reader(*std::move(pieces));
+  if (!reader.Read()) {
+    return std::nullopt;
+  }
+  std::tm time = reader.time();
+  time.tm_isdst = -1;
+  const std::int64_t unix_s = seconds_east.has_value()
+                                  ? static_cast<std::int64_t>(::timegm(&time)) - *seconds_east
+                                  : static_cast<std::int64_t>(std::mktime(&time));
+  return unix_s * kSecond + reader.microseconds();
+}
 
 }  // namespace
 
 std::optional<std::int64_t> ParseDateLiteral(std::string_view text) {
-  const auto pieces = Split(text);
-  if (!pieces.has_value()) {
-    return std::nullopt;
-  }
-  std::optional<std::tm> time = Reader(*pieces).Read();
-  if (!time.has_value()) {
-    return std::nullopt;
-  }
-  time->tm_isdst = -1;
-  return static_cast<std::int64_t>(std::mktime(&*time));
+  const std::optional<std::int64_t> unix_us = ReadMoment(text, std::nullopt);
+  return unix_us.has_value() ? std::optional(*unix_us / kSecond) : std::nullopt;
+}
+
+std::optional<std::int64_t> ParseMoment(std::string_view text) {
+  const std::optional<int> seconds_east = TakeZone(text);  // which leaves the rest
+  return ReadMoment(text, seconds_east);
 }
 
 }  // namespace capstan::tsql

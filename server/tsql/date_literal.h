@@ -15,4 +15,8 @@ namespace capstan::tsql {
 //   6:00 PM, 6PM. Fractions of a second are left out. Years 1970 to 9999.
 std::optional<std::int64_t> ParseDateLiteral(std::string_view text);
 
+// The same as microseconds since 1970, with fractions of a second, and with a time zone if one ends
+// the text: 2030-12-31 18:00:30.123456Z, 2030-12-31T18:00:30.5+02:00, 20301231 18:00 -0530.
+std::optional<std::int64_t> ParseMoment(std::string_view text);
+
 }  // namespace capstan::tsql

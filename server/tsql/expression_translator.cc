@@ -17,6 +17,8 @@
 namespace capstan::tsql {
 namespace {
 
+constexpr std::string_view kPreferredReplica = "fn_hadr_backup_is_preferred_replica";
+
 // Some functions name an argument twice in SQLite's words; nested, that would grow without bound.
 constexpr std::size_t kExpressionBytesMax = 256U << 10;
 
@@ -283,11 +285,31 @@ Result<Sql> SelectTranslator::TranslateColumn() {
     table = std::move(column);
     CAPSTAN_ASSIGN_OR_RETURN(column, tokens_.ExpectName());
   }
+  if (EqualsIgnoreCase(table, "sys") && EqualsIgnoreCase(column, kPreferredReplica) &&
+      tokens_.AtSymbol("(")) {
+    return TranslatePreferredReplica();
+  }
   Sql sql;
   sql.text = table.empty() ? QuoteIdentifier(column)
                            : QuoteIdentifier(table) + "." + QuoteIdentifier(column);
   sql.is_column = true;
   return sql;
+}
+
+// sys.fn_hadr_backup_is_preferred_replica('sales'): what sys.databases knows. The names of the
+// inner query are none that the argument could mean.
+Result<Sql> SelectTranslator::TranslatePreferredReplica() {
+  CAPSTAN_RETURN_IF_ERROR(Enter());
+  tokens_.Next();
+  CAPSTAN_ASSIGN_OR_RETURN(const Sql database, TranslateExpression());
+  CAPSTAN_RETURN_IF_ERROR(tokens_.ExpectSymbol(")"));
+  Leave();
+  NoteLiveTable("sys.databases");
+  return Sql{
+      fmt::format("(SELECT fn_preferred FROM (SELECT name AS fn_database, is_preferred_replica AS "
+                  "fn_preferred FROM sys_databases) WHERE fn_database = {})",
+                  database.text),
+      false};
 }
 
 Result<Sql> SelectTranslator::TranslateFunction() {

@@ -24,6 +24,7 @@ constexpr CatalogObject kLive[] = {
     {"dm_backup_device_sets", "sys_dm_backup_device_sets", "sys.dm_backup_device_sets"},
     {"dm_backup_devices", "sys_dm_backup_devices", "sys.dm_backup_devices"},
     {"dm_backup_writers", "sys_dm_backup_writers", "sys.dm_backup_writers"},
+    {"dm_db_log_stats", "sys_dm_db_log_stats", "sys.dm_db_log_stats"},
     {"dm_exec_requests", "sys_dm_exec_requests", "sys.dm_exec_requests"},
     {"servers", "sys_servers", "sys.servers"},
     {"sql_logins", "sys_sql_logins", "sys.sql_logins"},

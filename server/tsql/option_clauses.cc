@@ -5,7 +5,9 @@
 #include <utility>
 
 #include "server/messages/messages.h"
+#include "server/tsql/date_literal.h"
 #include "server/tsql/keywords.h"
+#include "server/tsql/lexical.h"
 
 namespace capstan::tsql {
 namespace {
@@ -18,6 +20,30 @@ constexpr std::pair<std::string_view, CompressionLevel> kLevels[] = {
     {"LOW", CompressionLevel::kLow},
     {"MEDIUM", CompressionLevel::kMedium}};
 constexpr std::string_view kForeignCiphers[] = {"AES_128", "AES_192", "TRIPLE_DES_3KEY"};
+
+constexpr std::size_t kMarkCharacters = 128;
+
+template <typename Integer>
+std::optional<Integer> ParseWhole(std::string_view text, int base) {
+  Integer value = 0;
+  const auto parsed = std::from_chars(text.data(), text.data() + text.size(), value, base);
+  const bool whole = parsed.ec == std::errc() && parsed.ptr == text.data() + text.size();
+  return whole ? std::optional(value) : std::nullopt;
+}
+
+// 22280792, 0x153FA58, 0/153FA58.
+std::optional<std::uint64_t> ParseLsn(std::string_view text) {
+  if (text.starts_with("0x") || text.starts_with("0X")) {
+    return ParseWhole<std::uint64_t>(text.substr(2), 16);
+  }
+  const std::size_t slash = text.find('/');
+  if (slash == std::string_view::npos) {
+    return ParseWhole<std::uint64_t>(text, 10);
+  }
+  const auto high = ParseWhole<std::uint32_t>(text.substr(0, slash), 16);
+  const auto low = ParseWhole<std::uint32_t>(text.substr(slash + 1), 16);
+  return high && low ? std::optional((std::uint64_t{*high} << 32) | *low) : std::nullopt;
+}
 
 // Takes the word if it is one of the table's; nullptr otherwise.
 template <typename Value, std::size_t N>
@@ -152,6 +178,36 @@ Result<double> ParsePercent(TokenStream& tokens) {
   tokens.Next();
   CAPSTAN_RETURN_IF_ERROR(tokens.ExpectWord("PERCENT"));
   return percent;
+}
+
+std::optional<StopClause> MakeStopTime(std::string_view text) {
+  const std::optional<std::int64_t> unix_us = ParseMoment(text);
+  return unix_us ? std::optional(StopClause{.kind = StopClause::Kind::kTime, .unix_us = *unix_us})
+                 : std::nullopt;
+}
+
+std::optional<StopClause> MakeStopMark(std::string_view mark, std::string_view after) {
+  constexpr std::string_view kLsn = "lsn:";
+  StopClause stop{.kind = StopClause::Kind::kMark, .mark = std::string(mark)};
+  if (mark.empty() || CountCodePoints(mark) > kMarkCharacters) {
+    return std::nullopt;
+  }
+  if (!after.empty()) {
+    const std::optional<std::int64_t> unix_us = ParseMoment(after);
+    if (!unix_us) {
+      return std::nullopt;
+    }
+    stop.unix_us = *unix_us;
+  }
+  if (ToLower(mark.substr(0, kLsn.size())) == kLsn) {
+    const std::optional<std::uint64_t> lsn = ParseLsn(mark.substr(kLsn.size()));
+    if (!lsn || !after.empty()) {  // a position has no namesakes to choose from
+      return std::nullopt;
+    }
+    stop.kind = StopClause::Kind::kLsn;
+    stop.lsn = *lsn;
+  }
+  return stop;
 }
 
 }  // namespace capstan::tsql

@@ -5,6 +5,9 @@
 // that names what to write instead.
 #pragma once
 
+#include <optional>
+#include <string_view>
+
 #include "server/tsql/statement.h"
 #include "server/tsql/token_stream.h"
 
@@ -18,6 +21,11 @@ Result<EncryptionClause> ParseEncryptionClause(TokenStream& tokens);
 
 // FROM FILE 'path' | FROM ENVIRONMENT 'name'
 Result<PassphraseClause> ParsePassphraseSource(TokenStream& tokens);
+
+// STOPAT; nullopt: the text is no date and time.
+std::optional<StopClause> MakeStopTime(std::string_view text);
+// STOPATMARK and STOPBEFOREMARK; `after` is empty without AFTER. nullopt: a value that is none.
+std::optional<StopClause> MakeStopMark(std::string_view mark, std::string_view after);
 
 // = n PERCENT
 Result<double> ParsePercent(TokenStream& tokens);

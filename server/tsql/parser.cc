@@ -101,10 +101,17 @@ Result<StatementBody> ParseStatement(TokenStream& tokens, bool first) {
       (tokens.AtWord("CREATE") || tokens.AtWord("ALTER") || tokens.AtWord("DROP"))) {
     return ParseLogin(tokens);
   }
+  if (tokens.AtWord("CREDENTIAL", 1) &&
+      (tokens.AtWord("CREATE") || tokens.AtWord("ALTER") || tokens.AtWord("DROP"))) {
+    return ParseCredential(tokens);
+  }
   if (tokens.AtWord("CERTIFICATE", 1) && (tokens.AtWord("CREATE") || tokens.AtWord("DROP"))) {
     const bool create = tokens.AtWord("CREATE");
     tokens.Next();
     return ParseCertificate(tokens, create ? CertificateAction::kCreate : CertificateAction::kDrop);
+  }
+  if (tokens.AtWord("DATABASE", 1) && (tokens.AtWord("ALTER") || tokens.AtWord("DROP"))) {
+    return ParseDatabase(tokens);
   }
   if (tokens.AtWord("RECONFIGURE")) {
     return ParseReconfigure(tokens);
@@ -121,6 +128,11 @@ Result<StatementBody> ParseStatement(TokenStream& tokens, bool first) {
 // What may be written down of a statement. Of one that holds a password that is its first words, as
 // SQL Server does it.
 std::string TextForRecords(const StatementBody& body, std::string text) {
+  const CredentialStatement* const credential = std::get_if<CredentialStatement>(&body);
+  if (credential != nullptr && credential->action != CredentialAction::kDrop) {
+    return credential->action == CredentialAction::kCreate ? "CREATE CREDENTIAL *secret*"
+                                                           : "ALTER CREDENTIAL *secret*";
+  }
   const LoginStatement* const login = std::get_if<LoginStatement>(&body);
   if (login == nullptr || login->action == LoginAction::kDrop) {
     return text;

@@ -9,6 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include <fmt/format.h>
+
 #include "server/messages/messages.h"
 #include "server/tsql/keywords.h"
 #include "server/tsql/lexical.h"
@@ -184,6 +186,24 @@ Result<StatementBody> BuildCreateFolder(TokenStream& tokens, const ProcedureCall
   return StatementBody(CreateFolderStatement{*std::move(values[0])});
 }
 
+// The values of `parameters` that are there, none of them empty; `what` is what each names.
+Result<std::vector<std::string>> ListOf(TokenStream& tokens, const ProcedureCall& call,
+                                        std::span<const Parameter> parameters,
+                                        std::span<const std::optional<std::string>> values,
+                                        std::string_view what) {
+  std::vector<std::string> list;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (values[i].has_value() && values[i]->empty()) {
+      return tokens.Fail(
+          call.token, SqlError(3217, parameters[i].name).WithHint(fmt::format("name a {}", what)));
+    }
+    if (values[i].has_value()) {
+      list.push_back(*values[i]);
+    }
+  }
+  return list;
+}
+
 Result<StatementBody> BuildLoadHistory(TokenStream& tokens, const ProcedureCall& call) {
   constexpr std::array kParameters = std::to_array<Parameter>({{"@path", true},
                                                                {"@path2", false},
@@ -203,16 +223,126 @@ Result<StatementBody> BuildLoadHistory(TokenStream& tokens, const ProcedureCall&
                                                                {"@path16", false}});
   CAPSTAN_ASSIGN_OR_RETURN(auto values, BindArguments(tokens, call, kParameters));
   LoadHistoryStatement load;
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    if (values[i].has_value() && values[i]->empty()) {
-      return tokens.Fail(call.token,
-                         SqlError(3217, kParameters[i].name).WithHint("name a file or a folder"));
-    }
+  CAPSTAN_ASSIGN_OR_RETURN(load.paths,
+                           ListOf(tokens, call, kParameters, values, "file or a folder"));
+  return StatementBody(std::move(load));
+}
+
+Result<StatementBody> BuildDiscover(TokenStream& tokens, const ProcedureCall& call) {
+  constexpr std::array kParameters = std::to_array<Parameter>({{"@folder", false},
+                                                               {"@folder2", false},
+                                                               {"@folder3", false},
+                                                               {"@folder4", false},
+                                                               {"@folder5", false},
+                                                               {"@folder6", false},
+                                                               {"@folder7", false},
+                                                               {"@folder8", false}});
+  CAPSTAN_ASSIGN_OR_RETURN(auto values, BindArguments(tokens, call, kParameters));
+  DiscoverStatement discover;
+  CAPSTAN_ASSIGN_OR_RETURN(discover.folders, ListOf(tokens, call, kParameters, values, "folder"));
+  return StatementBody(std::move(discover));
+}
+
+// A whole number within limits; `fallback` if the argument is absent.
+Result<std::uint64_t> NumberOf(TokenStream& tokens, const ProcedureCall& call,
+                               const Parameter& parameter, const std::optional<std::string>& text,
+                               std::pair<std::uint64_t, std::uint64_t> limits,
+                               std::uint64_t fallback) {
+  if (!text.has_value()) {
+    return fallback;
+  }
+  std::uint64_t value = 0;
+  const auto parsed = std::from_chars(text->data(), text->data() + text->size(), value);
+  if (parsed.ec != std::errc() || parsed.ptr != text->data() + text->size() ||
+      value < limits.first || value > limits.second) {
+    return tokens.Fail(call.token,
+                       SqlError(3217, parameter.name)
+                           .WithHint(fmt::format("whole numbers from {} to {} are allowed",
+                                                 limits.first, limits.second)));
+  }
+  return value;
+}
+
+Result<StatementBody> BuildDeviceBench(TokenStream& tokens, const ProcedureCall& call) {
+  constexpr std::uint64_t kTransferUnit = 65'536;
+  constexpr std::array kParameters = std::to_array<Parameter>({{"@target", true},
+                                                               {"@class", false},
+                                                               {"@size_mb", false},
+                                                               {"@transfer_size", false},
+                                                               {"@read", false}});
+  CAPSTAN_ASSIGN_OR_RETURN(auto values, BindArguments(tokens, call, kParameters));
+  DeviceBenchStatement bench{.target = *std::move(values[0])};
+  if (bench.target.empty()) {
+    return tokens.Fail(call.token, SqlError(3217, "@target").WithHint("name a folder or a URL"));
+  }
+  if (values[1].has_value() && EqualsIgnoreCase(*values[1], "URL")) {
+    bench.device_class = DeviceClass::kUrl;
+  } else if (values[1].has_value() && !EqualsIgnoreCase(*values[1], "DISK")) {
+    return tokens.Fail(call.token,
+                       SqlError(3217, "@class")
+                           .WithHint("DISK and URL can be measured: a tape would be overwritten, "
+                                     "and a virtual device is its vendor's"));
+  }
+  CAPSTAN_ASSIGN_OR_RETURN(bench.size_mb, NumberOf(tokens, call, kParameters[2], values[2],
+                                                   {1, 1 << 20}, bench.size_mb));
+  CAPSTAN_ASSIGN_OR_RETURN(const std::uint64_t transfer_size,
+                           NumberOf(tokens, call, kParameters[3], values[3],
+                                    {kTransferUnit, 64 * kTransferUnit}, bench.transfer_size));
+  if (transfer_size % kTransferUnit != 0) {
+    return tokens.Fail(call.token,
+                       SqlError(3217, "@transfer_size").WithHint("use a multiple of 65536 bytes"));
+  }
+  bench.transfer_size = static_cast<std::uint32_t>(transfer_size);
+  CAPSTAN_ASSIGN_OR_RETURN(const std::uint64_t read,
+                           NumberOf(tokens, call, kParameters[4], values[4], {0, 1}, 1));
+  bench.read = read != 0;
+  return StatementBody(std::move(bench));
+}
+
+Result<StatementBody> BuildExpire(TokenStream& tokens, const ProcedureCall& call) {
+  constexpr std::size_t kDatabases = 3;  // where their names begin
+  constexpr std::array kParameters = std::to_array<Parameter>({{"@keep_full", false},
+                                                               {"@keep_days", false},
+                                                               {"@dry_run", false},
+                                                               {"@database", false},
+                                                               {"@database2", false},
+                                                               {"@database3", false},
+                                                               {"@database4", false},
+                                                               {"@database5", false},
+                                                               {"@database6", false},
+                                                               {"@database7", false},
+                                                               {"@database8", false},
+                                                               {"@database9", false},
+                                                               {"@database10", false},
+                                                               {"@database11", false},
+                                                               {"@database12", false},
+                                                               {"@database13", false},
+                                                               {"@database14", false},
+                                                               {"@database15", false},
+                                                               {"@database16", false}});
+  constexpr std::uint64_t kKeepMax = 36'500;
+  CAPSTAN_ASSIGN_OR_RETURN(auto values, BindArguments(tokens, call, kParameters));
+  if (values[0].has_value() == values[1].has_value()) {
+    return tokens.Fail(call.token,
+                       SqlError(201, call.name, "@keep_full")
+                           .WithHint("say what is kept: @keep_full = n full backups, or every "
+                                     "point in time of @keep_days = n days"));
+  }
+  ExpireStatement expire;
+  for (std::size_t i = 0; i < 2; ++i) {
     if (values[i].has_value()) {
-      load.paths.push_back(*std::move(values[i]));
+      CAPSTAN_ASSIGN_OR_RETURN(const std::uint64_t keep,
+                               NumberOf(tokens, call, kParameters[i], values[i], {1, kKeepMax}, 0));
+      (i == 0 ? expire.keep_full : expire.keep_days) = static_cast<int>(keep);
     }
   }
-  return StatementBody(std::move(load));
+  CAPSTAN_ASSIGN_OR_RETURN(const std::uint64_t dry_run,
+                           NumberOf(tokens, call, kParameters[2], values[2], {0, 1}, 0));
+  expire.dry_run = dry_run != 0;
+  CAPSTAN_ASSIGN_OR_RETURN(expire.databases,
+                           ListOf(tokens, call, std::span(kParameters).subspan(kDatabases),
+                                  std::span(values).subspan(kDatabases), "database"));
+  return StatementBody(std::move(expire));
 }
 
 struct Procedure {
@@ -220,9 +350,15 @@ struct Procedure {
   Result<StatementBody> (*build)(TokenStream& tokens, const ProcedureCall& call);
 };
 constexpr Procedure kProcedures[] = {
-    {"sp_attach_db", BuildAttach},    {"sp_configure", BuildConfigure},
-    {"sp_detach_db", BuildDetach},    {"sp_load_history", BuildLoadHistory},
-    {"sp_spaceused", BuildSpaceUsed}, {"xp_create_subdir", BuildCreateFolder},
+    {"sp_attach_db", BuildAttach},
+    {"sp_configure", BuildConfigure},
+    {"sp_detach_db", BuildDetach},
+    {"sp_device_bench", BuildDeviceBench},
+    {"sp_discover_databases", BuildDiscover},
+    {"sp_expire_backups", BuildExpire},
+    {"sp_load_history", BuildLoadHistory},
+    {"sp_spaceused", BuildSpaceUsed},
+    {"xp_create_subdir", BuildCreateFolder},
 };
 
 }  // namespace

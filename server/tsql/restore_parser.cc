@@ -27,7 +27,7 @@ constexpr QueryForm kQueryForms[] = {
 };
 
 // What else T-SQL restores, and what it restores of a database, that is refused as a whole.
-constexpr std::string_view kOtherForms[] = {"BACKUPSETONLY", "CERTIFICATE", "LOG",        "MASTER",
+constexpr std::string_view kOtherForms[] = {"BACKUPSETONLY", "CERTIFICATE", "MASTER",
                                             "REWINDONLY",    "SERVICE",     "TRANSACTION"};
 constexpr std::string_view kPartialClauses[] = {"FILE", "FILEGROUP", "PAGE",
                                                 "READ_WRITE_FILEGROUPS"};
@@ -38,7 +38,13 @@ bool AtOneOf(const TokenStream& tokens, const std::string_view (&words)[N]) {
                      [&](std::string_view word) { return tokens.AtWord(word); });
 }
 
-// What RESTORE DATABASE and the queries share.
+constexpr std::pair<std::string_view, ChainReach> kReaches[] = {
+    {"LATEST_FULL", ChainReach::kFull},
+    {"LATEST_DIFF", ChainReach::kDifferential},
+    {"LATEST_ALL", ChainReach::kAll},
+    {"LATEST", ChainReach::kAll}};
+
+// What RESTORE DATABASE, RESTORE LOG and the queries share.
 template <typename RestoreLike>
 void ApplySharedOption(const Option& option, RestoreLike& restore) {
   switch (option.id) {
@@ -68,7 +74,31 @@ void ApplySharedOption(const Option& option, RestoreLike& restore) {
 void ApplyOption(const Option& option, RestoreStatement& restore) {
   ApplySharedOption(option, restore);
   restore.replace = restore.replace || option.id == OptionId::kReplace;
+  restore.restart = restore.restart || option.id == OptionId::kRestart;
   restore.snapshot = restore.snapshot || option.id == OptionId::kSnapshot;
+  restore.plan_only = restore.plan_only || option.id == OptionId::kPlanOnly;
+  switch (option.id) {
+    case OptionId::kNoRecovery:
+      restore.end = RestoreEnd::kNoRecovery;
+      break;
+    case OptionId::kStandby:  // its file is for what SQL Server undoes; there is no need of one
+                              // here
+      restore.end = RestoreEnd::kStandby;
+      break;
+    case OptionId::kStopAt:
+    case OptionId::kStopAtMark:
+    case OptionId::kStopBeforeMark:
+      restore.stop = option.stop;
+      break;
+    case OptionId::kMoveDataFiles:
+      restore.data_folder = option.target;
+      break;
+    case OptionId::kMoveLogFiles:
+      restore.log_folder = option.target;
+      break;
+    default:
+      break;
+  }
 }
 
 void ApplyOption(const Option& option, RestoreQueryStatement& query) {
@@ -94,33 +124,104 @@ Result<StatementBody> ParseQuery(TokenStream& tokens, const QueryForm& form) {
   return StatementBody(std::move(query));
 }
 
-Status ExpectDevices(TokenStream& tokens) {
-  if (tokens.AtWord("WITH") || tokens.AtBoundary()) {
-    const Token at = tokens.Peek();
-    return tokens.Fail(at, SqlError(3207).WithHint("add FROM DISK = '...'"));
-  }
-  CAPSTAN_RETURN_IF_ERROR(tokens.ExpectWord("FROM"));
+bool IsPattern(std::string_view name) {
+  return name.find_first_of("*?") != std::string_view::npos;
+}
+
+// "DEVICE = 'x', ..." or CATALOG, then [SOURCE = 'name'] [LATEST_ALL | ...].
+Status ParseSource(TokenStream& tokens, RestoreStatement& restore) {
   if (tokens.AtWord("DATABASE_SNAPSHOT")) {
     return tokens.Fail(tokens.Peek(), UnsupportedFeature("database_snapshot"));
+  }
+  if (tokens.TakeWord("CATALOG")) {
+    restore.from = RestoreFrom::kCatalog;
+  } else {
+    CAPSTAN_ASSIGN_OR_RETURN(restore.devices, ParseDeviceList(tokens));
+  }
+  const Token source = tokens.Peek();
+  if (tokens.TakeWord("SOURCE")) {
+    CAPSTAN_RETURN_IF_ERROR(tokens.ExpectSymbol("="));
+    CAPSTAN_ASSIGN_OR_RETURN(restore.source, tokens.ExpectString());
+  }
+  for (const auto& [word, reach] : kReaches) {
+    if (tokens.TakeWord(word)) {
+      restore.reach = reach;
+      restore.from = restore.from == RestoreFrom::kDevices ? RestoreFrom::kNewest : restore.from;
+      break;
+    }
+  }
+  const bool patterns =
+      std::any_of(restore.devices.begin(), restore.devices.end(),
+                  [](const DeviceClause& device) { return IsPattern(device.name); });
+  if (restore.log && patterns) {  // the row of log backups that comes next
+    restore.from = RestoreFrom::kNewest;
+  }
+  if (!restore.source.empty() && restore.from == RestoreFrom::kDevices) {
+    return tokens.Fail(
+        source,
+        SqlError(3032, "source").WithHint("SOURCE goes with FROM CATALOG and with LATEST_ALL"));
   }
   return OkStatus();
 }
 
-Result<StatementBody> ParseDatabase(TokenStream& tokens) {
-  tokens.Next();
-  tokens.BeginCommand("RESTORE DATABASE");
-  const Token name = tokens.Peek();
+// 3032 for what says something of one set alone.
+Status CheckForChain(TokenStream& tokens, const std::vector<Option>& options,
+                     const RestoreStatement& restore) {
+  if (restore.from != RestoreFrom::kNewest && restore.from != RestoreFrom::kCatalog) {
+    return OkStatus();
+  }
+  for (const Option& option : options) {
+    if (option.id == OptionId::kFile || option.id == OptionId::kSnapshot ||
+        option.id == OptionId::kMediaName) {
+      return tokens.Fail(option.token,
+                         SqlError(3032, ToLower(option.token.text))
+                             .WithHint("the sets of a chain are found, wherever they are; leave "
+                                       "it out"));
+    }
+  }
+  return OkStatus();
+}
+
+// RESTORE DATABASE name WITH RECOVERY.
+Result<StatementBody> ParseRecover(TokenStream& tokens, RestoreStatement restore) {
+  const Token at = tokens.Peek();
+  CAPSTAN_ASSIGN_OR_RETURN(const std::vector<Option> options, ParseWithOptions(tokens, kRecover));
+  const bool says_how = std::any_of(options.begin(), options.end(), [](const Option& option) {
+    return option.id == OptionId::kRecovery || option.id == OptionId::kStandby;
+  });
+  if (!says_how) {
+    return tokens.Fail(at, SqlError(3207).WithHint(
+                               "add FROM DISK = '...', or WITH RECOVERY to bring a database that "
+                               "is being restored into use"));
+  }
+  restore.from = RestoreFrom::kNothing;
+  ApplyTransferOptions(options, restore.transfer);
+  for (const Option& option : options) {
+    ApplyOption(option, restore);
+  }
+  return StatementBody(std::move(restore));
+}
+
+Result<StatementBody> ParseTransfer(TokenStream& tokens) {
   RestoreStatement restore;
+  restore.log = tokens.AtWord("LOG");
+  tokens.Next();
+  tokens.BeginCommand(CommandName(restore));
+  const Token name = tokens.Peek();
   CAPSTAN_ASSIGN_OR_RETURN(restore.database, tokens.ExpectName());
   if (AtOneOf(tokens, kPartialClauses)) {
     const Token& clause = tokens.Peek();
     return tokens.Fail(clause, UnsupportedFeature(ToLower(clause.text)));
   }
-  CAPSTAN_RETURN_IF_ERROR(ExpectDevices(tokens));
+  if (tokens.AtWord("WITH") || tokens.AtBoundary()) {
+    return ParseRecover(tokens, std::move(restore));
+  }
+  CAPSTAN_RETURN_IF_ERROR(tokens.ExpectWord("FROM"));
   const Token first_device = tokens.Peek();
-  CAPSTAN_ASSIGN_OR_RETURN(restore.devices, ParseDeviceList(tokens));
+  CAPSTAN_RETURN_IF_ERROR(ParseSource(tokens, restore));
   CAPSTAN_ASSIGN_OR_RETURN(const std::vector<Option> options,
-                           ParseWithOptions(tokens, kRestoreDatabase));
+                           ParseWithOptions(tokens, restore.log ? kRestoreLog : kRestoreDatabase));
+  CAPSTAN_RETURN_IF_ERROR(CheckForChain(tokens, options, restore));
   ApplyTransferOptions(options, restore.transfer);
   for (const Option& option : options) {
     ApplyOption(option, restore);
@@ -138,8 +239,11 @@ Result<StatementBody> ParseDatabase(TokenStream& tokens) {
 
 Result<StatementBody> ParseRestore(TokenStream& tokens) {
   tokens.Next();
-  if (tokens.AtWord("DATABASE")) {
-    return ParseDatabase(tokens);
+  if (tokens.AtWord("DATABASE") || tokens.AtWord("LOG")) {
+    return ParseTransfer(tokens);
+  }
+  if (tokens.TakeWord("HELP")) {
+    return StatementBody(HelpStatement{.restore = true});
   }
   for (const QueryForm& form : kQueryForms) {
     if (tokens.AtWord(form.word)) {

@@ -308,12 +308,16 @@ Result<SelectTranslator::TableName> SelectTranslator::TranslateTableName() {
     }
     return tokens_.Fail(first, SqlError(208, as_written));
   }
-  const std::string live(object->live_name);
-  if (!live.empty() &&
-      std::find(live_tables_.begin(), live_tables_.end(), live) == live_tables_.end()) {
-    live_tables_.push_back(live);
+  if (!object->live_name.empty()) {
+    NoteLiveTable(std::string(object->live_name));
   }
   return TableName{std::string(object->sqlite_name), parts.back()};
+}
+
+void SelectTranslator::NoteLiveTable(const std::string& name) {
+  if (std::find(live_tables_.begin(), live_tables_.end(), name) == live_tables_.end()) {
+    live_tables_.push_back(name);
+  }
 }
 
 Status SelectTranslator::SkipTableHints() {

@@ -54,16 +54,17 @@ class SelectTranslator {
   Result<std::string> TranslateQuery();  // SELECT ... [UNION ...] [ORDER BY ...]
   Result<SelectCore> TranslateCore();
   Result<std::string> TranslateTop();
-  Result<std::string> TranslateItem();      // of the select list
-  Result<std::string> TranslateAlias();     // a name or a string
-  Result<std::string> TranslateFrom();      // what follows FROM
-  Result<std::string> TranslateJoins();     // one table and what is joined to it
-  Result<std::string> TranslateTable();     // one table, with its alias
-  Result<TableName> TranslateTableName();   // up to three parts, or a common table
-  Result<std::string> TranslateOrderBy();   // what follows ORDER BY
-  Result<std::string> TranslateList();      // expressions with commas between
-  Result<std::string> TranslateSubquery();  // "(SELECT ...)", from the parenthesis on
-  Status SkipTableHints();                  // [WITH] (NOLOCK, ...)
+  Result<std::string> TranslateItem();          // of the select list
+  Result<std::string> TranslateAlias();         // a name or a string
+  Result<std::string> TranslateFrom();          // what follows FROM
+  Result<std::string> TranslateJoins();         // one table and what is joined to it
+  Result<std::string> TranslateTable();         // one table, with its alias
+  Result<TableName> TranslateTableName();       // up to three parts, or a common table
+  Result<std::string> TranslateOrderBy();       // what follows ORDER BY
+  Result<std::string> TranslateList();          // expressions with commas between
+  Result<std::string> TranslateSubquery();      // "(SELECT ...)", from the parenthesis on
+  void NoteLiveTable(const std::string& name);  // that the query reads it
+  Status SkipTableHints();                      // [WITH] (NOLOCK, ...)
   bool AtQuery(std::size_t ahead = 0) const { return tokens_.AtWord("SELECT", ahead); }
 
   // expression_translator.cc
@@ -77,6 +78,7 @@ class SelectTranslator {
   Result<Sql> TranslateLiteral();
   Result<Sql> TranslateCase();
   Result<Sql> TranslateColumn();
+  Result<Sql> TranslatePreferredReplica();
   Result<Sql> TranslateFunction();
   Result<Sql> TranslateCall(const Token& name, const FunctionSpec& spec);
   Result<std::string> TranslateOver();  // OVER (PARTITION BY ... ORDER BY ...)

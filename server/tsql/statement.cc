@@ -18,6 +18,14 @@ std::string_view DeviceClassName(DeviceClass device_class) {
   CAPSTAN_CHECK(false);
 }
 
+std::string_view CommandName(const BackupStatement& backup) {
+  return backup.log ? "BACKUP LOG" : "BACKUP DATABASE";
+}
+
+std::string_view CommandName(const RestoreStatement& restore) {
+  return restore.log ? "RESTORE LOG" : "RESTORE DATABASE";
+}
+
 std::string_view CommandName(RestoreQuery query) {
   switch (query) {
     case RestoreQuery::kLabelOnly:

@@ -27,6 +27,7 @@ struct TransferOptions {
   std::optional<std::uint32_t> buffer_count;
   std::optional<std::uint32_t> max_transfer_size;  // bytes, multiple of 65536, up to 4 MiB
   std::optional<std::uint32_t> block_size;         // bytes, power of two, 512..65536
+  std::optional<std::uint32_t> max_rate_mb;        // MAXRATE: MiB/s of all devices together
   std::optional<int> stats_percent;                // STATS = 10 when written without a value
   std::optional<bool> checksum;                    // CHECKSUM / NO_CHECKSUM
 };
@@ -55,8 +56,14 @@ struct EncryptionClause {
   std::optional<PassphraseClause> passphrase;
 };
 
+// What BACKUP LOG is asked to do with the database.
+enum class LogTail { kNone, kNoRecovery, kNoTruncate };
+
 struct BackupStatement {
-  std::string database;
+  std::string database;                            // empty: `databases` says which
+  std::vector<std::string> databases;              // BACKUP DATABASES [a, b*]: names and patterns
+  bool exclude = false;                            // EXCLUDE: all databases but those
+  bool log = false;                                // BACKUP LOG, BACKUP LOGS
   std::vector<DeviceClause> devices;               // 1..64, all of one class
   std::vector<std::vector<DeviceClause>> mirrors;  // MIRROR TO, up to 3, each as many as devices
   std::optional<CompressionClause> compression;
@@ -69,6 +76,8 @@ struct BackupStatement {
   bool init = false;
   bool skip = false;
   bool copy_only = false;
+  bool differential = false;
+  LogTail tail = LogTail::kNone;  // of BACKUP LOG
   bool snapshot = false;          // SNAPSHOT; then there is one virtual device
   std::string name;               // NAME
   std::string description;        // DESCRIPTION
@@ -76,13 +85,47 @@ struct BackupStatement {
   std::string media_description;  // MEDIADESCRIPTION
 };
 
+// STOPAT = 'time', STOPATMARK = 'mark' [AFTER 'time'], STOPBEFOREMARK likewise. The marks 'lsn:n',
+// with n decimal, 0x and hexadecimal, or X/Y as PostgreSQL prints it, are positions in the log.
+struct StopClause {
+  enum class Kind { kTime, kLsn, kMark };
+  Kind kind = Kind::kTime;
+  std::int64_t unix_us = 0;  // of kTime; AFTER, 0 = none
+  std::uint64_t lsn = 0;
+  std::string mark;
+  bool before = false;  // STOPBEFOREMARK
+};
+
+enum class RestoreEnd { kRecovery, kNoRecovery, kStandby };
+
+// Where RESTORE finds its backup sets.
+enum class RestoreFrom {
+  kDevices,
+  kNewest,   // FROM DISK = 'pattern' LATEST_ALL: the newest chain in those files
+  kCatalog,  // FROM CATALOG: the newest chain that the history knows
+  kNothing,  // RESTORE DATABASE name WITH RECOVERY
+};
+
+// LATEST_FULL, LATEST_DIFF, LATEST_ALL: how far a chain goes.
+enum class ChainReach { kFull, kDifferential, kAll };
+
 struct RestoreStatement {
   std::string database;
+  bool log = false;  // RESTORE LOG
+  RestoreFrom from = RestoreFrom::kDevices;
+  ChainReach reach = ChainReach::kAll;  // of kNewest and kCatalog
+  std::string source;                   // SOURCE = 'name': whose backups; empty: `database`'s
+  RestoreEnd end = RestoreEnd::kRecovery;
+  std::optional<StopClause> stop;
+  bool plan_only = false;   // PLANONLY: says what would be done, and does nothing
+  std::string data_folder;  // MOVE DATAFILES TO 'folder'
+  std::string log_folder;   // MOVE LOGFILES TO 'folder'
   std::vector<DeviceClause> devices;
   TransferOptions transfer;
   bool replace = false;
   bool snapshot = false;  // SNAPSHOT; one virtual device
   bool continue_after_error = false;
+  bool restart = false;                                    // RESTART
   std::uint16_t file_number = 1;                           // FILE = n
   std::vector<std::pair<std::string, std::string>> moves;  // MOVE 'logical' TO 'path'
   std::string media_name;                                  // MEDIANAME; empty: any
@@ -93,7 +136,9 @@ struct RestoreStatement {
 // kMediaMap is ours: what every byte of each medium belongs to.
 enum class RestoreQuery { kLabelOnly, kHeaderOnly, kFileListOnly, kVerifyOnly, kMediaMap };
 
-// What 3013 calls the statement: "RESTORE FILELIST", "VERIFY DATABASE", ...
+// What 3013 calls the statement: "BACKUP LOG", "RESTORE FILELIST", "VERIFY DATABASE", ...
+std::string_view CommandName(const BackupStatement& backup);
+std::string_view CommandName(const RestoreStatement& restore);
 std::string_view CommandName(RestoreQuery query);
 
 struct RestoreQueryStatement {
@@ -115,6 +160,41 @@ struct RestoreQueryStatement {
 struct AttachStatement {
   std::string database;
   std::string location;  // "scheme:rest"
+};
+
+// ALTER DATABASE name SET RECOVERY FULL | BULK_LOGGED | SIMPLE, SET BACKUP_PREFERENCE = PRIMARY |
+// SECONDARY_ONLY | SECONDARY | NONE
+struct AlterDatabaseStatement {
+  enum class RecoveryModel { kSimple, kBulkLogged, kFull };
+  enum class BackupPreference { kPrimary, kSecondaryOnly, kSecondary, kNone };
+  std::string database;
+  std::optional<RecoveryModel> recovery_model;
+  std::optional<BackupPreference> backup_preference;
+};
+
+// DROP DATABASE [IF EXISTS] name: of one that is being restored.
+struct DropDatabaseStatement {
+  std::string database;
+  bool if_exists = false;
+};
+
+// RESTORE HELP, BACKUP HELP: the statements there are.
+struct HelpStatement {
+  bool restore = true;
+};
+
+// EXEC sp_expire_backups @keep_full = n | @keep_days = n [, @dry_run = 1] [, @database = 'sales' [,
+// @database2 = ...]]: removes backups that nothing kept needs.
+struct ExpireStatement {
+  std::optional<int> keep_full;  // this many full backups of each database
+  std::optional<int> keep_days;  // every point in time of so many days
+  bool dry_run = false;
+  std::vector<std::string> databases;  // 0..16; none: all that the history knows
+};
+
+// EXEC sp_discover_databases [@folder = 'path' [, @folder2 = ...]]
+struct DiscoverStatement {
+  std::vector<std::string> folders;  // 0..16, in which to look for database files
 };
 
 // EXEC sp_detach_db 'sales'
@@ -150,6 +230,17 @@ struct LoginStatement {
   LoginAction action = LoginAction::kCreate;
   std::string name;
   std::string password;  // empty for DROP
+};
+
+enum class CredentialAction { kCreate, kAlter, kDrop };
+
+// CREATE CREDENTIAL [s3://bucket/folder] WITH IDENTITY = 'S3 Access Key', SECRET = 'id:secret',
+// ALTER CREDENTIAL likewise, DROP CREDENTIAL name.
+struct CredentialStatement {
+  CredentialAction action = CredentialAction::kCreate;
+  std::string name;
+  std::string identity;  // empty for DROP
+  std::string secret;    // likewise
 };
 
 struct PrintStatement {
@@ -198,11 +289,24 @@ struct LoadHistoryStatement {
   std::vector<std::string> paths;  // 1..16
 };
 
+// EXEC sp_device_bench @target = 'folder' [, @class = 'DISK'] [, @size_mb = n] [, @transfer_size =
+// bytes] [, @read = 0 | 1]: how fast is it without a database?
+struct DeviceBenchStatement {
+  std::string
+      target;  // a folder, or a prefix of URLs; the medium beneath it gets a name of its own
+  DeviceClass device_class = DeviceClass::kDisk;  // kDisk or kUrl
+  std::uint64_t size_mb = 1024;                   // 1..1048576
+  std::uint32_t transfer_size = 1 << 20;          // bytes, multiple of 65536, up to 4 MiB
+  bool read = true;
+};
+
 using StatementBody =
     std::variant<BackupStatement, RestoreStatement, RestoreQueryStatement, AttachStatement,
                  DetachStatement, KillStatement, SelectStatement, TraceStatement, LoginStatement,
                  PrintStatement, ConfigureStatement, ReconfigureStatement, CertificateStatement,
-                 SpaceUsedStatement, CreateFolderStatement, LoadHistoryStatement>;
+                 SpaceUsedStatement, CreateFolderStatement, LoadHistoryStatement,
+                 CredentialStatement, DeviceBenchStatement, AlterDatabaseStatement,
+                 DropDatabaseStatement, HelpStatement, ExpireStatement, DiscoverStatement>;
 
 struct Statement {
   StatementBody body;

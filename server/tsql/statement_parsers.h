@@ -17,9 +17,15 @@ Result<StatementBody> ParseProcedureCall(TokenStream& tokens);
 // CREATE LOGIN, ALTER LOGIN, DROP LOGIN.
 Result<StatementBody> ParseLogin(TokenStream& tokens);
 
+// CREATE CREDENTIAL, ALTER CREDENTIAL, DROP CREDENTIAL.
+Result<StatementBody> ParseCredential(TokenStream& tokens);
+
 // From the word CERTIFICATE on, which CREATE, BACKUP or DROP stands before; kImport is found out
 // here.
 Result<StatementBody> ParseCertificate(TokenStream& tokens, CertificateAction action);
+
+// ALTER DATABASE name SET ..., DROP DATABASE name.
+Result<StatementBody> ParseDatabase(TokenStream& tokens);
 
 // SELECT ..., or WITH name AS (SELECT ...) SELECT ...
 Result<StatementBody> ParseSelect(TokenStream& tokens);

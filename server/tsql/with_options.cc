@@ -20,8 +20,10 @@ enum class Argument {
   kNumber,          // = n
   kOptionalNumber,  // [= n]
   kText,            // = 'x'
-  kMove,            // 'x' TO 'y'
+  kMove,            // 'x' TO 'y' | DATAFILES TO 'y' | LOGFILES TO 'y'
   kDate,            // = 'date'
+  kMoment,          // = 'date and time'
+  kMark,            // = 'mark' [AFTER 'date and time']
   kPercent,         // = n PERCENT
   kCompression,     // [(ALGORITHM = x [, LEVEL = y])]
   kEncryption,      // (ALGORITHM = x, ...)
@@ -43,14 +45,19 @@ namespace {
 using enum OptionId;
 
 constexpr unsigned kQueries = kLabelOnly | kHeaderOnly | kFileListOnly | kVerifyOnly;
-constexpr unsigned kRestores = kRestoreDatabase | kQueries;
-constexpr unsigned kAll = kBackupDatabase | kRestores;
-constexpr unsigned kOfSets = kRestores & ~static_cast<unsigned>(kLabelOnly);
+constexpr unsigned kBackups = kBackupDatabase | kBackupLog;
+constexpr unsigned kTransfers = kRestoreDatabase | kRestoreLog;
+constexpr unsigned kRestores = kTransfers | kRecover | kQueries;
+constexpr unsigned kFromDevices = kTransfers | kQueries;
+constexpr unsigned kAll = kBackups | kFromDevices;
+constexpr unsigned kOfSets = kFromDevices & ~static_cast<unsigned>(kLabelOnly);
 
 constexpr std::uint64_t kNameMax = 128;
 constexpr std::uint64_t kDescriptionMax = 255;
+constexpr std::uint64_t kPathMax = 4096;
 constexpr std::uint64_t kTransferUnit = 65536;
 constexpr std::uint64_t kDefaultStatsPercent = 10;
+constexpr std::uint64_t kMaxRateMax = 1 << 20;  // MiB/s
 constexpr std::uint64_t kRetainDaysMax = 99'999;
 
 // clang-format off
@@ -59,40 +66,50 @@ constexpr OptionSpec kOptions[] = {
     {"BLOCKSIZE", kBlockSize, Argument::kNumber, kAll, 512, 65536},
     {"BUFFERCOUNT", kBufferCount, Argument::kNumber, kAll, 1, 2147483647},
     {"CHECKSUM", kChecksum, Argument::kNone, kAll},
-    {"COMPRESSION", kCompression, Argument::kCompression, kBackupDatabase},
-    {"CONTINUE_AFTER_ERROR", kContinueAfterError, Argument::kNone, kBackupDatabase | kRestoreDatabase | kVerifyOnly},
-    {"COPY_ONLY", kCopyOnly, Argument::kNone, kBackupDatabase},
-    {"DESCRIPTION", kDescription, Argument::kText, kBackupDatabase, 0, kDescriptionMax},
-    {"ENCRYPTION", kEncryption, Argument::kEncryption, kBackupDatabase},
-    {"EXPIREDATE", kExpireDate, Argument::kDate, kBackupDatabase},
+    {"COMPRESSION", kCompression, Argument::kCompression, kBackups},
+    {"CONTINUE_AFTER_ERROR", kContinueAfterError, Argument::kNone, kBackups | kTransfers | kVerifyOnly},
+    {"COPY_ONLY", kCopyOnly, Argument::kNone, kBackups},
+    {"DESCRIPTION", kDescription, Argument::kText, kBackups, 0, kDescriptionMax},
+    {"DIFFERENTIAL", kDifferential, Argument::kNone, kBackupDatabase},
+    {"ENCRYPTION", kEncryption, Argument::kEncryption, kBackups},
+    {"EXPIREDATE", kExpireDate, Argument::kDate, kBackups},
     {"FILE", kFile, Argument::kNumber, kOfSets, 1, 65535},
-    {"FORMAT", kFormat, Argument::kNone, kBackupDatabase},
-    {"INIT", kInit, Argument::kNone, kBackupDatabase},
+    {"FORMAT", kFormat, Argument::kNone, kBackups},
+    {"INIT", kInit, Argument::kNone, kBackups},
     {"LOADHISTORY", kLoadHistory, Argument::kNone, kVerifyOnly},
+    {"MAXRATE", kMaxRate, Argument::kNumber, kBackups | kTransfers | kVerifyOnly, 1, kMaxRateMax},
     {"MAXTRANSFERSIZE", kMaxTransferSize, Argument::kNumber, kAll, kTransferUnit, 64 * kTransferUnit},
-    {"MEDIADESCRIPTION", kMediaDescription, Argument::kText, kBackupDatabase, 0, kDescriptionMax},
+    {"MEDIADESCRIPTION", kMediaDescription, Argument::kText, kBackups, 0, kDescriptionMax},
     {"MEDIANAME", kMediaName, Argument::kText, kAll, 0, kNameMax},
-    {"MEDIAPASSWORD", kMediaPassword, Argument::kText, kRestores, 0, kNameMax},
-    {"MOVE", kMove, Argument::kMove, kRestoreDatabase | kVerifyOnly},
-    {"NAME", kName, Argument::kText, kBackupDatabase, 0, kNameMax},
+    {"MEDIAPASSWORD", kMediaPassword, Argument::kText, kFromDevices, 0, kNameMax},
+    {"MOVE", kMove, Argument::kMove, kTransfers | kVerifyOnly},
+    {"NAME", kName, Argument::kText, kBackups, 0, kNameMax},
     {"NO_CHECKSUM", kNoChecksum, Argument::kNone, kAll},
-    {"NO_COMPRESSION", kNoCompression, Argument::kNone, kBackupDatabase},
-    {"PASSPHRASE", kPassphrase, Argument::kPassphrase, kRestoreDatabase | kVerifyOnly},
-    {"REPLACE", kReplace, Argument::kNone, kRestoreDatabase},
-    {"RETAINDAYS", kRetainDays, Argument::kNumber, kBackupDatabase, 0, kRetainDaysMax},
+    {"NO_COMPRESSION", kNoCompression, Argument::kNone, kBackups},
+    {"NORECOVERY", kNoRecovery, Argument::kNone, kBackupLog | kTransfers},
+    {"NO_TRUNCATE", kNoTruncate, Argument::kNone, kBackupLog},
+    {"PASSPHRASE", kPassphrase, Argument::kPassphrase, kTransfers | kVerifyOnly},
+    {"PLANONLY", kPlanOnly, Argument::kNone, kTransfers | kRecover},
+    {"RECOVERY", kRecovery, Argument::kNone, kTransfers | kRecover},
+    {"REPLACE", kReplace, Argument::kNone, kTransfers},
+    {"RESTART", kRestart, Argument::kNone, kTransfers},
+    {"RETAINDAYS", kRetainDays, Argument::kNumber, kBackups, 0, kRetainDaysMax},
     {"SAMPLE", kSample, Argument::kPercent, kVerifyOnly},
-    {"SKIP", kSkip, Argument::kNone, kBackupDatabase},
+    {"SKIP", kSkip, Argument::kNone, kBackups},
     {"SNAPSHOT", kSnapshot, Argument::kNone, kBackupDatabase | kRestoreDatabase},
-    {"STATS", kStats, Argument::kOptionalNumber, kAll, 1, 100},
+    {"STANDBY", kStandby, Argument::kText, kTransfers | kRecover, 1, kPathMax},
+    {"STATS", kStats, Argument::kOptionalNumber, kAll | kRecover, 1, 100},
+    {"STOPAT", kStopAt, Argument::kMoment, kTransfers | kRecover},
+    {"STOPATMARK", kStopAtMark, Argument::kMark, kTransfers | kRecover},
+    {"STOPBEFOREMARK", kStopBeforeMark, Argument::kMark, kTransfers | kRecover},
 
     // What needs no doing: the default, or a matter of tapes only.
-    {"NOFORMAT", kIgnored, Argument::kNone, kBackupDatabase},
-    {"NOINIT", kIgnored, Argument::kNone, kBackupDatabase},
+    {"NOFORMAT", kIgnored, Argument::kNone, kBackups},
+    {"NOINIT", kIgnored, Argument::kNone, kBackups},
     {"NOREWIND", kIgnored, Argument::kNone, kAll},
-    {"NOSKIP", kIgnored, Argument::kNone, kBackupDatabase},
+    {"NOSKIP", kIgnored, Argument::kNone, kBackups},
     {"NOUNLOAD", kIgnored, Argument::kNone, kAll},
-    {"RECOVERY", kIgnored, Argument::kNone, kRestoreDatabase},
-    {"RESTART", kIgnored, Argument::kNone, kBackupDatabase},
+    {"RESTART", kIgnored, Argument::kNone, kBackups},
     {"REWIND", kIgnored, Argument::kNone, kAll},
     {"STOP_ON_ERROR", kIgnored, Argument::kNone, kAll},
     {"UNLOAD", kIgnored, Argument::kNone, kAll},
@@ -100,26 +117,19 @@ constexpr OptionSpec kOptions[] = {
     // What T-SQL has and Capstan has not.
     {"CREDENTIAL", kUnsupported, Argument::kAny, kAll},
     {"DBNAME", kUnsupported, Argument::kAny, kRestores},
-    {"DIFFERENTIAL", kUnsupported, Argument::kAny, kBackupDatabase},
-    {"ENABLE_BROKER", kUnsupported, Argument::kAny, kRestoreDatabase},
-    {"ERROR_BROKER_CONVERSATIONS", kUnsupported, Argument::kAny, kRestoreDatabase},
-    {"FILESTREAM", kUnsupported, Argument::kAny, kRestoreDatabase},
-    {"FILE_SNAPSHOT", kUnsupported, Argument::kAny, kBackupDatabase},
-    {"KEEP_CDC", kUnsupported, Argument::kAny, kRestoreDatabase},
-    {"KEEP_REPLICATION", kUnsupported, Argument::kAny, kRestoreDatabase},
-    {"MEDIAPASSWORD", kUnsupported, Argument::kAny, kBackupDatabase},
+    {"ENABLE_BROKER", kUnsupported, Argument::kAny, kTransfers},
+    {"ERROR_BROKER_CONVERSATIONS", kUnsupported, Argument::kAny, kTransfers},
+    {"FILESTREAM", kUnsupported, Argument::kAny, kTransfers},
+    {"FILE_SNAPSHOT", kUnsupported, Argument::kAny, kBackups},
+    {"KEEP_CDC", kUnsupported, Argument::kAny, kTransfers},
+    {"KEEP_REPLICATION", kUnsupported, Argument::kAny, kTransfers},
+    {"MEDIAPASSWORD", kUnsupported, Argument::kAny, kBackups},
     {"METADATA_ONLY", kUnsupported, Argument::kAny, kAll},
-    {"NEW_BROKER", kUnsupported, Argument::kAny, kRestoreDatabase},
-    {"NORECOVERY", kUnsupported, Argument::kAny, kBackupDatabase | kRestoreDatabase},
-    {"NO_TRUNCATE", kUnsupported, Argument::kAny, kBackupDatabase},
-    {"PARTIAL", kUnsupported, Argument::kAny, kRestoreDatabase},
+    {"NEW_BROKER", kUnsupported, Argument::kAny, kTransfers},
+    {"PARTIAL", kUnsupported, Argument::kAny, kTransfers},
     {"PASSWORD", kUnsupported, Argument::kAny, kAll},
-    {"RESTART", kUnsupported, Argument::kAny, kRestoreDatabase},
-    {"RESTRICTED_USER", kUnsupported, Argument::kAny, kRestoreDatabase},
-    {"STANDBY", kUnsupported, Argument::kAny, kBackupDatabase | kRestoreDatabase},
-    {"STOPAT", kUnsupported, Argument::kAny, kRestoreDatabase},
-    {"STOPATMARK", kUnsupported, Argument::kAny, kRestoreDatabase},
-    {"STOPBEFOREMARK", kUnsupported, Argument::kAny, kRestoreDatabase},
+    {"RESTRICTED_USER", kUnsupported, Argument::kAny, kTransfers},
+    {"STANDBY", kUnsupported, Argument::kAny, kBackupLog},
 };
 // clang-format on
 
@@ -133,6 +143,8 @@ constexpr std::pair<std::string_view, std::string_view> kConflicts[] = {
     {"FORMAT", "NOFORMAT"},
     {"FORMAT", "NOINIT"},  // FORMAT destroys what NOINIT asks to keep
     {"INIT", "NOINIT"},
+    // The log of a database that may be damaged is left as it is, and so is the database.
+    {"NORECOVERY", "NO_TRUNCATE"},
     {"NORECOVERY", "RECOVERY"},
     {"NORECOVERY", "STANDBY"},
     {"NOREWIND", "REWIND"},
@@ -141,11 +153,18 @@ constexpr std::pair<std::string_view, std::string_view> kConflicts[] = {
     {"NOUNLOAD", "UNLOAD"},
     {"RECOVERY", "STANDBY"},
     {"CONTINUE_AFTER_ERROR", "STOP_ON_ERROR"},
+    {"PLANONLY", "SNAPSHOT"},  // there is no chain of snapshots
+    {"SNAPSHOT", "STOPAT"},
+    {"SNAPSHOT", "STOPATMARK"},
+    {"SNAPSHOT", "STOPBEFOREMARK"},
+    {"STOPAT", "STOPATMARK"},
+    {"STOPAT", "STOPBEFOREMARK"},
+    {"STOPATMARK", "STOPBEFOREMARK"},
 };
 
 // The row for this statement if there is one, otherwise one that the same verb has.
 const OptionSpec* FindOption(std::string_view name, StatementKind statement) {
-  const unsigned verb = statement == kBackupDatabase ? statement : kRestores;
+  const unsigned verb = (statement & kBackups) != 0 ? kBackups : kRestores;
   const OptionSpec* found = nullptr;
   for (const OptionSpec& spec : kOptions) {
     if (!EqualsIgnoreCase(spec.name, name)) {
@@ -212,9 +231,18 @@ Status ParseNumber(TokenStream& tokens, Option& option) {
 // The arguments that are grammars of their own.
 Status ParseClause(TokenStream& tokens, Option& option) {
   switch (option.spec->argument) {
-    case Argument::kDate: {
+    case Argument::kDate:
+    case Argument::kMoment: {
       CAPSTAN_RETURN_IF_ERROR(tokens.ExpectSymbol("="));
       CAPSTAN_ASSIGN_OR_RETURN(option.text, tokens.ExpectString());
+      return OkStatus();
+    }
+    case Argument::kMark: {
+      CAPSTAN_RETURN_IF_ERROR(tokens.ExpectSymbol("="));
+      CAPSTAN_ASSIGN_OR_RETURN(option.text, tokens.ExpectString());
+      if (tokens.TakeWord("AFTER")) {
+        CAPSTAN_ASSIGN_OR_RETURN(option.target, tokens.ExpectString());
+      }
       return OkStatus();
     }
     case Argument::kPercent: {
@@ -257,7 +285,13 @@ Status ParseArgument(TokenStream& tokens, Option& option) {
       return OkStatus();
     }
     case Argument::kMove: {
-      CAPSTAN_ASSIGN_OR_RETURN(option.text, tokens.ExpectString());
+      if (tokens.AtWord("DATAFILES") || tokens.AtWord("LOGFILES")) {
+        option.text = ToLower(tokens.Peek().text);
+        option.id = option.text == "datafiles" ? kMoveDataFiles : kMoveLogFiles;
+        tokens.Next();
+      } else {
+        CAPSTAN_ASSIGN_OR_RETURN(option.text, tokens.ExpectString());
+      }
       CAPSTAN_RETURN_IF_ERROR(tokens.ExpectWord("TO"));
       CAPSTAN_ASSIGN_OR_RETURN(option.target, tokens.ExpectString());
       return OkStatus();
@@ -281,7 +315,7 @@ Result<Option> ParseOption(TokenStream& tokens, StatementKind statement) {
       return tokens.SyntaxError();
     }
     return tokens.Fail(option.token, SqlError(155, Clip(option.token.text, kNameMax),
-                                              statement == kBackupDatabase ? "BACKUP" : "RESTORE"));
+                                              (statement & kBackups) != 0 ? "BACKUP" : "RESTORE"));
   }
   option.id = option.spec->id;
   tokens.Next();
@@ -298,7 +332,7 @@ Status CheckConflicts(TokenStream& tokens, const std::vector<Option>& options) {
   for (auto later = options.begin(); later != options.end(); ++later) {
     const std::string_view name = later->spec->name;
     const auto earlier = std::find_if(options.begin(), later, [&](const Option& option) {
-      const bool twice = option.spec == later->spec && later->id != kMove;
+      const bool twice = option.spec == later->spec && option.id == later->id && later->id != kMove;
       return twice || excludes(option.spec->name, name);
     });
     if (earlier != later) {
@@ -350,14 +384,29 @@ Status CheckValue(TokenStream& tokens, Option& option) {
   if (spec.argument == Argument::kDate) {
     return CheckDate(tokens, option);
   }
+  if (spec.argument == Argument::kMoment || spec.argument == Argument::kMark) {
+    const bool mark = spec.argument == Argument::kMark;
+    auto stop = mark ? MakeStopMark(option.text, option.target) : MakeStopTime(option.text);
+    if (!stop.has_value()) {
+      return tokens.Fail(
+          option.token,
+          SqlError(3217, spec.name)
+              .WithHint("write a time such as '2030-12-31 18:00:30.5' or '2030-12-31T18:00:30Z'; "
+                        "a mark has a name, or is 'lsn:n'"));
+    }
+    option.stop = *std::move(stop);
+    option.stop.before = spec.id == kStopBeforeMark;
+    return OkStatus();
+  }
   if (spec.argument == Argument::kPercent && (option.percent <= 0 || option.percent > 100)) {
     return tokens.Fail(option.token, SqlError(3250, fmt::format("{}", option.percent), spec.name)
                                          .WithHint("values above 0 and up to 100 are allowed"));
   }
-  if (spec.argument == Argument::kText && CountCodePoints(option.text) > spec.max) {
-    return tokens.Fail(
-        option.token,
-        SqlError(3217, spec.name).WithHint(fmt::format("at most {} characters fit", spec.max)));
+  const std::size_t characters = CountCodePoints(option.text);
+  if (spec.argument == Argument::kText && (characters > spec.max || characters < spec.min)) {
+    return tokens.Fail(option.token, SqlError(3217, spec.name)
+                                         .WithHint(fmt::format("{} to {} characters are allowed",
+                                                               spec.min, spec.max)));
   }
   if (spec.argument == Argument::kMove && (option.text.empty() || option.target.empty())) {
     return tokens.Fail(option.token,
@@ -410,6 +459,8 @@ void ApplyTransferOptions(const std::vector<Option>& options, TransferOptions& t
       transfer.buffer_count = number;
     } else if (option.id == kMaxTransferSize) {
       transfer.max_transfer_size = number;
+    } else if (option.id == kMaxRate) {
+      transfer.max_rate_mb = number;
     } else if (option.id == kBlockSize) {
       transfer.block_size = number;
     } else if (option.id == kStats) {

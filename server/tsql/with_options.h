@@ -24,6 +24,9 @@ enum StatementKind : unsigned {
   kHeaderOnly = 1U << 3,
   kFileListOnly = 1U << 4,
   kVerifyOnly = 1U << 5,
+  kBackupLog = 1U << 6,
+  kRestoreLog = 1U << 7,
+  kRecover = 1U << 8,  // RESTORE DATABASE name WITH RECOVERY: without devices
 };
 
 enum class OptionId {
@@ -34,6 +37,7 @@ enum class OptionId {
   kContinueAfterError,
   kCopyOnly,
   kDescription,
+  kDifferential,
   kEncryption,
   kExpireDate,
   kFile,
@@ -41,21 +45,33 @@ enum class OptionId {
   kIgnored,  // accepted; there is nothing to do
   kInit,
   kLoadHistory,
+  kMaxRate,
   kMaxTransferSize,
   kMediaDescription,
   kMediaName,
   kMediaPassword,
   kMove,
+  kMoveDataFiles,
+  kMoveLogFiles,
   kName,
   kNoChecksum,
   kNoCompression,
+  kNoRecovery,
+  kNoTruncate,
   kPassphrase,
+  kPlanOnly,
+  kRecovery,
   kReplace,
+  kRestart,
   kRetainDays,
   kSample,
   kSkip,
   kSnapshot,
+  kStandby,
   kStats,
+  kStopAt,
+  kStopAtMark,
+  kStopBeforeMark,
   kUnsupported,
 };
 
@@ -71,6 +87,7 @@ struct Option {
   CompressionClause compression;
   EncryptionClause encryption;
   PassphraseClause passphrase;
+  StopClause stop;          // STOPAT, STOPATMARK, STOPBEFOREMARK
   double percent = 0;       // SAMPLE
   std::int64_t unix_s = 0;  // EXPIREDATE
 };
