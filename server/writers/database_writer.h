@@ -15,20 +15,12 @@
 #include <string_view>
 #include <vector>
 
+#include "server/writers/chain.h"
 #include "vdi/base/clock.h"
 #include "vdi/base/guid.h"
 #include "vdi/base/status.h"
 
 namespace capstan::writers {
-
-// A position in a database's log, defined by its writer; ordered. Printed as numeric(25,0).
-struct Lsn {
-  std::uint64_t value = 0;
-  friend auto operator<=>(const Lsn&, const Lsn&) = default;
-};
-
-enum class BackupKind { kFull, kDifferential, kLog };
-enum class RecoveryModel { kSimple, kBulkLogged, kFull };
 
 // One file of a database, as FILELISTONLY shows it.
 struct DatabaseFile {
@@ -41,7 +33,14 @@ struct DatabaseFile {
   std::uint32_t volume = 0;      // index into DatabaseDescription::volumes
   // Of a frozen database: by what its writer recognises this file as it stands. Up to 256 bytes.
   std::string frozen_state;
+  // False: a backup hands out parts of the file only (a differential one), or what it hands out is
+  // no image of a file (log; many small files in one), so that size_bytes says nothing of gaps.
+  bool whole = true;
 };
+
+// Which copy of a replicated database this is. A lone primary is one whose secondaries are not
+// there at the moment, if it has any.
+enum class ReplicaRole { kNone, kPrimary, kLonePrimary, kSecondary };
 
 struct DatabaseDescription {
   std::string writer;   // "sqlite"
@@ -53,6 +52,32 @@ struct DatabaseDescription {
   // One per file system that holds files of the database, for example its mount point. One reader
   // thread each.
   std::vector<std::string> volumes;
+  ReplicaRole role = ReplicaRole::kNone;
+  std::vector<std::string> contained;  // of a cluster: the names of its databases
+  // Nobody can change it as it stands, so that a full backup has everything there is.
+  bool read_only = false;
+};
+
+// A database that a writer found without being told of it.
+struct DiscoveredDatabase {
+  std::string location;  // as Describe takes it
+  std::string name;      // one to register it under
+  std::string state;     // "running, PostgreSQL 15.10 on port 5432": a clause
+};
+
+// A database that this server backs up, of which a writer may have to keep the log.
+struct KeptDatabase {
+  std::string location;
+  std::string name;
+  RecoveryModel recovery_model = RecoveryModel::kFull;
+  // Where the next log backup begins; nullopt: there was no full backup yet, so no log is needed.
+  std::optional<Lsn> log_from;
+  // A job is replacing it, or was when it was interrupted: what stands at the location may be
+  // neither the database nor whole. What is kept of it stays, and nothing new is opened.
+  bool being_replaced = false;
+  // A restore or a tail backup WITH NORECOVERY left it so: its log comes from backups now. What is
+  // kept of what stands at the location stays until that is replaced, and nothing new is begun.
+  bool being_restored = false;
 };
 
 // A stretch of one file that a backup copies.
@@ -76,6 +101,10 @@ using PageErrorHandler = std::function<Status(const PageError&)>;
 struct BackupOptions {
   BackupKind kind = BackupKind::kFull;
   bool copy_only = false;
+  std::optional<DifferentialBase> base;  // of kDifferential
+  Lsn log_from;                          // of kLog: where the log backup before it ended
+  LogTail tail = LogTail::kNone;         // of kLog
+  BackupPreference preference = BackupPreference::kAny;
   // WITH CHECKSUM: set, every page that goes by is verified as far as the database allows, and this
   // is called for each that is found bad, by any thread that reads and by End. Its error is theirs.
   // Empty: pages are copied as they are.
@@ -89,10 +118,14 @@ class BackupSession {
  public:
   virtual ~BackupSession() = default;  // as End; errors are lost
 
+  // The files are all there from the beginning; sizes and `lsns` are final after End.
   virtual const DatabaseDescription& description() const = 0;
-  virtual Lsn first_lsn() const = 0;
-  virtual Lsn last_lsn() const = 0;
-  virtual Lsn checkpoint_lsn() const = 0;
+  virtual LsnRange lsns() const = 0;
+  // The line of history that the database is on. A restore to an earlier point begins a new one.
+  virtual Guid recovery_fork() const { return {}; }
+  // What the writer must know of this set when it is restored, or measured against: up to 64 KiB,
+  // from the beginning on.
+  virtual std::string writer_data() const { return {}; }
 
   // The next stretch to copy from `volume`, at most `length_max` bytes, in file order; nullopt when
   // the volume is done. From one thread per volume.
@@ -102,8 +135,16 @@ class BackupSession {
   // Reads exactly extent.length == target.size() bytes of the consistent view.
   virtual Status ReadExtent(const Extent& extent, std::span<std::byte> target) = 0;
 
+  // Every extent of every volume has been read. True if there is more, known only now (the log that
+  // makes the data consistent): it is read as one more volume, number description().volumes.size().
+  virtual Result<bool> BeginTail() { return false; }
+
   // Lets go of the database. Fails if the view turned out not to have been consistent.
   virtual Status End() = 0;
+
+  // The backup is committed: log that only it needed may go, and it may become a base. After a
+  // crash this may never be called, so it only hurries what the next Keep says as well.
+  virtual void Committed() {}
 };
 
 struct FreezeOptions {
@@ -146,19 +187,59 @@ struct RestoreOptions {
   std::string
       job_name;  // goes into the names of temporary files, so that leftovers can be recognised
   Deadline lock_deadline = Deadline::Never();
+  // As Describe takes it: of the database that is being restored, if it was begun by another set.
+  std::string location;
+  // Of the set that is restored.
+  BackupKind kind = BackupKind::kFull;
+  LsnRange lsns;
+  std::string writer_data;
+  std::string version;  // of the database software that was backed up. Error 3169 if it is no good
+  // Goes on with what a session of the same job_name has kept, of the same set: kNotFound if it is
+  // not there any more, or not of the same size.
+  bool resume = false;
+  // How the database is left, and with log, where it ends.
+  RestoreEnd end = RestoreEnd::kRecovery;
+  StopPoint stop;
 };
 
-// A database being built beside the one that it replaces.
+struct RestoreOutcome {
+  Lsn reached;  // the next log record that the database would take
+  // The stop point lies behind what has been restored so far: with kRecovery the database was left
+  // as kNoRecovery would leave it, for more log.
+  bool stop_missed = false;
+  Guid recovery_fork;  // on which it goes on, if it was recovered
+};
+
+// One set on its way into a database. A full backup is built beside the database that it replaces,
+// where the writer can; a differential or log backup is applied to one that an earlier session left
+// with kNoRecovery or kStandby.
 class RestoreSession {
  public:
-  virtual ~RestoreSession() = default;  // discards what was not committed
+  virtual ~RestoreSession() = default;  // discards what was not committed, unless it is kept
 
   // Any order, no extent twice; `file_index` is that of the targets.
   virtual Status WriteExtent(const Extent& extent, std::span<const std::byte> source) = 0;
 
-  // Makes everything durable, checks that it is a database, swaps it in. On failure the old one is
-  // as it was. Error 3101 if somebody has the old one open.
-  virtual Status Commit() = 0;
+  // Makes durable what WriteExtent has returned for, so that a session with RestoreOptions::resume
+  // can go on after a crash. From any thread, while WriteExtent goes on in others; it never makes
+  // them wait for the disk to sync. kUnimplemented where a restore can only begin anew.
+  virtual Status Checkpoint() {
+    return Error(Code::kUnimplemented, "a restore of this kind has no checkpoints");
+  }
+  // The destructor leaves what was written for a session that goes on with it. False: there is
+  // nothing to leave. Before Commit, or after it has failed.
+  virtual bool Keep() { return false; }
+  // Of a session that goes on: what is in the file. Several threads, before the first WriteExtent.
+  virtual Status ReadBack(const Extent& /*extent*/, std::span<std::byte> /*target*/) {
+    return Error(Code::kUnimplemented, "a restore of this kind cannot be gone on with");
+  }
+  // What ReadBack gave of `extent` is right: it counts as written.
+  virtual void Adopt(const Extent& /*extent*/) {}
+
+  // Makes everything durable and checks that it is a database; with kRecovery, recovers it up to
+  // the stop point and swaps it in. On failure the old one is as it was, and one that is being
+  // restored as the session before left it. Error 3101 if somebody has the old one open.
+  virtual Result<RestoreOutcome> Commit() = 0;
 };
 
 // RESTORE WITH CHECKSUM: the pages of a database as they come back from a backup, verified as a
@@ -230,6 +311,22 @@ class DatabaseWriter {
   virtual Result<std::unique_ptr<RestoreSession>> BeginRestore(
       std::span<const RestoreTarget> targets, const RestoreOptions& options) = 0;
 
+  // RESTORE DATABASE ... WITH RECOVERY or STANDBY by itself, of a database at `location` that is
+  // being restored. `options` without what it says of a set.
+  virtual Result<RestoreOutcome> Recover(const std::string& location,
+                                         const RestoreOptions& options);
+  // Removes everything of a database that is being restored. Kept: what it was to replace.
+  virtual Status AbandonRestore(const std::string& location);
+
+  // All databases of this kind that the server has, at its start and whenever one of them or what
+  // is needed of its log has changed. The writer keeps the logs of those that need it, from its
+  // own threads, and lets go of all others'.
+  virtual void Keep(std::vector<KeptDatabase> databases);
+  virtual Result<LogStatus> DescribeLog(const std::string& location);
+
+  // Databases of this kind on this host: running ones, and files in `folders`.
+  virtual Result<std::vector<DiscoveredDatabase>> Discover(std::span<const std::string> folders);
+
   // `files` as they stand in the backup set. kInvalidArgument if they are not those of a database.
   virtual Result<std::unique_ptr<PageCheck>> BeginPageCheck(std::span<const DatabaseFile> files,
                                                             PageErrorHandler on_page_error) = 0;
@@ -247,6 +344,12 @@ class DatabaseWriter {
   // Removes what an interrupted restore of this job name left beside `physical_name`; puts back
   // what an interrupted mount has set aside.
   virtual Status DiscardRestore(const std::string& physical_name, const std::string& job_name) = 0;
+  // The same, but leaves what a session with RestoreOptions::resume goes on with. False: there is
+  // nothing of the kind, and all has been removed.
+  virtual Result<bool> KeepRestore(const std::string& physical_name, const std::string& job_name) {
+    CAPSTAN_RETURN_IF_ERROR(DiscardRestore(physical_name, job_name));
+    return false;
+  }
 };
 
 }  // namespace capstan::writers

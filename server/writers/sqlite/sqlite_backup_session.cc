@@ -10,12 +10,17 @@ namespace capstan::writers {
 SqliteBackupSession::SqliteBackupSession(Parts parts)
     : description_(std::move(parts.description)),
       lsns_(parts.lsns),
+      chain_(std::move(parts.chain)),
       activity_(std::move(parts.activity)),
       view_(std::move(parts.view)) {
   page_cache_.emplace(view_->fd(), view_->size_bytes(), parts.drop_page_cache_behind);
 }
 
-SqliteBackupSession::~SqliteBackupSession() = default;
+SqliteBackupSession::~SqliteBackupSession() {
+  if (chain_.pages != nullptr) {
+    BasePages::Remove(chain_.folder, chain_.base);  // not committed
+  }
+}
 
 Status SqliteBackupSession::VerifyPages(std::function<Status(const PageError&)> on_page_error) {
   const DatabaseFile& file = description_.files.front();
@@ -77,6 +82,12 @@ Status SqliteBackupSession::ReadExtent(const Extent& extent, std::span<std::byte
     return status;
   }
   page_cache_->Done(extent.offset, extent.length);
+  if (chain_.pages != nullptr) {
+    status = chain_.pages->Note(extent.offset, target);
+    if (!status.ok()) {
+      activity_->Fail(status);
+    }
+  }
   return status;
 }
 
@@ -88,11 +99,24 @@ Status SqliteBackupSession::End() {
   if (status.ok() && page_check_ != nullptr && next_offset_ == view_->size_bytes()) {
     status = page_check_->Finish();
   }
+  if (status.ok() && chain_.pages != nullptr) {
+    status = chain_.pages->Finish();
+  }
   page_check_.reset();
   page_cache_.reset();
   view_.reset();
   activity_->Finish(status);
   return status;
+}
+
+void SqliteBackupSession::Committed() {
+  if (chain_.pages != nullptr) {
+    BasePages::RemoveOthers(chain_.folder, chain_.base);
+    chain_.pages.reset();
+  }
+  if (chain_.log) {
+    chain_.log->NoteBackup(lsns_.last);
+  }
 }
 
 }  // namespace capstan::writers

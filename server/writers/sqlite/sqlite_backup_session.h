@@ -10,13 +10,25 @@
 #include <span>
 
 #include "server/writers/database_writer.h"
-#include "server/writers/sqlite/page_cache_guard.h"
+#include "server/writers/page_cache_guard.h"
+#include "server/writers/sqlite/log/base_pages.h"
+#include "server/writers/sqlite/log/sqlite_log_keeper.h"
 #include "server/writers/sqlite/sqlite_lsn_clock.h"
 #include "server/writers/sqlite/sqlite_page_check.h"
 #include "server/writers/sqlite/sqlite_view.h"
-#include "server/writers/sqlite/writer_state_tracker.h"
+#include "server/writers/writer_state_tracker.h"
 
 namespace capstan::writers {
+
+// What makes a full backup the beginning of a chain.
+struct ChainBegin {
+  Guid fork;
+  std::string writer_data;
+  SqliteLogKeeper::Claim log;        // keeps the log from the view on; none: no log is kept
+  std::shared_ptr<BasePages> pages;  // null: no differential backup can be measured against it
+  std::string folder;                // of `pages`
+  std::string base;                  // their id
+};
 
 class SqliteBackupSession final : public BackupSession {
  public:
@@ -26,6 +38,7 @@ class SqliteBackupSession final : public BackupSession {
     SqliteLsns lsns;
     bool drop_page_cache_behind;
     std::unique_ptr<WriterActivity> activity;
+    ChainBegin chain;
   };
   explicit SqliteBackupSession(Parts parts);
   ~SqliteBackupSession() override;
@@ -34,16 +47,20 @@ class SqliteBackupSession final : public BackupSession {
   Status VerifyPages(std::function<Status(const PageError&)> on_page_error);
 
   const DatabaseDescription& description() const override { return description_; }
-  Lsn first_lsn() const override { return lsns_.last; }
-  Lsn last_lsn() const override { return lsns_.last; }
-  Lsn checkpoint_lsn() const override { return lsns_.checkpoint; }
+  LsnRange lsns() const override {
+    return {.first = lsns_.last, .last = lsns_.last, .checkpoint = lsns_.checkpoint};
+  }
+  Guid recovery_fork() const override { return chain_.fork; }
+  std::string writer_data() const override { return chain_.writer_data; }
   Result<std::optional<Extent>> NextExtent(std::uint32_t volume, std::uint32_t length_max) override;
   Status ReadExtent(const Extent& extent, std::span<std::byte> target) override;
   Status End() override;
+  void Committed() override;
 
  private:
   const DatabaseDescription description_;
   const SqliteLsns lsns_;
+  ChainBegin chain_;
   const std::unique_ptr<WriterActivity> activity_;
   std::optional<SqliteView> view_;            // none after End
   std::optional<PageCacheGuard> page_cache_;  // reads through the view's descriptor

@@ -14,6 +14,7 @@ namespace {
 
 // SQLite documentation, "WAL-mode File Format", section 2.3.1: the locks of the wal-index.
 constexpr int kWalCheckpointLock = 1;
+constexpr int kWalReadLock = 3;  // the first of five
 
 // SQLite's busy handler: 0 gives up. Waits a little longer every time, at most 20 ms.
 int WaitForLock(void* context, int attempts) {
@@ -184,6 +185,18 @@ Status SqliteConnection::LockCheckpoints() {
 void SqliteConnection::UnlockCheckpoints() {
   sqlite3_file* const file = main_file();
   file->pMethods->xShmLock(file, kWalCheckpointLock, 1, SQLITE_SHM_UNLOCK | SQLITE_SHM_EXCLUSIVE);
+}
+
+Status SqliteConnection::LockReadMark(int number) {
+  sqlite3_file* const file = main_file();
+  return StatusOf(
+      file->pMethods->xShmLock(file, kWalReadLock + number, 1, SQLITE_SHM_LOCK | SQLITE_SHM_SHARED),
+      nullptr);
+}
+
+void SqliteConnection::UnlockReadMark(int number) {
+  sqlite3_file* const file = main_file();
+  file->pMethods->xShmLock(file, kWalReadLock + number, 1, SQLITE_SHM_UNLOCK | SQLITE_SHM_SHARED);
 }
 
 void SqliteConnection::TidyUpOnClose() {

@@ -55,6 +55,12 @@ class SqliteConnection {
   Status LockCheckpoints();
   void UnlockCheckpoints();
 
+  // One of SQLite's five read locks (0 to 4), shared, without a read transaction. Does not wait:
+  // kDeadlineExceeded. To be unlocked before the connection is closed, or runs a transaction.
+  // REQUIRES: has_wal(), no transaction
+  Status LockReadMark(int number);
+  void UnlockReadMark(int number);
+
   // Lets SQLite do on close what it does for the last connection to a database: checkpoint, and
   // remove WAL and wal-index. For databases whose WAL did not exist before we came.
   void TidyUpOnClose();

@@ -1,32 +1,14 @@
 #include "server/writers/sqlite/sqlite_description.h"
 
-#include <fstream>
-#include <sstream>
-
 #include <fcntl.h>
-#include <fmt/core.h>
 #include <sqlite3.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
+#include <sys/statvfs.h>
+
+#include "server/writers/volume_name.h"
 
 namespace capstan::writers {
 namespace {
-
-// The mount point of a device, from proc(5) mountinfo: "36 35 98:0 /root /mount/point ...". Where
-// there is none to be found (btrfs, overlay), the device's numbers name the volume.
-std::string VolumeOf(dev_t device) {
-  const std::string numbers = fmt::format("{}:{}", major(device), minor(device));
-  std::ifstream mounts("/proc/self/mountinfo");
-  for (std::string line; std::getline(mounts, line);) {
-    std::istringstream fields(line);
-    std::string id, parent, device_numbers, root, mount_point;
-    fields >> id >> parent >> device_numbers >> root >> mount_point;
-    if (device_numbers == numbers && root == "/") {
-      return mount_point;
-    }
-  }
-  return "device " + numbers;
-}
 
 std::int64_t CreatedUnixSeconds(int fd) {
   struct statx info {};
@@ -34,6 +16,16 @@ std::int64_t CreatedUnixSeconds(int fd) {
     return 0;
   }
   return (info.stx_mask & STATX_BTIME) != 0 ? info.stx_btime.tv_sec : info.stx_mtime.tv_sec;
+}
+
+// What keeps everybody from writing to it, root aside: its mode, its file system, its attributes.
+bool IsReadOnly(int fd) {
+  constexpr unsigned kAnybodyWrites = S_IWUSR | S_IWGRP | S_IWOTH;
+  struct statx info {};
+  struct statvfs volume {};
+  return ::statx(fd, "", AT_EMPTY_PATH, STATX_MODE, &info) == 0 && ::fstatvfs(fd, &volume) == 0 &&
+         ((info.stx_mode & kAnybodyWrites) == 0 || (volume.f_flag & ST_RDONLY) != 0 ||
+          (info.stx_attributes & STATX_ATTR_IMMUTABLE) != 0);
 }
 
 }  // namespace
@@ -54,7 +46,8 @@ DatabaseDescription DescribeView(const SqliteView& view, const std::string& logi
                                            .size_bytes = view.size_bytes(),
                                            .page_size = header.page_size,
                                            .volume = 0});
-  description.volumes.push_back(VolumeOf(view.device()));
+  description.read_only = IsReadOnly(view.fd());
+  description.volumes.push_back(VolumeName(view.device()));
   return description;
 }
 

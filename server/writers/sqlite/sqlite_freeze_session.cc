@@ -96,7 +96,7 @@ Status SqliteFreezeSession::RaiseFence(const FreezeOptions& options) {
 
 Status SqliteFreezeSession::Describe(bool frozen) {
   description_ = DescribeView(*view_, logical_name_);
-  lsns_ = lsn_clock_->Read(*view_);
+  CAPSTAN_ASSIGN_OR_RETURN(lsns_, lsn_clock_->Read(*view_));
   DatabaseFile& database = description_.files.front();
   struct stat info {};
   if (::fstat(guard_.fd(), &info) != 0) {

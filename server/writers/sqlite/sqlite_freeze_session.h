@@ -15,7 +15,7 @@
 #include "server/writers/sqlite/sqlite_lsn_clock.h"
 #include "server/writers/sqlite/sqlite_view.h"
 #include "server/writers/sqlite/sqlite_write_fence.h"
-#include "server/writers/sqlite/writer_state_tracker.h"
+#include "server/writers/writer_state_tracker.h"
 
 namespace capstan::writers {
 

@@ -1,22 +1,22 @@
 #include "server/writers/sqlite/sqlite_lsn_clock.h"
 
 #include <algorithm>
-#include <chrono>
 
 #include <fmt/core.h>
+#include <sys/stat.h>
 
 namespace capstan::writers {
 namespace {
 
-std::uint64_t SecondsSince1970() {
-  return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::seconds>(
-                                        std::chrono::system_clock::now().time_since_epoch())
-                                        .count());
+std::string FileTime(const std::string& path) {
+  struct stat info {};
+  (void)::stat(path.c_str(), &info);
+  return fmt::format("@{}.{}", info.st_mtim.tv_sec, info.st_mtim.tv_nsec);
 }
 
 }  // namespace
 
-SqliteLsns SqliteLsnClock::Read(const SqliteView& view) {
+Result<SqliteLsns> SqliteLsnClock::Read(const SqliteView& view) {
   const auto& wal = view.wal_header();
   std::string state;
   std::uint32_t last = 0;
@@ -26,13 +26,31 @@ SqliteLsns SqliteLsnClock::Read(const SqliteView& view) {
     for (const std::byte byte : wal->salt) {
       state += fmt::format("{:02x}", std::to_integer<unsigned>(byte));
     }
+    if (wal->salt == WalSalt{}) {
+      state += FileTime(view.path());
+    }
     last = wal->last_frame;
     checkpoint = std::min(view.backfilled(), last);
   } else {
     state = fmt::format("{}:#{}", view.inode(), view.header().change_counter);
   }
-  const std::uint64_t generation = GenerationOf(view.path(), state) << 32;
-  return {.last = {generation | last}, .checkpoint = {generation | checkpoint}};
+  CAPSTAN_ASSIGN_OR_RETURN(const std::optional<std::uint64_t> tracked, TrackedGeneration(view));
+  const std::uint64_t generation = (tracked ? *tracked : GenerationOf(view.path(), state)) << 32;
+  return SqliteLsns{.last = {generation | last}, .checkpoint = {generation | checkpoint}};
+}
+
+Result<std::optional<std::uint64_t>> SqliteLsnClock::TrackedGeneration(const SqliteView& view) {
+  const auto tracker = view.wal_header() ? keeper_->Find(view.path()) : nullptr;
+  if (tracker == nullptr) {
+    return std::optional<std::uint64_t>();
+  }
+  CAPSTAN_ASSIGN_OR_RETURN(const std::uint32_t generation,
+                           tracker->GenerationOf(view.wal_header()->salt));
+  MutexLock lock(mutex_);
+  Seen& seen = seen_[view.path()];
+  seen.state.clear();
+  seen.generation = std::max(seen.generation, generation);
+  return std::optional<std::uint64_t>(generation);
 }
 
 std::uint64_t SqliteLsnClock::GenerationOf(const std::string& path, const std::string& state) {
@@ -40,7 +58,7 @@ std::uint64_t SqliteLsnClock::GenerationOf(const std::string& path, const std::s
   Seen& seen = seen_[path];
   if (seen.state != state) {
     seen.state = state;
-    seen.generation = std::max(SecondsSince1970(), seen.generation + 1);
+    seen.generation = keeper_->NextGeneration(seen.generation);
   }
   return seen.generation;
 }

@@ -11,6 +11,7 @@
 
 #include "server/messages/messages.h"
 #include "server/writers/positioned_io.h"
+#include "server/writers/sqlite/log/restoring_database.h"
 #include "server/writers/sqlite/sqlite_connection.h"
 #include "server/writers/sqlite/sqlite_file_guard.h"
 #include "server/writers/sqlite/sqlite_frozen_state.h"
@@ -70,7 +71,8 @@ SqliteMountSession::SqliteMountSession(std::vector<RestoreTarget> targets,
       paths_(database().physical_name, options.job_name),
       released_files_(std::move(parts.released_files)),
       activity_(std::make_unique<WriterActivity>(std::move(parts.tracker),
-                                                 WriterActivity::Kind::kRestore)) {}
+                                                 WriterActivity::Kind::kRestore)),
+      keeper_(std::move(parts.keeper)) {}
 
 SqliteMountSession::~SqliteMountSession() {
   if (committed_) {
@@ -95,6 +97,7 @@ Status SqliteMountSession::Clear() {
   if (!marker_.valid() || ::flock(marker_.get(), LOCK_EX | LOCK_NB) != 0) {
     return Unwritable(paths_.temporary, errno);
   }
+  suspension_ = keeper_->Suspend(paths_.target);
   replacement_.emplace(paths_, directory_.get());
   CAPSTAN_RETURN_IF_ERROR(replacement_->TakeOver(options_.lock_deadline));
   return replacement_->ClearTarget();
@@ -126,6 +129,10 @@ Status SqliteMountSession::CommitSteps() {
   }
   replacement_.reset();
   released_files_->LetGo(std::move(old_file));  // after all else that we had of it
+  struct stat info {};
+  suspension_.Replaced(::stat(paths_.target.c_str(), &info) == 0
+                           ? ForkOf(paths_.target, info.st_ino)
+                           : Guid::Random());
   return status;
 }
 

@@ -14,8 +14,9 @@
 
 #include "server/writers/database_writer.h"
 #include "server/writers/released_files.h"
+#include "server/writers/sqlite/log/sqlite_log_keeper.h"
 #include "server/writers/sqlite/sqlite_replacement.h"
-#include "server/writers/sqlite/writer_state_tracker.h"
+#include "server/writers/writer_state_tracker.h"
 #include "vdi/base/unique_fd.h"
 
 namespace capstan::writers {
@@ -25,6 +26,7 @@ class SqliteMountSession final : public MountSession {
   struct Parts {
     std::shared_ptr<WriterStateTracker> tracker;
     std::shared_ptr<ReleasedFiles> released_files;
+    std::shared_ptr<SqliteLogKeeper> keeper;
   };
   // `targets` as SqliteWriter::PlanMount returned them. Errors 3101, 3156, 65006.
   static Result<std::unique_ptr<SqliteMountSession>> Begin(std::vector<RestoreTarget> targets,
@@ -58,8 +60,10 @@ class SqliteMountSession final : public MountSession {
   const RestorePaths paths_;
   const std::shared_ptr<ReleasedFiles> released_files_;
   std::unique_ptr<WriterActivity> activity_;
+  const std::shared_ptr<SqliteLogKeeper> keeper_;
   UniqueFd directory_;
   UniqueFd marker_;
+  SqliteLogKeeper::Suspension suspension_;  // longer than the old database is held
   std::optional<SqliteReplacement> replacement_;
   bool committed_ = false;
 };

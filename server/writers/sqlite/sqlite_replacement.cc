@@ -14,6 +14,7 @@
 
 #include "server/messages/messages.h"
 #include "server/writers/released_files.h"
+#include "server/writers/sqlite/log/restoring_database.h"
 #include "server/writers/sqlite/sqlite_format.h"
 #include "vdi/base/crash_point.h"
 #include "vdi/base/log.h"
@@ -370,7 +371,11 @@ Status CheckMayReplace(const RestorePaths& paths, const std::string& logical_nam
       .WithHint("a file is there already; restore WITH MOVE to another place, or WITH REPLACE");
 }
 
-Status DiscardLeftovers(const RestorePaths& paths) {
+namespace {
+
+// Everything beside the target is as before the restore, but for the unfinished file. Whether that
+// is there.
+Result<bool> PutBackLeftovers(const RestorePaths& paths) {
   const UniqueFd fd(::open(paths.temporary.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
   if (fd.valid() && ::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
     return Error(Code::kFailedPrecondition, "the restore that writes '{}' is still running",
@@ -379,7 +384,9 @@ Status DiscardLeftovers(const RestorePaths& paths) {
   if (Exists(paths.old_file) || Exists(paths.returning)) {
     CAPSTAN_RETURN_IF_ERROR(UndoMount(paths));
   }
-  const bool swapped = !fd.valid();  // the rename is the last use of the temporary name
+  // The rename is the last use of the temporary name, or of the one that a database has while it is
+  // being restored.
+  const bool swapped = !fd.valid() && !RestoringDatabase::ExistsAt(paths.target);
   for (const char* suffix : kReplayedSuffixes) {
     const std::string aside = paths.aside + suffix;
     const std::string home = paths.target + suffix;
@@ -388,7 +395,22 @@ Status DiscardLeftovers(const RestorePaths& paths) {
     }
     CAPSTAN_RETURN_IF_ERROR(RemoveIfThere(aside));
   }
+  return fd.valid();
+}
+
+}  // namespace
+
+Status DiscardLeftovers(const RestorePaths& paths) {
+  CAPSTAN_RETURN_IF_ERROR(PutBackLeftovers(paths).status());
   return RemoveIfThere(paths.temporary);
+}
+
+Result<bool> KeepUnfinished(const RestorePaths& paths) {
+  CAPSTAN_ASSIGN_OR_RETURN(const bool unfinished, PutBackLeftovers(paths));
+  if (!unfinished) {
+    CAPSTAN_RETURN_IF_ERROR(RemoveIfThere(paths.temporary));  // nothing that could be opened
+  }
+  return unfinished;
 }
 
 }  // namespace capstan::writers

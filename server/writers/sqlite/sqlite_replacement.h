@@ -19,6 +19,7 @@
 
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "server/writers/sqlite/sqlite_connection.h"
@@ -57,6 +58,8 @@ class SqliteReplacement {
   Status CopyOwnership(int fd) const;
   // Keeps the old file when this is gone; not valid if there is none (released_files.h).
   UniqueFd HoldOldFile() const;
+  // The new file, where it is not the one that the paths name.
+  void SetTemporary(std::string path) { paths_.temporary = std::move(path); }
   // Steps 3 and 4. After an error of step 3 the old database is as it was.
   Status Swap();
 
@@ -82,7 +85,7 @@ class SqliteReplacement {
   void RetireOldFile();
   Status SyncDirectory() const;
 
-  const RestorePaths paths_;
+  RestorePaths paths_;
   const int directory_fd_;
   std::optional<SqliteFileGuard> guard_;        // of the old file; closed after the connection
   std::optional<SqliteConnection> connection_;  // holds the old database; none if unreadable
@@ -97,5 +100,7 @@ Status CheckMayReplace(const RestorePaths& paths, const std::string& logical_nam
 // Removes what a restore that ended without its destructor left behind. Does nothing if there is
 // nothing. kFailedPrecondition if that restore is still running.
 Status DiscardLeftovers(const RestorePaths& paths);
+// The same, but for the unfinished file: true if there is one, which has not been swapped in.
+Result<bool> KeepUnfinished(const RestorePaths& paths);
 
 }  // namespace capstan::writers

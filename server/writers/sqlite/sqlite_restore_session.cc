@@ -1,6 +1,7 @@
 #include "server/writers/sqlite/sqlite_restore_session.h"
 
 #include <cerrno>
+#include <cstdlib>
 #include <optional>
 #include <utility>
 
@@ -12,9 +13,12 @@
 
 #include "server/messages/messages.h"
 #include "server/writers/positioned_io.h"
+#include "server/writers/sqlite/log/log_replay.h"
+#include "server/writers/sqlite/log/sqlite_chain_restore_session.h"
 #include "server/writers/sqlite/sqlite_connection.h"
 #include "server/writers/sqlite/sqlite_format.h"
 #include "vdi/base/crash_point.h"
+#include "vdi/base/log.h"
 
 namespace capstan::writers {
 namespace {
@@ -36,18 +40,24 @@ bool NotSupported(int os_error) {
 
 Result<std::unique_ptr<SqliteRestoreSession>> SqliteRestoreSession::Begin(
     const RestoreTarget& target, const RestoreOptions& options,
-    std::shared_ptr<WriterStateTracker> tracker, std::shared_ptr<ReleasedFiles> released_files) {
-  std::unique_ptr<SqliteRestoreSession> session(new SqliteRestoreSession(target, options));
+    std::shared_ptr<WriterStateTracker> tracker, RestoringDatabase::Swap swap) {
+  RestoreOptions resolved = options;
+  CAPSTAN_ASSIGN_OR_RETURN(resolved.stop, ResolveStopPoint(options.stop));
+  std::unique_ptr<SqliteRestoreSession> session(
+      new SqliteRestoreSession(target, resolved, std::move(swap)));
   CAPSTAN_RETURN_IF_ERROR(session->Open());
-  session->released_files_ = std::move(released_files);
   session->activity_ =
       std::make_unique<WriterActivity>(std::move(tracker), WriterActivity::Kind::kRestore);
   return session;
 }
 
 SqliteRestoreSession::SqliteRestoreSession(const RestoreTarget& target,
-                                           const RestoreOptions& options)
-    : file_(target.file), options_(options), paths_(target.physical_name, options.job_name) {}
+                                           const RestoreOptions& options,
+                                           RestoringDatabase::Swap swap)
+    : file_(target.file),
+      options_(options),
+      paths_(target.physical_name, options.job_name),
+      swap_(std::move(swap)) {}
 
 SqliteRestoreSession::~SqliteRestoreSession() {
   if (has_temporary_) {
@@ -61,9 +71,16 @@ Status SqliteRestoreSession::Open() {
     return Unwritable(paths_.target, errno)
         .WithHint(fmt::format("create the directory '{}', or restore WITH MOVE", paths_.directory));
   }
-  CAPSTAN_RETURN_IF_ERROR(CheckMayReplace(paths_, file_.logical_name, options_.replace));
-  CAPSTAN_RETURN_IF_ERROR(CreateTemporary());
-  CAPSTAN_RETURN_IF_ERROR(Reserve());
+  // What a database that is being restored will replace is decided when it gets there.
+  if (options_.end == RestoreEnd::kRecovery) {
+    CAPSTAN_RETURN_IF_ERROR(CheckMayReplace(paths_, file_.logical_name, options_.replace));
+  }
+  if (options_.resume) {
+    CAPSTAN_RETURN_IF_ERROR(OpenTemporary());
+  } else {
+    CAPSTAN_RETURN_IF_ERROR(CreateTemporary());
+    CAPSTAN_RETURN_IF_ERROR(Reserve());
+  }
   output_ = std::make_unique<DirectFileWriter>(fd_.get(), paths_.temporary);
   return OkStatus();
 }
@@ -79,6 +96,31 @@ Status SqliteRestoreSession::CreateTemporary() {
   if (::flock(fd_.get(), LOCK_EX | LOCK_NB) != 0) {
     return Unwritable(paths_.temporary, errno);
   }
+  return OkStatus();
+}
+
+Status SqliteRestoreSession::OpenTemporary() {
+  CAPSTAN_ASSIGN_OR_RETURN(const bool unfinished, KeepUnfinished(paths_));
+  const auto missing = [this](std::string_view why) {
+    return Error(Code::kNotFound, "the unfinished database '{}' {}", paths_.temporary, why);
+  };
+  if (!unfinished) {
+    return missing("is not there any more");
+  }
+  fd_.Reset(::open(paths_.temporary.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
+  struct stat info {};
+  if (!fd_.valid() || ::fstat(fd_.get(), &info) != 0) {
+    return Unwritable(paths_.temporary, errno);
+  }
+  if (!S_ISREG(info.st_mode) || static_cast<std::uint64_t>(info.st_size) != file_.size_bytes) {
+    return missing("is not as it was left");
+  }
+  if (::flock(fd_.get(), LOCK_EX | LOCK_NB) != 0) {
+    return Unwritable(paths_.temporary, errno);
+  }
+  // What the page cache still holds of it must not be written over what is to come.
+  CAPSTAN_RETURN_IF_ERROR(Sync());
+  has_temporary_ = true;
   return OkStatus();
 }
 
@@ -112,17 +154,69 @@ Status SqliteRestoreSession::InsufficientSpace() const {
   return SqlError(3257, paths_.directory, file_.size_bytes, available);
 }
 
+bool SqliteRestoreSession::Fits(const Extent& extent, std::size_t bytes) const {
+  return output_ != nullptr && extent.file_index == 0 && extent.length == bytes &&
+         extent.offset <= file_.size_bytes && extent.length <= file_.size_bytes - extent.offset;
+}
+
+void SqliteRestoreSession::BeginWrite() {
+  MutexLock lock(mutex_);
+  while (draining_) {
+    changed_.Wait(mutex_);
+  }
+  ++writing_;
+}
+
+void SqliteRestoreSession::EndWrite() {
+  MutexLock lock(mutex_);
+  if (--writing_ == 0 && draining_) {
+    changed_.NotifyAll();
+  }
+}
+
 Status SqliteRestoreSession::WriteExtent(const Extent& extent, std::span<const std::byte> source) {
-  if (output_ == nullptr || extent.file_index != 0 || extent.length != source.size() ||
-      extent.offset > file_.size_bytes || extent.length > file_.size_bytes - extent.offset) {
+  if (!Fits(extent, source.size())) {
     return Error(Code::kInvalidArgument, "extent of {} bytes at byte {} does not fit",
                  extent.length, extent.offset);
   }
-  if (Status status = output_->Write(extent.offset, source); !status.ok()) {
+  BeginWrite();
+  Status status = output_->Write(extent.offset, source);
+  EndWrite();
+  if (!status.ok()) {
     return WriteError(status);
   }
   written_bytes_ += extent.length;
   return OkStatus();
+}
+
+Status SqliteRestoreSession::ReadBack(const Extent& extent, std::span<std::byte> target) {
+  if (!Fits(extent, target.size())) {
+    return Error(Code::kInvalidArgument, "extent of {} bytes at byte {} does not fit",
+                 extent.length, extent.offset);
+  }
+  return ReadFully(fd_.get(), extent.offset, target);
+}
+
+Status SqliteRestoreSession::Checkpoint() {
+  if (output_ == nullptr) {
+    return fd_.valid() ? Sync()  // all has been written, and Commit has failed since
+                       : Error(Code::kFailedPrecondition, "the restore of '{}' was committed",
+                               paths_.target);
+  }
+  {
+    MutexLock lock(mutex_);
+    draining_ = true;
+    while (writing_ > 0) {
+      changed_.Wait(mutex_);  // ends: each write ends when the disk answers
+    }
+  }
+  Status status = output_->Drain();
+  {
+    MutexLock lock(mutex_);
+    draining_ = false;
+    changed_.NotifyAll();
+  }
+  return status.ok() ? Sync() : status;
 }
 
 Status SqliteRestoreSession::WriteError(const Status& cause) {
@@ -133,26 +227,58 @@ Status SqliteRestoreSession::WriteError(const Status& cause) {
   return error;
 }
 
-Status SqliteRestoreSession::Commit() {
+Result<RestoreOutcome> SqliteRestoreSession::Commit() {
   if (!has_temporary_) {
     return Error(Code::kFailedPrecondition, "the restore of '{}' was committed already",
                  paths_.target);
   }
-  Status status = CommitSteps();
-  activity_->Finish(status);
-  return status;
+  auto outcome = CommitSteps();
+  activity_->Finish(outcome.status());
+  return outcome;
 }
 
-Status SqliteRestoreSession::CommitSteps() {
+Result<RestoreOutcome> SqliteRestoreSession::CommitSteps() {
   if (written_bytes_ != file_.size_bytes) {
     return NotADatabase(paths_.target, fmt::format("{} of {} bytes were written",
                                                    written_bytes_.load(), file_.size_bytes));
   }
   CAPSTAN_RETURN_IF_ERROR(FinishWriting());
   CAPSTAN_RETURN_IF_ERROR(CheckIsDatabase());
+  const std::int64_t time_us =
+      std::strtoll(KeyOf(options_.writer_data, "time").c_str(), nullptr, 10);
+  const bool missed = IsBehind(options_.stop, options_.lsns.last, time_us);
+  if (missed || options_.end != RestoreEnd::kRecovery) {
+    return LeaveRestoring(missed);
+  }
+  struct stat info {};
+  if (::fstat(fd_.get(), &info) != 0) {
+    return Unwritable(paths_.temporary, errno);
+  }
   CAPSTAN_CRASH_POINT("sqlite.restore.checked");
   CAPSTAN_RETURN_IF_ERROR(CheckMayReplace(paths_, file_.logical_name, options_.replace));
-  return Replace();
+  auto suspension = swap_.keeper->Suspend(paths_.target);
+  CAPSTAN_RETURN_IF_ERROR(Replace());
+  const RestoreOutcome outcome{.reached = options_.lsns.last,
+                               .recovery_fork = ForkOf(paths_.target, info.st_ino)};
+  suspension.Replaced(outcome.recovery_fork);
+  if (Status status = RestoringDatabase::Abandon(paths_.target); !status.ok()) {
+    CAPSTAN_LOG(kWarning, "left behind path={} {}", paths_.target, status.message());
+  }
+  return outcome;
+}
+
+Result<RestoreOutcome> SqliteRestoreSession::LeaveRestoring(bool stop_missed) {
+  fd_.Reset();
+  RestoringDatabase::State state{.base = options_.lsns.checkpoint, .redo = options_.lsns.last};
+  state.time_us = std::strtoll(KeyOf(options_.writer_data, "time").c_str(), nullptr, 10);
+  state.replace = options_.replace;
+  auto database = RestoringDatabase::Adopt(paths_.target, paths_.temporary, std::move(state));
+  has_temporary_ = ::access(paths_.temporary.c_str(), F_OK) == 0;
+  CAPSTAN_RETURN_IF_ERROR(database.status());
+  if (!stop_missed && options_.end == RestoreEnd::kStandby) {
+    return FinishRestoring(*std::move(database), RestoreEnd::kStandby, options_.replace, swap_);
+  }
+  return RestoreOutcome{.reached = options_.lsns.last, .stop_missed = stop_missed};
 }
 
 Status SqliteRestoreSession::Replace() {
@@ -169,7 +295,7 @@ Status SqliteRestoreSession::Replace() {
     has_temporary_ = false;  // it has its final name
   }
   replacement.reset();
-  released_files_->LetGo(std::move(old_file));  // after all else that we had of it
+  swap_.released_files->LetGo(std::move(old_file));  // after all else that we had of it
   return status;
 }
 

@@ -76,6 +76,7 @@ Result<WalIndexHeader> SqliteWalIndex::ReadHeader() const {
   header.page_size = page_size == 1 ? 65536 : page_size;
   header.last_frame = first[4];
   header.page_count = first[5];
+  header.frame_checksum = {first[6], first[7]};
   std::copy_n(header.bytes.begin() + 32, header.salt.size(), header.salt.begin());
   return header;
 }
@@ -84,6 +85,13 @@ std::uint32_t SqliteWalIndex::backfilled() const {
   // Neither what is read before it nor what is read after it may change places with this.
   file_->pMethods->xShmBarrier(file_);
   const std::uint32_t value = words_[kBackfillWord];
+  file_->pMethods->xShmBarrier(file_);
+  return value;
+}
+
+std::uint32_t SqliteWalIndex::read_mark(int number) const {
+  file_->pMethods->xShmBarrier(file_);
+  const std::uint32_t value = words_[kBackfillWord + 1 + static_cast<std::size_t>(number)];
   file_->pMethods->xShmBarrier(file_);
   return value;
 }

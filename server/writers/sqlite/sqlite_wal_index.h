@@ -24,6 +24,7 @@ struct WalIndexHeader {
   std::uint32_t page_count = 0;     // of the database
   std::uint32_t last_frame = 0;     // of the last commit, from 1; 0 if the WAL is empty
   std::array<std::byte, 8> salt{};  // that of every valid frame: names the WAL's generation
+  WalChecksum frame_checksum;       // of the last frame
 
   friend bool operator==(const WalIndexHeader& a, const WalIndexHeader& b) {
     return a.bytes == b.bytes;
@@ -40,6 +41,11 @@ class SqliteWalIndex {
   // The frames up to this one are in the database file, of each page at least the newest that the
   // header named when this was set. So a reader looks at it between two looks at the same header.
   std::uint32_t backfilled() const;
+
+  // How far the readers that hold read lock `number` (1 to 4) look; kReadMarkUnused if there can be
+  // none, so that a lock on it holds no checkpointer back.
+  static constexpr std::uint32_t kReadMarkUnused = 0xffffffff;
+  std::uint32_t read_mark(int number) const;
 
   // Appends the page number of each frame from `first` to `last`.
   Status ReadPageNumbers(std::uint32_t first, std::uint32_t last,

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "server/messages/messages.h"
+#include "server/writers/sqlite/log/sqlite_chain_restore_session.h"
 #include "server/writers/sqlite/sqlite_backup_session.h"
 #include "server/writers/sqlite/sqlite_description.h"
 #include "server/writers/sqlite/sqlite_freeze_session.h"
@@ -22,6 +23,17 @@ constexpr Guid kSqliteWriterId = {.bytes = {0x0e, 0x1f, 0x6a, 0x5c, 0x7d, 0x3b, 
 // Long enough for a commit that is under way.
 constexpr std::chrono::seconds kDescribeLockWait{5};
 
+// Part of a database: what its pages must be cannot be told without the others. Blocks of log carry
+// hashes of their own, which a restore verifies in any case.
+class NoPageCheck final : public PageCheck {
+ public:
+  Status Take(const Extent& /*extent*/, std::span<const std::byte> /*bytes*/) override {
+    return OkStatus();
+  }
+  void Miss(std::uint32_t /*file*/, std::uint64_t /*offset*/, std::uint64_t /*length*/) override {}
+  Status Finish() override { return OkStatus(); }
+};
+
 Status CheckJobName(const std::string& job_name) {
   if (job_name.empty() || job_name.find('/') != std::string::npos) {
     return Error(Code::kInvalidArgument, "'{}' cannot be part of a file name", job_name);
@@ -36,25 +48,14 @@ Status CheckPhysicalName(const std::string& physical_name) {
   return OkStatus();
 }
 
-// What this writer cannot do to a database of this recovery model.
-Status CheckKind(BackupKind kind, RecoveryModel model) {
-  if (kind == BackupKind::kFull) {
-    return OkStatus();
-  }
-  if (kind == BackupKind::kLog && model == RecoveryModel::kSimple) {
-    return SqlError(4208, "BACKUP LOG")
-        .WithHint("a database has a log to back up in WAL mode only (PRAGMA journal_mode=WAL)");
-  }
-  return Error(Code::kUnimplemented, "the SQLite writer makes full backups only");
-}
-
 }  // namespace
 
-SqliteWriter::SqliteWriter()
+SqliteWriter::SqliteWriter(SqliteLogKeeper::Options log)
     : instance_id_(Guid::Random()),
       tracker_(std::make_shared<WriterStateTracker>()),
       released_files_(std::make_shared<ReleasedFiles>()),
-      lsn_clock_(std::make_shared<SqliteLsnClock>()) {}
+      keeper_(std::make_shared<SqliteLogKeeper>(std::move(log))),
+      lsn_clock_(std::make_shared<SqliteLsnClock>(keeper_)) {}
 
 WriterInfo SqliteWriter::info() const {
   return {.name = "SqliteWriter",
@@ -82,27 +83,6 @@ Result<std::unique_ptr<BackupSession>> SqliteWriter::BeginBackup(const std::stri
   return session;
 }
 
-Result<std::unique_ptr<BackupSession>> SqliteWriter::OpenBackup(const std::string& location,
-                                                                const std::string& logical_name,
-                                                                const BackupOptions& options) {
-  auto activity = std::make_unique<WriterActivity>(tracker_, WriterActivity::Kind::kBackup);
-  CAPSTAN_ASSIGN_OR_RETURN(SqliteView view,
-                           SqliteView::Open(location, {.lock_deadline = options.lock_deadline}));
-  DatabaseDescription description = DescribeView(view, logical_name);
-  CAPSTAN_RETURN_IF_ERROR(CheckKind(options.kind, description.recovery_model));
-  const SqliteLsns lsns = lsn_clock_->Read(view);
-  auto session = std::make_unique<SqliteBackupSession>(
-      SqliteBackupSession::Parts{.view = std::move(view),
-                                 .description = std::move(description),
-                                 .lsns = lsns,
-                                 .drop_page_cache_behind = options.drop_page_cache_behind,
-                                 .activity = std::move(activity)});
-  if (options.on_page_error) {
-    CAPSTAN_RETURN_IF_ERROR(session->VerifyPages(options.on_page_error));
-  }
-  return std::unique_ptr<BackupSession>(std::move(session));
-}
-
 Result<std::unique_ptr<RestoreSession>> SqliteWriter::BeginRestore(
     std::span<const RestoreTarget> targets, const RestoreOptions& options) {
   if (targets.size() != 1 || targets[0].file.size_bytes == 0) {
@@ -110,16 +90,71 @@ Result<std::unique_ptr<RestoreSession>> SqliteWriter::BeginRestore(
   }
   CAPSTAN_RETURN_IF_ERROR(CheckPhysicalName(targets[0].physical_name));
   CAPSTAN_RETURN_IF_ERROR(CheckJobName(options.job_name));
-  auto session = SqliteRestoreSession::Begin(targets[0], options, tracker_, released_files_);
+  auto session = OpenRestore(targets[0], options);
   if (!session.ok()) {
     tracker_->Record(session.status());
-    return std::move(session).status();
   }
-  return std::unique_ptr<RestoreSession>(*std::move(session));
+  return session;
+}
+
+Result<std::unique_ptr<RestoreSession>> SqliteWriter::OpenRestore(const RestoreTarget& target,
+                                                                  const RestoreOptions& options) {
+  if (options.kind == BackupKind::kFull) {
+    CAPSTAN_ASSIGN_OR_RETURN(
+        auto session, SqliteRestoreSession::Begin(target, options, tracker_, SwapFor(options)));
+    return std::unique_ptr<RestoreSession>(std::move(session));
+  }
+  CAPSTAN_ASSIGN_OR_RETURN(
+      auto session, SqliteChainRestoreSession::Begin(target, options, tracker_, SwapFor(options)));
+  return std::unique_ptr<RestoreSession>(std::move(session));
+}
+
+RestoringDatabase::Swap SqliteWriter::SwapFor(const RestoreOptions& options) const {
+  return {.job_name = options.job_name,
+          .lock_deadline = options.lock_deadline,
+          .released_files = released_files_,
+          .keeper = keeper_};
+}
+
+Result<RestoreOutcome> SqliteWriter::Recover(const std::string& location,
+                                             const RestoreOptions& options) {
+  CAPSTAN_RETURN_IF_ERROR(CheckPhysicalName(location));
+  CAPSTAN_ASSIGN_OR_RETURN(std::optional<RestoringDatabase> database,
+                           RestoringDatabase::Find(location));
+  if (database) {
+    return FinishRestoring(*std::move(database), options.end, options.replace, SwapFor(options));
+  }
+  const std::string path = ResolveDatabasePath(location);
+  const auto tracker = keeper_->Find(path);
+  if (tracker != nullptr && options.end == RestoreEnd::kRecovery && keeper_->OpenForWriters(path)) {
+    // Nothing was restored after its tail was backed up: it is as it was then.
+    return RestoreOutcome{.reached = tracker->status().kept.value_or(LsnRange{}).last,
+                          .recovery_fork = tracker->fork()};
+  }
+  return SqlError(3117).WithHint(fmt::format(
+      "'{}' is not being restored: restore a full backup WITH NORECOVERY first", location));
+}
+
+Status SqliteWriter::AbandonRestore(const std::string& location) {
+  CAPSTAN_RETURN_IF_ERROR(CheckPhysicalName(location));
+  (void)keeper_->OpenForWriters(ResolveDatabasePath(location));
+  return RestoringDatabase::Abandon(location);
+}
+
+void SqliteWriter::Keep(std::vector<KeptDatabase> databases) {
+  keeper_->Keep(databases);
+}
+
+Result<LogStatus> SqliteWriter::DescribeLog(const std::string& location) {
+  const auto tracker = keeper_->Find(ResolveDatabasePath(location));
+  return tracker != nullptr ? tracker->status() : LogStatus{};
 }
 
 Result<std::unique_ptr<PageCheck>> SqliteWriter::BeginPageCheck(std::span<const DatabaseFile> files,
                                                                 PageErrorHandler on_page_error) {
+  if (files.size() == 1 && !files[0].whole) {
+    return std::unique_ptr<PageCheck>(std::make_unique<NoPageCheck>());
+  }
   return SqliteReadBackCheck::Begin(files, std::move(on_page_error));
 }
 
@@ -156,9 +191,9 @@ Result<std::vector<RestoreTarget>> SqliteWriter::PlanMount(std::vector<RestoreTa
 Result<std::unique_ptr<MountSession>> SqliteWriter::BeginMount(
     std::span<const RestoreTarget> targets, const RestoreOptions& options) {
   CAPSTAN_RETURN_IF_ERROR(CheckJobName(options.job_name));
-  auto session =
-      SqliteMountSession::Begin({targets.begin(), targets.end()}, options,
-                                {.tracker = tracker_, .released_files = released_files_});
+  auto session = SqliteMountSession::Begin(
+      {targets.begin(), targets.end()}, options,
+      {.tracker = tracker_, .released_files = released_files_, .keeper = keeper_});
   if (!session.ok()) {
     tracker_->Record(session.status());
     return std::move(session).status();
@@ -169,7 +204,16 @@ Result<std::unique_ptr<MountSession>> SqliteWriter::BeginMount(
 Status SqliteWriter::DiscardRestore(const std::string& physical_name, const std::string& job_name) {
   CAPSTAN_RETURN_IF_ERROR(CheckPhysicalName(physical_name));
   CAPSTAN_RETURN_IF_ERROR(CheckJobName(job_name));
+  const auto suspension = keeper_->Suspend(ResolveDatabasePath(physical_name));
   return DiscardLeftovers(RestorePaths(physical_name, job_name));
+}
+
+Result<bool> SqliteWriter::KeepRestore(const std::string& physical_name,
+                                       const std::string& job_name) {
+  CAPSTAN_RETURN_IF_ERROR(CheckPhysicalName(physical_name));
+  CAPSTAN_RETURN_IF_ERROR(CheckJobName(job_name));
+  const auto suspension = keeper_->Suspend(ResolveDatabasePath(physical_name));
+  return KeepUnfinished(RestorePaths(physical_name, job_name));
 }
 
 }  // namespace capstan::writers

@@ -1,0 +1,100 @@
+// PostgresRestoreSession: a full or differential backup on its way into a data directory and its
+// tablespaces.
+//
+// It writes in place, and only what is not there already; from its beginning until it is committed
+// the directory has no control file, so that no server starts on it. Committed, it is as between
+// the statements of a restore (restoring_state.h), and is then ended as the options say.
+//
+// The targets are the files of the set, in its order: the data directory, each tablespace, the log.
+// Threads: as RestoreSession says.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "server/writers/database_writer.h"
+#include "server/writers/postgres/bundle.h"
+#include "server/writers/postgres/cluster_manifest.h"
+#include "server/writers/postgres/cluster_place.h"
+#include "server/writers/postgres/postgres_set.h"
+#include "server/writers/postgres/restored_place.h"
+#include "server/writers/postgres/restoring_state.h"
+#include "server/writers/writer_state_tracker.h"
+#include "vdi/base/mutex.h"
+#include "vdi/base/unique_fd.h"
+
+namespace capstan::writers {
+
+class PostgresRestoreSession final : public RestoreSession {
+ public:
+  // Error 3101 if a server runs on the directory, 3156 for a place that is not empty and may not be
+  // replaced, or is none for a cluster; for a differential backup 3117 if nothing is being restored
+  // there, 3136 if what is there is of another cluster, or has been recovered already.
+  static Result<std::unique_ptr<PostgresRestoreSession>> Begin(
+      std::span<const RestoreTarget> targets, const RestoreOptions& options,
+      std::shared_ptr<WriterStateTracker> tracker);
+  ~PostgresRestoreSession() override;
+
+  Status WriteExtent(const Extent& extent, std::span<const std::byte> source) override;
+  Result<RestoreOutcome> Commit() override;
+
+ private:
+  using PathInPlace = std::pair<std::uint32_t, std::string>;
+
+  PostgresRestoreSession(RestoreOptions options, PostgresSet set)
+      : options_(std::move(options)), set_(std::move(set)) {}
+
+  Status Open(std::span<const RestoreTarget> targets);
+  // What must hold before anything is changed.
+  Status CheckFull(std::span<const RestoreTarget> targets);
+  Status CheckDifferential();
+  // A folder of the set may be used. `ours`: what is in it is of the cluster that is replaced.
+  Status CheckPlace(const RestoreTarget& target, bool ours) const;
+  // From here on no server starts on the directory.
+  Status BeginWriting(std::span<const RestoreTarget> targets);
+  Status ChooseLogDirectory(const RestoreTarget& target);
+  Status OpenLogDirectory();
+
+  Status WritePart(std::uint32_t place, const BundlePart& part);
+  // Of what is kept until the end: the control file, backup_label, the manifest.
+  Status KeepPart(std::vector<std::byte>* kept, const BundlePart& part) CAPSTAN_EXCLUDES(mutex_);
+  Status WriteLogPart(const BundlePart& part);
+
+  Result<RestoreOutcome> CommitSteps();
+  Result<ClusterManifest> TakeManifest() CAPSTAN_EXCLUDES(mutex_);
+  Status CheckComplete(const ClusterManifest& manifest) CAPSTAN_EXCLUDES(mutex_);
+  // The places have what the manifest says, and nothing else.
+  Status MatchManifest(const ClusterManifest& manifest);
+  Status LinkTablespaces();
+  Status CheckRestoredLog(const ClusterManifest& manifest) const;
+  Status MakeDurable(const ClusterManifest& manifest);
+  RestoringState StateOf(RestoringState::Phase phase) const;
+
+  const RestoreOptions options_;
+  const PostgresSet set_;
+  std::string data_directory_;
+  FileOwner owner_;
+  UniqueFd lock_;
+  bool was_empty_ = false;
+  bool began_ = false;
+  bool committed_ = false;
+  std::string log_directory_;
+  std::vector<RestoredPlace> places_;
+  std::vector<RestoredPlace> log_place_;  // one, for files whose path begins with pg_wal/
+  std::unique_ptr<WriterActivity> activity_;
+
+  Mutex mutex_;
+  std::vector<std::byte> manifest_ CAPSTAN_GUARDED_BY(mutex_);
+  std::uint64_t manifest_bytes_ CAPSTAN_GUARDED_BY(mutex_) = 0;
+  std::vector<std::byte> control_file_ CAPSTAN_GUARDED_BY(mutex_);
+  std::vector<std::byte> label_ CAPSTAN_GUARDED_BY(mutex_);                // backup_label
+  std::map<PathInPlace, std::uint64_t> taken_ CAPSTAN_GUARDED_BY(mutex_);  // bytes of each file
+};
+
+}  // namespace capstan::writers

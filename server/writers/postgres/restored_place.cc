@@ -1,0 +1,220 @@
+#include "server/writers/postgres/restored_place.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/openat2.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "server/messages/messages.h"
+#include "server/writers/positioned_io.h"
+
+namespace capstan::writers {
+namespace {
+
+constexpr std::size_t kCompareBytes = 64 << 10;
+constexpr std::uint16_t kFileModes = 0640;  // a cluster may let its group read
+constexpr std::uint16_t kFolderModes = 0750;
+
+// Below `directory`, through no link.
+int OpenBelow(int directory, const std::string& path, int flags, mode_t mode) {
+  open_how how{};
+  how.flags = static_cast<std::uint64_t>(flags | O_CLOEXEC);
+  how.mode = (flags & O_CREAT) != 0 ? mode : 0;
+  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS;
+  return static_cast<int>(::syscall(SYS_openat2, directory, path.c_str(), &how, sizeof(how)));
+}
+
+Status Unwritable(const std::string& path, int os_error) {
+  return SqlError(65006, path, OsErrorText(os_error)).WithOsError(os_error);
+}
+
+mode_t FileMode(std::uint16_t mode) {
+  return static_cast<mode_t>((mode & kFileModes) | S_IRUSR | S_IWUSR);
+}
+
+bool IsZero(std::span<const std::byte> bytes) {
+  return std::ranges::all_of(bytes, [](std::byte value) { return value == std::byte{0}; });
+}
+
+}  // namespace
+
+RestoredPlace::RestoredPlace(RestoredPlace&& other) noexcept
+    : root_(std::move(other.root_)),
+      owner_(other.owner_),
+      fd_(std::move(other.fd_)),
+      taken_bytes_(other.taken_bytes_.load()),
+      written_bytes_(other.written_bytes_.load()) {}
+
+Result<RestoredPlace> RestoredPlace::Open(const std::string& root, const FileOwner& owner) {
+  CAPSTAN_RETURN_IF_ERROR(MakeDirectories(root, owner));
+  UniqueFd fd(::open(root.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd.valid() || (::geteuid() == 0 && ::fchown(fd.get(), owner.user, owner.group) != 0) ||
+      ::fchmod(fd.get(), S_IRWXU) != 0) {
+    return Unwritable(root, errno);
+  }
+  return RestoredPlace(root, owner, std::move(fd));
+}
+
+Status RestoredPlace::MakeParents(std::string_view path) {
+  for (std::size_t slash = path.find('/'); slash != std::string_view::npos;
+       slash = path.find('/', slash + 1)) {
+    CAPSTAN_RETURN_IF_ERROR(MakeFolder(path.substr(0, slash), S_IRWXU));
+  }
+  return OkStatus();
+}
+
+Status RestoredPlace::MakeFolder(std::string_view path, std::uint16_t mode) {
+  const std::string folder(path);
+  if (::mkdirat(fd_.get(), folder.c_str(), S_IRWXU) != 0 && errno != EEXIST) {
+    if (errno == ENOENT) {
+      CAPSTAN_RETURN_IF_ERROR(MakeParents(path));
+      return MakeFolder(path, mode);
+    }
+    return Unwritable(root_ + "/" + folder, errno);
+  }
+  const UniqueFd fd(OpenBelow(fd_.get(), folder, O_RDONLY | O_DIRECTORY, 0));
+  if (!fd.valid() || ::fchmod(fd.get(), (mode & kFolderModes) | S_IRWXU) != 0 ||
+      (::geteuid() == 0 && ::fchown(fd.get(), owner_.user, owner_.group) != 0)) {
+    return Unwritable(root_ + "/" + folder, errno);
+  }
+  return OkStatus();
+}
+
+Result<UniqueFd> RestoredPlace::OpenFile(const std::string& path, std::uint16_t mode) {
+  const mode_t bits = FileMode(mode);
+  UniqueFd fd(OpenBelow(fd_.get(), path, O_RDWR | O_CREAT, bits));
+  if (!fd.valid() && errno == ENOENT) {
+    CAPSTAN_RETURN_IF_ERROR(MakeParents(path));
+    fd.Reset(OpenBelow(fd_.get(), path, O_RDWR | O_CREAT, bits));
+  }
+  struct stat info {};
+  if (!fd.valid() || ::fstat(fd.get(), &info) != 0) {
+    return Unwritable(root_ + "/" + path, errno);
+  }
+  const bool foreign = ::geteuid() == 0 && info.st_uid != owner_.user;
+  if (!S_ISREG(info.st_mode)) {
+    return Unwritable(root_ + "/" + path, EEXIST);
+  }
+  if ((foreign && ::fchown(fd.get(), owner_.user, owner_.group) != 0) ||
+      ((info.st_mode & 07777) != bits && ::fchmod(fd.get(), bits) != 0)) {
+    return Unwritable(root_ + "/" + path, errno);
+  }
+  return fd;
+}
+
+Status RestoredPlace::Write(const BundlePart& part) {
+  const BundleEntry& entry = part.entry;
+  CAPSTAN_ASSIGN_OR_RETURN(const UniqueFd fd, OpenFile(entry.path, entry.mode));
+  struct stat info {};
+  if (::fstat(fd.get(), &info) != 0) {
+    return Unwritable(root_ + "/" + entry.path, errno);
+  }
+  const auto size = static_cast<std::uint64_t>(info.st_size);
+  Status status = entry.kind == BundleEntry::Kind::kZeros
+                      ? WriteZeros(fd.get(), entry.offset, entry.length, size)
+                      : WriteBytes(fd.get(), entry.offset, part.bytes, size);
+  taken_bytes_ += entry.length;
+  return status.ok() ? status : Unwritable(root_ + "/" + entry.path, status.os_error());
+}
+
+Status RestoredPlace::WriteBytes(int fd, std::uint64_t offset, std::span<const std::byte> bytes,
+                                 std::uint64_t size) {
+  std::array<std::byte, kCompareBytes> there;
+  // A stretch of pieces that differ is written at once.
+  std::uint64_t begin = 0;
+  std::uint64_t end = 0;
+  const auto flush = [&] {
+    written_bytes_ += end - begin;
+    return begin == end ? OkStatus()
+                        : WriteFully(fd, offset + begin, bytes.subspan(begin, end - begin));
+  };
+  // Behind the end of what is there nothing can be the same.
+  std::uint64_t at = 0;
+  while (at < bytes.size() && offset + at < size) {
+    const std::size_t length = std::min(bytes.size() - at, there.size());
+    const auto wanted = bytes.subspan(at, length);
+    const auto found = std::span(there).first(length);
+    CAPSTAN_RETURN_IF_ERROR(ReadOrZero(fd, offset + at, found));
+    const bool same =
+        offset + at + length <= size && std::memcmp(found.data(), wanted.data(), length) == 0;
+    if (same) {
+      CAPSTAN_RETURN_IF_ERROR(flush());
+      begin = at + length;
+    }
+    at += length;
+    end = at;
+  }
+  end = bytes.size();
+  return flush();
+}
+
+Status RestoredPlace::WriteZeros(int fd, std::uint64_t offset, std::uint64_t length,
+                                 std::uint64_t size) {
+  std::array<std::byte, kCompareBytes> there;
+  static constexpr std::array<std::byte, kCompareBytes> kZeros{};
+  // What lies behind the end is zero once the file has its size.
+  const std::uint64_t end = std::min(offset + length, size);
+  for (std::uint64_t at = offset; at < end; at += there.size()) {
+    const auto found = std::span(there).first(std::min<std::uint64_t>(there.size(), end - at));
+    CAPSTAN_RETURN_IF_ERROR(ReadOrZero(fd, at, found));
+    if (!IsZero(found)) {
+      CAPSTAN_RETURN_IF_ERROR(WriteFully(fd, at, std::span(kZeros).first(found.size())));
+      written_bytes_ += found.size();
+    }
+  }
+  return OkStatus();
+}
+
+Status RestoredPlace::Finish(std::string_view path, std::uint64_t size, std::uint16_t mode) {
+  const std::string name(path);
+  struct stat info {};
+  // Most are as they should be, and need not be opened for that.
+  const bool done = ::fstatat(fd_.get(), name.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0 &&
+                    S_ISREG(info.st_mode) && static_cast<std::uint64_t>(info.st_size) == size &&
+                    (info.st_mode & 07777) == FileMode(mode) &&
+                    (::geteuid() != 0 || info.st_uid == owner_.user);
+  if (done) {
+    return OkStatus();
+  }
+  CAPSTAN_ASSIGN_OR_RETURN(const UniqueFd fd, OpenFile(name, mode));
+  if (::ftruncate(fd.get(), static_cast<off_t>(size)) != 0) {
+    return Unwritable(fmt::format("{}/{}", root_, path), errno);
+  }
+  return OkStatus();
+}
+
+Status RestoredPlace::RemoveOthers(const std::string& below, const Keep& keep) {
+  std::error_code error;
+  std::vector<std::string> names;
+  const std::string folder = below.empty() ? root_ : root_ + "/" + below;
+  for (std::filesystem::directory_iterator entry(folder, error);
+       !error && entry != std::filesystem::directory_iterator(); entry.increment(error)) {
+    names.push_back(entry->path().filename().string());
+  }
+  for (const std::string& name : names) {
+    const std::string path = below.empty() ? name : below + "/" + name;
+    if (error || keep.is_left_alone(path)) {
+      continue;
+    }
+    const std::string full = root_ + "/" + path;
+    if (!keep.is_wanted(path)) {
+      std::filesystem::remove_all(full, error);
+    } else if (std::filesystem::is_directory(std::filesystem::symlink_status(full, error))) {
+      CAPSTAN_RETURN_IF_ERROR(RemoveOthers(path, keep));
+    }
+  }
+  return error ? Unwritable(folder, error.value()) : OkStatus();
+}
+
+}  // namespace capstan::writers
