@@ -10,23 +10,12 @@
 #include "server/messages/messages.h"
 #include "vdi/base/crash_point.h"
 #include "vdi/base/log.h"
+#include "vdi/base/wall_clock.h"
 
 namespace capstan::engine {
 namespace {
 
 constexpr std::uint64_t kPageErrorsLogged = 1000;  // of one backup
-
-std::string_view RecoveryModelName(writers::RecoveryModel model) {
-  switch (model) {
-    case writers::RecoveryModel::kSimple:
-      return "SIMPLE";
-    case writers::RecoveryModel::kBulkLogged:
-      return "BULK-LOGGED";
-    case writers::RecoveryModel::kFull:
-      return "FULL";
-  }
-  return "SIMPLE";
-}
 
 std::int8_t TimeZoneQuarterHours() {
   const std::time_t now = std::time(nullptr);
@@ -51,44 +40,11 @@ OpenMode ModeOf(media::MediumAction action) {
   return OpenMode::kAppend;
 }
 
-// Media of which nobody asks what they hold.
-media::MediaRows NewMedia(const BackupRequest& request) {
-  media::MediaRows rows;
-  const auto add_row = [&](const std::vector<std::string>& targets) {
-    std::vector<media::MediumState>& row = rows.emplace_back();
-    for (const std::string& target : targets) {
-      row.push_back({.target = target, .exists = false, .failure = {}, .listing = {}});
-    }
-  };
-  add_row(request.transfer.targets);
-  std::for_each(request.mirrors.begin(), request.mirrors.end(), add_row);
-  return rows;
-}
-
 // Whether Open failed without having begun anything (DeviceProvider::Open).
 bool IsRefusal(const Status& open) {
   const bool refused =
       open.reason() == 3201 && open.os_error() != 0 && open.os_error() != ECANCELED;
   return refused || open.reason() == 65001;
-}
-
-// The largest block in which a set can be written. One that is appended begins and ends where the
-// blocks of the medium do, and those of other programs may be small.
-std::uint32_t BlockSizeMax(const media::MediaPlan& plan) {
-  constexpr std::uint32_t kSmallest = 512;
-  std::uint32_t block_size = 65'536;
-  for (const media::MediaPlan::Family& family : plan.families) {
-    const auto& append = family.mirrors.front().append;
-    if (!append || append->form.hard_filemarks) {
-      continue;
-    }
-    const std::uint32_t physical = append->form.filemark_size();
-    while (block_size > kSmallest &&
-           (append->offset % block_size != 0 || physical % block_size != 0)) {
-      block_size /= 2;
-    }
-  }
-  return block_size;
 }
 
 }  // namespace
@@ -120,11 +76,15 @@ Status BackupJob::Prepare() {
     return SqlError(65005, database_.name, fmt::format("no writer knows '{}'", database_.scheme));
   }
   writer_ = writer->second;
-  CAPSTAN_ASSIGN_OR_RETURN(const writers::DatabaseDescription description,
-                           writer_->Describe(database_.location, database_.name));
-  for (const auto& file : description.files) {
-    size_estimate_ += file.size_bytes;
+  CAPSTAN_RETURN_IF_ERROR(CheckInUse(database_));
+  auto described = writer_->Describe(database_.location, database_.name);
+  if (!described.ok() && request_.tail == writers::LogTail::kNoTruncate) {
+    // It may be damaged beyond that; of the log, the session knows more.
+    described = writers::DatabaseDescription{.recovery_model = writers::RecoveryModel::kFull,
+                                             .volumes = {"log"}};
   }
+  CAPSTAN_ASSIGN_OR_RETURN(const writers::DatabaseDescription description, std::move(described));
+  CAPSTAN_RETURN_IF_ERROR(PlanChain(description));
 
   const TransferRequest& transfer = request_.transfer;
   auto buffer_count = transfer.buffer_count;
@@ -143,6 +103,35 @@ Status BackupJob::Prepare() {
     }
   }
 
+  return OkStatus();
+}
+
+Status BackupJob::PlanChain(const writers::DatabaseDescription& description) {
+  if (request_.snapshot && request_.kind != writers::BackupKind::kFull) {
+    return SqlError(3031, "SNAPSHOT", BackupCommand(request_.kind));
+  }
+  const writers::RecoveryModel model = RecoveryModelOf(database_, description.recovery_model);
+  writers::LogStatus log;
+  if (model != writers::RecoveryModel::kSimple) {
+    // What a writer cannot tell now it says when the log is to be backed up.
+    if (auto kept = writer_->DescribeLog(database_.location); kept.ok()) {
+      log = std::move(kept).value();
+    }
+  }
+  CAPSTAN_ASSIGN_OR_RETURN(const catalog::ChainEnd chain,
+                           parts_.catalog.FindChainEnd(database_.name));
+  CAPSTAN_ASSIGN_OR_RETURN(chain_, PlanBackupChain(request_, {.database = database_,
+                                                              .recovery_model = model,
+                                                              .chain = chain,
+                                                              .log = log,
+                                                              .read_only = description.read_only}));
+  if (request_.kind == writers::BackupKind::kLog) {
+    size_estimate_ = log.bytes;
+  } else if (request_.kind == writers::BackupKind::kFull) {
+    for (const auto& file : description.files) {
+      size_estimate_ += file.size_bytes;
+    }
+  }
   return OkStatus();
 }
 
@@ -212,6 +201,8 @@ Status BackupJob::OpenDevices() {
   request.mode = ModeOf(media_plan_.action);
   request.size_estimate = size_estimate_ / media_plan_.families.size();
   request.job_id = request_.transfer.session_id;
+  request.retain_until_unix_s = request_.expiration_unix_s;
+  request.bytes_per_second_max = request_.transfer.bytes_per_second_max;
   request.cancelled = [this] { return job_.cancelled(); };
   for (const auto& device : journal_.devices) {
     request.targets.push_back({.name = device.target, .token = device.token});
@@ -233,6 +224,10 @@ Status BackupJob::OpenDevices() {
     return opened.status();
   }
   set_ = std::move(opened).value();
+  if (set_->removable() && !request_.mirrors.empty()) {
+    return SqlError(3031, "MIRROR TO", request.device_class)
+        .WithHint("where media are changed while they are written, each copy needs its own backup");
+  }
   CAPSTAN_CRASH_POINT("engine.after_open");
   return CheckMedia();
 }
@@ -242,12 +237,12 @@ Status BackupJob::CheckMedia() {
   if (!media_plan_.families.front().mirrors.front().append) {
     return OkStatus();
   }
-  std::vector<media::AppendPoint> expected;
+  std::vector<ExpectedMedium> expected;
   TransferRequest old = request_.transfer;
   old.targets.clear();
   for (std::size_t i = 0; i < journal_.devices.size(); ++i) {
     const media::MediaPlan::Family& family = media_plan_.families[i % media_plan_.families.size()];
-    expected.push_back(*family.mirrors.front().append);
+    expected.push_back({.header = family.header, .append = *family.mirrors.front().append});
     old.targets.push_back(journal_.devices[i].target);
   }
   return media_plan_.copies_sets ? CopySets(*set_, old, expected, parts_, job_)
@@ -255,13 +250,12 @@ Status BackupJob::CheckMedia() {
 }
 
 media::BackupSet BackupJob::DescribeSet(const writers::DatabaseDescription& description,
-                                        const Lsns& lsns) const {
-  media::BackupSet set;
+                                        const writers::LsnRange& lsns) const {
+  media::BackupSet set = chain_.set;
   DescribeCoding(coding_, &set);
   set.position = media_plan_.position;
   set.name = request_.name;
   set.description = request_.description;
-  set.copy_only = request_.copy_only;
   set.is_snapshot = request_.snapshot;
   set.has_checksums = request_.transfer.checksum.value_or(false);
   set.user_name = request_.transfer.user_name;
@@ -270,12 +264,11 @@ media::BackupSet BackupJob::DescribeSet(const writers::DatabaseDescription& desc
   set.database_name = database_.name;
   set.writer = description.writer;
   set.database_version = description.version;
-  set.recovery_model = RecoveryModelName(description.recovery_model);
   set.first_lsn = lsns.first.value;
   set.last_lsn = lsns.last.value;
   set.checkpoint_lsn = lsns.checkpoint.value;
   set.database_created_unix_s = description.created_unix_s;
-  set.start_unix_s = std::time(nullptr);
+  set.SetStart(start_unix_us_);
   set.expiration_unix_s = request_.expiration_unix_s;
   set.time_zone_quarter_hours = TimeZoneQuarterHours();
   set.transfer_size = plan_.transfer_size;
@@ -284,6 +277,7 @@ media::BackupSet BackupJob::DescribeSet(const writers::DatabaseDescription& desc
                          .logical_name = file.logical_name,
                          .physical_name = file.physical_name,
                          .type = file.type,
+                         .whole = file.whole,
                          .size_bytes = file.size_bytes,
                          .page_size = file.page_size,
                          .unique_id = Guid::Random()});
@@ -299,6 +293,9 @@ Result<std::vector<std::unique_ptr<media::FamilyWriter>>> BackupJob::MakeFamilie
                                  .set = set,
                                  .form = set_->medium_form(),
                                  .append = family.mirrors[0].append};
+    if (options.append && set_->hard_filemarks()) {
+      options.append->form.block_size = set_->block_size();
+    }
     if (coding_.form.encrypted()) {
       authenticators_.push_back(std::make_unique<KeyAuthenticator>(coding_.key));
       options.authenticator = authenticators_.back().get();
@@ -319,6 +316,7 @@ Status BackupJob::Transfer() {
 }
 
 Status BackupJob::TransferSnapshot() {
+  start_unix_us_ = UnixMicros();
   CAPSTAN_ASSIGN_OR_RETURN(freeze_, writer_->BeginSnapshot(database_.location, database_.name));
   final_set_ = DescribeSet(freeze_->description(), {.first = freeze_->last_lsn(),
                                                     .last = freeze_->last_lsn(),
@@ -336,17 +334,17 @@ Status BackupJob::TransferSnapshot() {
 
 Status BackupJob::TransferData() {
   job_.SetPhase("Waiting for the database");
-  writers::BackupOptions options;
-  options.copy_only = request_.copy_only;
+  writers::BackupOptions options = chain_.options;
   if (request_.transfer.checksum.value_or(false)) {
     options.on_page_error = [this](const writers::PageError& error) { return OnPageError(error); };
   }
   options.lock_deadline = Deadline::After(parts_.settings.timeouts.database);
+  start_unix_us_ = UnixMicros();
   CAPSTAN_ASSIGN_OR_RETURN(session_,
                            writer_->BeginBackup(database_.location, database_.name, options));
-  final_set_ = DescribeSet(session_->description(), {.first = session_->first_lsn(),
-                                                     .last = session_->last_lsn(),
-                                                     .checkpoint = session_->checkpoint_lsn()});
+  final_set_ = DescribeSet(session_->description(), session_->lsns());
+  final_set_.writer_data = session_->writer_data();
+  final_set_.recovery_fork = session_->recovery_fork();
   std::uint64_t total = 0;
   for (const auto& file : final_set_.files) {
     total += file.size_bytes;
@@ -358,9 +356,23 @@ Status BackupJob::TransferData() {
                             request_.transfer.stats_percent, coding_},
       std::move(families));
   CAPSTAN_RETURN_IF_ERROR(pipeline_->WriteData());
-  final_set_.is_damaged = page_errors_ > 0;
-  final_set_.finish_unix_s = std::time(nullptr);
+  TakeOutcome();
   return pipeline_->WriteTrailers(final_set_);
+}
+
+void BackupJob::TakeOutcome() {
+  const writers::LsnRange lsns = session_->lsns();
+  final_set_.first_lsn = lsns.first.value;
+  final_set_.last_lsn = lsns.last.value;
+  final_set_.checkpoint_lsn = lsns.checkpoint.value;
+  final_set_.recovery_fork = session_->recovery_fork();
+  const auto& files = session_->description().files;
+  CAPSTAN_CHECK(files.size() == final_set_.files.size());
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    final_set_.files[i].size_bytes = files[i].size_bytes;
+  }
+  final_set_.is_damaged = page_errors_ > 0;
+  final_set_.SetFinish(UnixMicros());
 }
 
 Status BackupJob::OnPageError(const writers::PageError& error) {
@@ -409,7 +421,11 @@ Status BackupJob::Commit() {
   if (freeze_ != nullptr) {
     freeze_->End();
   }
-  return parts_.catalog.CommitBackup(job_.guid());
+  CAPSTAN_RETURN_IF_ERROR(parts_.catalog.CommitBackup(job_.guid()));
+  if (session_ != nullptr) {
+    session_->Committed();
+  }
+  return OkStatus();
 }
 
 void BackupJob::Undo() {
@@ -448,13 +464,10 @@ void BackupJob::ReportCompletion() {
   if (final_set_.is_damaged) {
     observer_.OnMessage(3042, MessageText(3042));
   }
-  for (const auto& file : final_set_.files) {
-    observer_.OnMessage(4035, MessageText(4035, PagesOf(file.backup_size_bytes), database_.name,
-                                          file.logical_name, final_set_.position));
-  }
+  SayPages(final_set_, database_.name, observer_);
   const auto elapsed = std::chrono::steady_clock::now() - job_.started();
-  observer_.OnMessage(
-      3014, CompletionMessage("BACKUP DATABASE", PagesOf(final_set_.backup_size_bytes), elapsed));
+  observer_.OnMessage(3014, CompletionMessage(std::string(BackupCommand(request_.kind)),
+                                              PagesOf(final_set_.backup_size_bytes), elapsed));
 }
 
 }  // namespace capstan::engine

@@ -1,8 +1,9 @@
-// BackupJob: one BACKUP DATABASE from request to catalog row. The order of its steps is the commit
-// protocol of the design: nothing is visible before everything is durable, and what has become
-// durable can always be rolled forward.
+// BackupJob: one BACKUP, of a database or its log, from request to catalog row. The order of its
+// steps is the commit protocol of the design: nothing is visible before everything is durable, and
+// what has become durable can always be rolled forward.
 //
-// Threads: the statement's.
+// Its session holds the log that the set needs to be gone on from until the job goes, by when the
+// writer must have been told to keep it. Threads: the statement's.
 #pragma once
 
 #include <atomic>
@@ -12,6 +13,7 @@
 
 #include "server/engine/backup_pipeline.h"
 #include "server/engine/engine.h"
+#include "server/engine/roll_forward/backup_chain.h"
 #include "server/engine/snapshot_backup.h"
 #include "server/media/media_plan.h"
 
@@ -26,7 +28,8 @@ class BackupJob {
   Status Run();
 
  private:
-  Status Prepare();    // finds database and writer, plans buffers
+  Status Prepare();  // finds database and writer, plans buffers
+  Status PlanChain(const writers::DatabaseDescription& description);
   Status PlanMedia();  // looks at the media and decides what becomes of them
   Status PlanForm();   // how frames are coded, and the key
   Status BeginJournal();
@@ -39,13 +42,12 @@ class BackupJob {
   // After a failure: nothing of the new media stays, and the journal forgets the job.
   void Undo();
 
-  struct Lsns {
-    writers::Lsn first, last, checkpoint;
-  };
   media::BackupSet DescribeSet(const writers::DatabaseDescription& description,
-                               const Lsns& lsns) const;
+                               const writers::LsnRange& lsns) const;
   Result<std::vector<std::unique_ptr<media::FamilyWriter>>> MakeFamilies(
       const media::BackupSet& set);
+  // What is known of the set only when all of it has been read.
+  void TakeOutcome();
   void ReportCompletion();
   // Any thread that reads. 3043, unless the job goes on after errors.
   Status OnPageError(const writers::PageError& error);
@@ -57,6 +59,7 @@ class BackupJob {
 
   catalog::Database database_;
   writers::DatabaseWriter* writer_ = nullptr;
+  BackupChain chain_;
   BufferPlan plan_;
   std::uint64_t size_estimate_ = 0;
   SetCoding coding_;
@@ -65,6 +68,7 @@ class BackupJob {
   bool journal_begun_ = false;
   bool media_touched_ = true;  // an agent may have begun media
   bool prepared_ = false;
+  std::int64_t start_unix_us_ = 0;  // before the database was asked for its state
   media::BackupSet final_set_;
   std::atomic<std::uint64_t> page_errors_{0};  // that the job went on after
   std::unique_ptr<OpenSet> set_;

@@ -60,7 +60,7 @@ Status BackupPipeline::WriteData() {
 
   parts_.job.SetPhase("Reading data");
   const std::uint64_t begin = MonotonicNanos();
-  CAPSTAN_RETURN_IF_ERROR(RunStep(Readers()));
+  CAPSTAN_RETURN_IF_ERROR(ReadAll());
   times_.total_ns = MonotonicNanos() - begin;
   times_.read_ns = read_ns_.load();
   times_.checksum_ns = checksum_ns_.load();
@@ -70,18 +70,38 @@ Status BackupPipeline::WriteData() {
   return ExecuteOnAll(vdi::CommandCode::kFlush, "Flushing data");
 }
 
-std::vector<std::function<Status()>> BackupPipeline::Readers() {
+Status BackupPipeline::ReadAll() {
   const auto volumes = static_cast<std::uint32_t>(parts_.session.description().volumes.size());
+  CAPSTAN_RETURN_IF_ERROR(RunStep(Readers({.first = 0, .count = volumes})));
+  bool has_tail = false;
+  // A database may take its time to end a backup; meanwhile a cancel is heard.
+  CAPSTAN_RETURN_IF_ERROR(RunStep({[&]() -> Status {
+    CAPSTAN_ASSIGN_OR_RETURN(has_tail, parts_.session.BeginTail());
+    return OkStatus();
+  }}));
+  if (has_tail) {
+    parts_.job.SetPhase("Reading log");
+    CAPSTAN_RETURN_IF_ERROR(RunStep(Readers({.first = volumes, .count = 1})));
+  }
+  // An estimate, where not all of the files was to be read, has come to its end.
+  parts_.job.SetTotal(std::max<std::uint64_t>(1, bytes_done_.load()));
+  return OkStatus();
+}
+
+std::vector<std::function<Status()>> BackupPipeline::Readers(Volumes volumes) {
   std::vector<std::function<Status()>> readers;
   if (parts_.coding.form.plain()) {
-    for (std::uint32_t v = 0; v < volumes; ++v) {
-      readers.emplace_back([this, v] { return ReadVolume(v); });
+    for (std::uint32_t v = 0; v < volumes.count; ++v) {
+      readers.emplace_back([this, v, volumes] { return ReadVolume(volumes.first + v); });
     }
+    return readers;
+  }
+  if (volumes.count == 0) {
     return readers;
   }
   const std::size_t workers = std::max(1U, std::thread::hardware_concurrency());
   for (std::size_t w = 0; w < workers; ++w) {
-    readers.emplace_back([this, w] { return CodeVolumes(w); });
+    readers.emplace_back([this, volumes, w] { return CodeVolumes(volumes, w); });
   }
   return readers;
 }
@@ -111,16 +131,16 @@ Status BackupPipeline::ReadVolume(std::uint32_t volume) {
   return OkStatus();
 }
 
-Status BackupPipeline::CodeVolumes(std::size_t worker) {
+Status BackupPipeline::CodeVolumes(Volumes volumes, std::size_t worker) {
   CAPSTAN_ASSIGN_OR_RETURN(ExtentEncoder encoder, ExtentEncoder::Create(parts_.coding));
   std::vector<std::byte> payload;
   if (parts_.coding.form.compressed()) {
     payload.resize(geometry_.payload_capacity);
   }
   // Each begins with another volume, and helps with the others when its own is done.
-  const std::size_t volumes = parts_.session.description().volumes.size();
-  for (std::size_t v = 0; v < volumes; ++v) {
-    const auto volume = static_cast<std::uint32_t>((worker + v) % volumes);
+  for (std::size_t v = 0; v < volumes.count; ++v) {
+    const std::uint32_t volume =
+        volumes.first + static_cast<std::uint32_t>((worker + v) % volumes.count);
     while (!error_.failed()) {
       CAPSTAN_ASSIGN_OR_RETURN(const auto extent, NextExtent(volume));
       if (!extent) {

@@ -68,10 +68,16 @@ class BackupPipeline {
  private:
   // Runs the steps in parallel under the monitor; on return nothing of them is in flight.
   Status RunStep(std::vector<std::function<Status()>> steps);
+  struct Volumes {
+    std::uint32_t first = 0;
+    std::uint32_t count = 0;
+  };
+  // Every volume, then what is known only when they have been read.
+  Status ReadAll();
   // Where nothing is coded, each has a volume; otherwise they share them all.
-  std::vector<std::function<Status()>> Readers();
+  std::vector<std::function<Status()>> Readers(Volumes volumes);
   Status ReadVolume(std::uint32_t volume);
-  Status CodeVolumes(std::size_t worker) CAPSTAN_EXCLUDES(extents_mutex_);
+  Status CodeVolumes(Volumes volumes, std::size_t worker) CAPSTAN_EXCLUDES(extents_mutex_);
   Status CodeExtent(ExtentEncoder& encoder, const writers::Extent& extent,
                     std::vector<std::byte>* payload);
   Result<std::optional<writers::Extent>> NextExtent(std::uint32_t volume)

@@ -27,11 +27,18 @@ Pages PagesOf(const media::BackupFile& file, std::uint64_t offset, std::uint64_t
 
 }  // namespace
 
+std::string PlaceOf(const media::BackupSet& set, const LostRange& range) {
+  const media::BackupFile& file = set.files.at(range.file_index);
+  const Pages pages = PagesOf(file, range.offset, range.length);
+  return fmt::format("{} bytes of file '{}' from byte {}, pages {} to {}", range.length,
+                     file.physical_name, range.offset, pages.first, pages.last);
+}
+
 std::string PlaceOf(const media::BackupSet& set, const media::FrameExtent& frame) {
-  const media::BackupFile& file = set.files.at(frame.file_index);
-  const Pages pages = PagesOf(file, frame.file_offset, frame.length);
-  return fmt::format("{} bytes of file '{}' from byte {}, pages {} to {}", frame.length,
-                     file.physical_name, frame.file_offset, pages.first, pages.last);
+  return PlaceOf(set, LostRange{.target = {},
+                                .file_index = frame.file_index,
+                                .offset = frame.file_offset,
+                                .length = frame.length});
 }
 
 void DamageReport::Say(int number, std::string sentence) {
@@ -123,6 +130,11 @@ std::vector<LostRange> DamageReport::Lost(const media::BackupSet& set) const {
     return lost;
   }
   for (std::uint32_t i = 0; i < set.files.size(); ++i) {
+    if (!set.files[i].whole) {
+      std::copy_if(lost_frames_.begin(), lost_frames_.end(), std::back_inserter(lost),
+                   [i](const LostRange& frame) { return frame.file_index == i; });
+      continue;
+    }
     const auto covered = good_.find(i);
     std::uint64_t at = 0;
     const auto add_up_to = [&](std::uint64_t end) CAPSTAN_REQUIRES(mutex_) {

@@ -46,7 +46,7 @@ class DamageReport {
   bool any() const CAPSTAN_EXCLUDES(mutex_);
 
   // Everything that was not noted as good, for a job that has read the whole set. In order of file
-  // and offset.
+  // and offset. Of a file that the set holds parts of, only frames that are known to be lost.
   std::vector<LostRange> Lost(const media::BackupSet& set) const CAPSTAN_EXCLUDES(mutex_);
   // The frames that were noted as lost, for one that has read parts of it.
   std::vector<LostRange> LostFrames() const CAPSTAN_EXCLUDES(mutex_);
@@ -72,7 +72,8 @@ class DamageReport {
   std::uint64_t sentence_count_ CAPSTAN_GUARDED_BY(mutex_) = 0;
 };
 
-// "n bytes of file 'x' from byte m, pages a to b", of one frame.
+// "n bytes of file 'x' from byte m, pages a to b", of one frame, or of a stretch.
 std::string PlaceOf(const media::BackupSet& set, const media::FrameExtent& frame);
+std::string PlaceOf(const media::BackupSet& set, const LostRange& range);
 
 }  // namespace capstan::engine

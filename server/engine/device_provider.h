@@ -37,6 +37,9 @@ struct DeviceSetRequest {
   std::vector<DeviceTarget> targets;
   std::uint64_t size_estimate = 0;  // bytes per device, 0 = unknown
   std::int64_t job_id = 0;
+  // Media that can be locked shall be neither removed nor changed before; 0 = no wish.
+  std::int64_t retain_until_unix_s = 0;
+  std::uint64_t bytes_per_second_max = 0;  // of all devices together, 0 = no limit
   // Whether the job has been cancelled meanwhile; empty = it cannot be. Asked a few times a second
   // while Open waits, on its thread, and must not block.
   std::function<bool()> cancelled;
@@ -83,6 +86,16 @@ class DeviceProvider {
   // What the agent last said went wrong on a device, with the OS number ("28(No space left on
   // device)"); empty if it said nothing. May wait briefly for a report that is under way.
   virtual std::string ErrorDetail(const std::string& set_name, const std::string& device_name) = 0;
+
+  // What else the agent said about that: its plugin's own words and what the operator can do. Empty
+  // if that is no more than ErrorDetail. Does not wait.
+  virtual std::string ErrorHint(const std::string& /*device_name*/) { return ""; }
+
+  // Removes a medium. One that is not there is no error.
+  virtual Status Remove(const std::string& /*device_class*/, const DeviceTarget& target,
+                        Deadline /*deadline*/) {
+    return Error(Code::kUnimplemented, "medium '{}' cannot be removed", target.name);
+  }
 };
 
 }  // namespace capstan::engine

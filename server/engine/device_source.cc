@@ -47,7 +47,7 @@ Status DeviceSource::FillFrom(std::uint64_t offset) {
   command.code = vdi::CommandCode::kRead;
   command.buffer = buffer_->data.data();
   command.size = static_cast<std::uint32_t>(buffer_->data.size());
-  if (set_.random_access()) {
+  if (set_.random_access() || set_.hard_filemarks()) {
     command.size = std::min(command.size, kReadSizeMax);
   }
   command.position = static_cast<std::int64_t>(offset);
@@ -61,8 +61,8 @@ Status DeviceSource::FillFrom(std::uint64_t offset) {
     return media_.ClearError();
   }
   if (done.completion_code == vdi::CompletionCode::kFilemarkDetected && set_.hard_filemarks()) {
-    at_filemark_ = true;
-    return media_.ClearError();
+    CAPSTAN_RETURN_IF_ERROR(media_.ClearError());
+    return NoteFilemark();
   }
   return done.completion_code == vdi::CompletionCode::kSuccess
              ? OkStatus()
@@ -102,8 +102,26 @@ Result<std::size_t> DeviceSource::ReadAt(std::uint64_t offset, std::span<std::by
   return filled;
 }
 
+Status DeviceSource::NoteFilemark() {
+  at_filemark_ = true;
+  const auto count = static_cast<std::uint32_t>(filemarks_.size() + 1);
+  CAPSTAN_ASSIGN_OR_RETURN(const std::optional<std::uint64_t> block, media_.Position());
+  filemarks_.push_back({.offset = next_offset_, .behind = {.filemarks = count, .block = block}});
+  return OkStatus();
+}
+
+std::optional<media::TapePlace> DeviceSource::PlaceBehindFilemark(std::uint64_t offset) const {
+  for (const ShownFilemark& mark : filemarks_) {
+    if (mark.offset + filemark_size_ == offset) {
+      return mark.behind;
+    }
+  }
+  return std::nullopt;
+}
+
 void DeviceSource::HoldFilemark() {
   const std::vector<std::byte> mark = media::SoftFilemark();
+  filemark_size_ = mark.size();
   std::memcpy(buffer_->data.data(), mark.data(), mark.size());
   held_offset_ = next_offset_;
   held_size_ = static_cast<std::uint32_t>(mark.size());
@@ -111,17 +129,24 @@ void DeviceSource::HoldFilemark() {
   at_filemark_ = false;
 }
 
-Result<std::optional<std::uint64_t>> DeviceSource::SkipToFilemark(std::uint64_t /*offset*/) {
+Result<std::optional<std::uint64_t>> DeviceSource::SkipToFilemark(std::uint64_t offset) {
   if (!set_.hard_filemarks()) {
     return std::optional<std::uint64_t>();
   }
-  if (!at_filemark_) {
-    if (ended_) {
-      return std::optional<std::uint64_t>();
+  for (const ShownFilemark& mark : filemarks_) {
+    if (mark.offset >= offset) {
+      return std::optional(mark.offset);  // it was read already
     }
-    CAPSTAN_ASSIGN_OR_RETURN(at_filemark_, media_.SkipFilemarks(1));
-    ended_ = !at_filemark_;
   }
+  if (ended_) {
+    return std::optional<std::uint64_t>();
+  }
+  CAPSTAN_ASSIGN_OR_RETURN(const bool found, media_.SkipFilemarks(1));
+  ended_ = !found;
+  if (!found) {
+    return std::optional<std::uint64_t>();
+  }
+  CAPSTAN_RETURN_IF_ERROR(NoteFilemark());
   return std::optional(next_offset_);
 }
 

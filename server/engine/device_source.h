@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "server/engine/media_control.h"
 #include "server/engine/open_set.h"
@@ -26,6 +27,8 @@ class DeviceSource final : public media::MediumSource {
   std::uint64_t size_bytes() const override { return size_bytes_; }
   Result<std::size_t> ReadAt(std::uint64_t offset, std::span<std::byte> target) override;
   Result<std::optional<std::uint64_t>> SkipToFilemark(std::uint64_t offset) override;
+  bool hard_filemarks() const override { return set_.hard_filemarks(); }
+  std::optional<media::TapePlace> PlaceBehindFilemark(std::uint64_t offset) const override;
 
  private:
   DeviceSource(OpenSet& set, DeviceChannel& channel, TransferBuffer* buffer)
@@ -36,7 +39,9 @@ class DeviceSource final : public media::MediumSource {
   Status FindSize();
   // Fills the buffer with the medium's bytes from `offset`, a multiple of the block size.
   Status FillFrom(std::uint64_t offset);
-  // A hard filemark is shown as a soft one.
+  // The device stands behind a hard filemark, which comes next.
+  Status NoteFilemark();
+  // It is shown as a soft one.
   void HoldFilemark();
 
   OpenSet& set_;
@@ -49,7 +54,13 @@ class DeviceSource final : public media::MediumSource {
   std::uint32_t held_size_ = 0;
   std::uint64_t next_offset_ = 0;  // of a forward-only medium
   bool at_filemark_ = false;       // a hard filemark comes next
-  bool ended_ = false;             // a forward-only medium has no more
+  struct ShownFilemark {
+    std::uint64_t offset = 0;  // where it is shown
+    media::TapePlace behind;
+  };
+  std::vector<ShownFilemark> filemarks_;  // all so far
+  std::uint64_t filemark_size_ = 0;       // of each, as it is shown
+  bool ended_ = false;                    // a forward-only medium has no more
 };
 
 }  // namespace capstan::engine

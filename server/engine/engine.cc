@@ -5,7 +5,10 @@
 
 #include "server/engine/backup_job.h"
 #include "server/engine/media_inspection.h"
+#include "server/engine/restart/interrupted_restore.h"
 #include "server/engine/restore_job.h"
+#include "server/engine/roll_forward/recover_job.h"
+#include "server/engine/roll_forward/restore_chain.h"
 #include "server/engine/sqlserver_verify.h"
 #include "server/engine/verify_job.h"
 #include "server/engine/worker_group.h"
@@ -65,6 +68,15 @@ void LogOutcome(ErrorLog& log, int session_id, const std::string& command, const
 
 }  // namespace
 
+void SayPages(const media::BackupSet& set, const std::string& database, JobObserver& observer) {
+  for (const media::BackupFile& file : set.files) {
+    if (set.kind != media::SetKind::kLog || file.type == 'L') {
+      observer.OnMessage(4035, MessageText(4035, PagesOf(file.backup_size_bytes), database,
+                                           file.logical_name, set.position));
+    }
+  }
+}
+
 std::string CompletionMessage(const std::string& command, std::uint64_t pages,
                               std::chrono::nanoseconds elapsed) {
   const auto ns = static_cast<std::uint64_t>(std::max<std::int64_t>(1, elapsed.count()));
@@ -77,14 +89,20 @@ std::string CompletionMessage(const std::string& command, std::uint64_t pages,
 }
 
 Status Engine::Backup(const BackupRequest& request, JobObserver& observer) {
+  const bool log = request.kind == writers::BackupKind::kLog;
   CAPSTAN_ASSIGN_OR_RETURN(
       auto started,
-      parts_.jobs.Start(IdentityOf(request.transfer, "BACKUP DATABASE", request.database)));
+      parts_.jobs.Start(
+          IdentityOf(request.transfer, log ? "BACKUP LOG" : "BACKUP DATABASE", request.database)));
   RunningJob job(parts_.jobs, std::move(started));
   LoggingObserver logging(observer, parts_.error_log, request.transfer.session_id);
   CAPSTAN_LOG(kInfo, "backup begin session={} database={} devices={}", request.transfer.session_id,
               request.database, request.transfer.targets.size());
-  Status status = BackupJob(parts_, request, *job, logging).Run();
+  BackupJob backup(parts_, request, *job, logging);
+  Status status = backup.Run();
+  if (status.ok()) {
+    KeepLogs();
+  }
   LogOutcome(parts_.error_log, request.transfer.session_id, "BACKUP", status);
   CAPSTAN_LOG(kInfo, "backup end session={} database={} result={}", request.transfer.session_id,
               request.database, status.ToString());
@@ -93,17 +111,64 @@ Status Engine::Backup(const BackupRequest& request, JobObserver& observer) {
 
 Status Engine::Restore(const RestoreRequest& request, JobObserver& observer) {
   CAPSTAN_ASSIGN_OR_RETURN(
-      auto started,
-      parts_.jobs.Start(IdentityOf(request.transfer, "RESTORE DATABASE", request.database)));
+      auto started, parts_.jobs.Start(IdentityOf(
+                        request.transfer, std::string(RestoreCommand(request)), request.database)));
   RunningJob job(parts_.jobs, std::move(started));
   LoggingObserver logging(observer, parts_.error_log, request.transfer.session_id);
   CAPSTAN_LOG(kInfo, "restore begin session={} database={} devices={}", request.transfer.session_id,
               request.database, request.transfer.targets.size());
   Status status = RestoreJob(parts_, request, *job, logging).Run();
+  if (status.ok()) {
+    KeepLogs();
+  }
   LogOutcome(parts_.error_log, request.transfer.session_id, "RESTORE", status);
   CAPSTAN_LOG(kInfo, "restore end session={} database={} result={}", request.transfer.session_id,
               request.database, status.ToString());
   return status;
+}
+
+Status Engine::Recover(const RecoverRequest& request, JobObserver& observer) {
+  CAPSTAN_ASSIGN_OR_RETURN(auto started, parts_.jobs.Start({.session_id = request.session_id,
+                                                            .command = "RESTORE DATABASE",
+                                                            .database = request.database,
+                                                            .statement = request.statement}));
+  RunningJob job(parts_.jobs, std::move(started));
+  LoggingObserver logging(observer, parts_.error_log, request.session_id);
+  Status status = RunRecover(parts_, request, *job, logging);
+  if (status.ok()) {
+    KeepLogs();
+  }
+  LogOutcome(parts_.error_log, request.session_id, "RESTORE", status);
+  CAPSTAN_LOG(kInfo, "recovery end session={} database={} result={}", request.session_id,
+              request.database, status.ToString());
+  return status;
+}
+
+Status Engine::Detach(const std::string& database) {
+  CAPSTAN_ASSIGN_OR_RETURN(
+      auto started,
+      parts_.jobs.Start(
+          {.session_id = 0, .command = "DETACH DATABASE", .database = database, .statement = {}}));
+  const RunningJob job(parts_.jobs, std::move(started));
+  CAPSTAN_ASSIGN_OR_RETURN(const catalog::Database known, parts_.catalog.FindDatabase(database));
+  CAPSTAN_RETURN_IF_ERROR(DiscardInterrupted(parts_, database).status());
+  const auto writer = parts_.writers.find(known.scheme);
+  if (known.roll_forward.state != catalog::RollForward::State::kOnline &&
+      writer != parts_.writers.end()) {
+    CAPSTAN_RETURN_IF_ERROR(writer->second->AbandonRestore(known.location));
+  }
+  CAPSTAN_RETURN_IF_ERROR(parts_.catalog.RemoveDatabase(database));
+  KeepLogs();
+  return OkStatus();
+}
+
+Result<bool> Engine::GiveUpInterrupted(const std::string& database) {
+  CAPSTAN_ASSIGN_OR_RETURN(
+      auto started,
+      parts_.jobs.Start(
+          {.session_id = 0, .command = "DROP DATABASE", .database = database, .statement = {}}));
+  const RunningJob job(parts_.jobs, std::move(started));
+  return DiscardInterrupted(parts_, database);
 }
 
 Status Engine::Verify(const VerifyRequest& request, JobObserver& observer) {
@@ -148,6 +213,7 @@ void Engine::SettleUnfinishedJobs() {
       SettleJob(record);
     }
   }
+  KeepLogs();
 }
 
 Engine::Journal Engine::ReadJournal() {
@@ -159,7 +225,34 @@ Engine::Journal Engine::ReadJournal() {
   return std::move(unfinished).value();
 }
 
+bool Engine::KeepInterrupted(const catalog::JobRecord& record) {
+  const auto writer = parts_.writers.find(record.restore_scheme);
+  if (record.kept || !record.progress || writer == parts_.writers.end()) {
+    return record.kept;
+  }
+  for (const std::string& path : record.restore_paths) {
+    const Result<bool> there = writer->second->KeepRestore(path, record.name());
+    if (!there.ok()) {
+      CAPSTAN_LOG(kWarning, "interrupted restore {}: {}", record.name(), there.status().message());
+      return true;  // later
+    }
+    if (!*there) {
+      return false;
+    }
+  }
+  const Status kept = parts_.catalog.KeepJob(record.job_guid);
+  const std::string how = HowToGoOn(record.database_name, *record.progress);
+  CAPSTAN_LOG(kWarning, "the restore of '{}' was interrupted; {}: {}", record.database_name, how,
+              kept.ToString());
+  parts_.error_log.Write(
+      0, fmt::format("The restore of '{}' was interrupted. {}.", record.database_name, how));
+  return true;
+}
+
 void Engine::SettleJob(const catalog::JobRecord& record) {
+  if (KeepInterrupted(record)) {
+    return;
+  }
   // A vendor's own program may have missed its last command: such a set is never called good.
   const bool all_recoverable =
       std::none_of(record.devices.begin(), record.devices.end(),
@@ -184,8 +277,7 @@ void Engine::SettleJob(const catalog::JobRecord& record) {
     if (writer == parts_.writers.end()) {
       continue;
     }
-    if (Status discarded = writer->second->DiscardRestore(path, record.job_guid.ToString());
-        !discarded.ok()) {
+    if (Status discarded = writer->second->DiscardRestore(path, record.name()); !discarded.ok()) {
       CAPSTAN_LOG(kWarning, "interrupted restore {}: {}", record.job_guid.ToString(),
                   discarded.message());
       return;

@@ -1,6 +1,7 @@
 #include "server/engine/family_feed.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "server/messages/messages.h"
 
@@ -94,8 +95,28 @@ Status FamilyFeed::Feed(media::FamilyReader& reader, const TransferBuffer& buffe
     position_ = jump;
     return OkStatus();
   }
+  if (first_frame_ && reader.may_read_ahead()) {  // so nothing else is in flight
+    CAPSTAN_RETURN_IF_ERROR(SkipFrames(reader));
+  }
   ended_ = ended_ || end;
-  return filemark ? reader.OnFilemark() : OkStatus();
+  if (filemark) {
+    CAPSTAN_RETURN_IF_ERROR(reader.OnFilemark());
+    place_ = reader.TakePlace();
+  }
+  return OkStatus();
+}
+
+Status FamilyFeed::SkipFrames(media::FamilyReader& reader) {
+  const auto ask = std::exchange(first_frame_, nullptr);
+  // With large blocks, part of the first frame may have arrived already.
+  const std::optional<FirstFrame> first = reader.at_frame() ? ask() : std::nullopt;
+  if (!first || first->offset <= consumed_) {
+    return OkStatus();
+  }
+  CAPSTAN_RETURN_IF_ERROR(reader.JumpToFrame(first->number, first->offset));
+  consumed_ = first->offset;
+  position_ = first->offset;
+  return OkStatus();
 }
 
 Status FamilyFeed::TakeBuffers() {
@@ -165,6 +186,9 @@ Status FamilyFeed::ReadBatch(media::FamilyReader& reader) {
 Status FamilyFeed::GoOn(media::FamilyReader& reader) {
   if (interrupted_) {
     CAPSTAN_RETURN_IF_ERROR(media_.ClearError());
+  }
+  if (place_) {
+    CAPSTAN_RETURN_IF_ERROR(media_.GoTo(*std::exchange(place_, std::nullopt)));
   }
   position_ = consumed_;
   if (ended_ || reader.next_medium() != 0) {

@@ -9,6 +9,9 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include "server/engine/first_error.h"
@@ -33,6 +36,17 @@ class FamilyFeed {
   FamilyFeed(const FamilyFeed&) = delete;
   FamilyFeed& operator=(const FamilyFeed&) = delete;
 
+  // Where the reading of the frames begins instead of at the first one; nothing: there. Asked once,
+  // when everything in front of them has been read. Of a device with random access, whose medium
+  // holds frame `number` of the family from `offset` on, a multiple of the block size.
+  struct FirstFrame {
+    std::uint64_t number = 0;
+    std::uint64_t offset = 0;
+  };
+  void BeginAt(std::function<std::optional<FirstFrame>()> first_frame) {
+    first_frame_ = std::move(first_frame);
+  }
+
   // Reads until the reader is done, fails, or nothing follows. On return nothing is in flight.
   Status Run(media::FamilyReader& reader);
 
@@ -51,6 +65,7 @@ class FamilyFeed {
   // The oldest read, once it has completed.
   TransferBuffer* Next() CAPSTAN_EXCLUDES(mutex_);
   Status Feed(media::FamilyReader& reader, const TransferBuffer& buffer);
+  Status SkipFrames(media::FamilyReader& reader);
   // After a batch that something has ended.
   Status GoOn(media::FamilyReader& reader);
   void Drain() CAPSTAN_EXCLUDES(mutex_);
@@ -60,7 +75,8 @@ class FamilyFeed {
   const FirstError& error_;
   const std::uint32_t buffer_count_;
   MediaControl media_;
-  std::uint64_t position_ = 0;  // of the next read
+  std::function<std::optional<FirstFrame>()> first_frame_;  // until it is asked
+  std::uint64_t position_ = 0;                              // of the next read
   std::uint64_t consumed_ = 0;  // bytes of the medium that the reader has got
   std::size_t in_flight_ = 0;
   // Of the batch.
@@ -68,6 +84,7 @@ class FamilyFeed {
   bool refused_ = false;      // the device takes no more reads
   bool unread_ = false;       // a read came back unread
   bool ended_ = false;        // the medium has no more
+  std::optional<media::TapePlace> place_;  // where the reader wants to go on
   std::vector<TransferBuffer*> free_;
 
   Mutex mutex_;

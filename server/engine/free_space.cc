@@ -17,6 +17,9 @@ constexpr std::uint64_t kMegabyte = 1ULL << 20;
 
 void WarnOfLowSpace(DeviceProvider& devices, const DeviceSetRequest& request,
                     JobObserver& observer) {
+  if (request.device_class == "TAPE") {
+    return;  // it goes on with the next cartridge
+  }
   const Deadline deadline = Deadline::After(kPatience);
   const std::uint64_t expected = request.size_estimate;
   std::map<std::string, std::uint64_t> promised;  // bytes, by folder

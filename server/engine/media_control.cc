@@ -128,4 +128,38 @@ Result<bool> MediaControl::SkipFilemarks(std::uint32_t count) {
   return false;
 }
 
+Result<bool> MediaControl::Locate(std::uint64_t block) {
+  if (!positions_ || !set_.Has(vdi::feature::kPosition)) {
+    return false;
+  }
+  vdi::ServerCommand command;
+  command.code = CommandCode::kSetPosition;
+  command.size = static_cast<std::uint32_t>(vdi::Whence::kBeginning);
+  command.position = static_cast<std::int64_t>(block);
+  CAPSTAN_ASSIGN_OR_RETURN(const vdi::ServerCommand done, channel_.Execute(command));
+  if (done.completion_code == CompletionCode::kSuccess) {
+    return true;
+  }
+  if (done.completion_code != CompletionCode::kNotSupported) {
+    return set_.ErrorOf(direction_, channel_, done.completion_code, command.code);
+  }
+  positions_ = false;
+  CAPSTAN_RETURN_IF_ERROR(ClearError());
+  return false;
+}
+
+Status MediaControl::GoTo(const media::TapePlace& place) {
+  if (place.block) {
+    CAPSTAN_ASSIGN_OR_RETURN(const bool there, Locate(*place.block));
+    if (there) {
+      return OkStatus();
+    }
+  }
+  CAPSTAN_RETURN_IF_ERROR(Rewind());
+  CAPSTAN_ASSIGN_OR_RETURN(const bool there, SkipFilemarks(place.filemarks));
+  return there ? OkStatus()
+               : set_.ErrorOf(direction_, channel_, CompletionCode::kNoDataDetected,
+                              CommandCode::kSkipMarks);
+}
+
 }  // namespace capstan::engine

@@ -40,6 +40,8 @@ class MediaControl {
   Result<std::optional<std::uint64_t>> Position();
   // False at the end of the data.
   Result<bool> SkipFilemarks(std::uint32_t count);
+  // From anywhere, by the device's address if there is one. 3203 or 3202 if the medium ends before.
+  Status GoTo(const media::TapePlace& place);
 
  private:
   Result<vdi::CompletionCode> Execute(vdi::CommandCode code, std::uint32_t size,
@@ -47,6 +49,8 @@ class MediaControl {
   // Anything but success is an error.
   Status Require(vdi::CommandCode code, std::uint32_t size);
   Status Mount(std::uint16_t sequence_number);
+  // False if the device does not go to addresses.
+  Result<bool> Locate(std::uint64_t block);
 
   OpenSet& set_;
   DeviceChannel& channel_;

@@ -7,6 +7,7 @@
 
 #include "server/engine/device_source.h"
 #include "server/engine/restore_job.h"
+#include "server/engine/tape_family.h"
 #include "server/engine/worker_group.h"
 #include "server/media/media_password.h"
 #include "server/messages/messages.h"
@@ -22,16 +23,17 @@ class SilentObserver final : public JobObserver {
   void OnProgress(const JobSnapshot&) override {}
 };
 
-// Has a worker do `work` on the set's devices, which ends when they stall or the job is cancelled.
+// Has a worker do `work` on the set's devices, which ends when they stall or the job is cancelled:
+// `error` says so.
 Status RunWatched(Job& job, OpenSet& set, std::chrono::milliseconds device_timeout,
-                  std::function<Status()> work) {
+                  std::function<Status(const FirstError& error)> work) {
   FirstError error;
   const std::atomic<std::uint64_t> no_progress{0};
   SilentObserver silent;
   Monitor monitor({job, silent, set, error, no_progress, device_timeout, {}});
   {
     WorkerGroup worker(error);
-    worker.Start(std::move(work));
+    worker.Start([&] { return work(error); });
     monitor.RunUntil([&](std::chrono::milliseconds patience) { return worker.WaitAll(patience); });
   }
   return error.failed() ? error.status() : OkStatus();
@@ -39,8 +41,9 @@ Status RunWatched(Job& job, OpenSet& set, std::chrono::milliseconds device_timeo
 
 // What `read` makes of the first device's medium.
 template <typename Contents>
-Result<Contents> ReadMedium(const Engine::Parts& parts, const TransferRequest& transfer, Job& job,
-                            const std::function<Result<Contents>(media::MediumSource&)>& read) {
+Result<Contents> ReadMedium(
+    const Engine::Parts& parts, const TransferRequest& transfer, Job& job,
+    const std::function<Result<Contents>(OpenSet& set, const FirstError& error)>& read) {
   TransferRequest first = transfer;
   first.targets.resize(1);
   first.buffer_count = 2;
@@ -49,41 +52,50 @@ Result<Contents> ReadMedium(const Engine::Parts& parts, const TransferRequest& t
   CAPSTAN_ASSIGN_OR_RETURN(const auto set,
                            OpenForReading(parts, first, [&job] { return job.cancelled(); }));
   Contents contents;
-  CAPSTAN_RETURN_IF_ERROR(RunWatched(job, *set, parts.settings.timeouts.device, [&]() -> Status {
-    CAPSTAN_ASSIGN_OR_RETURN(const auto source, DeviceSource::Create(*set, set->device(0)));
-    CAPSTAN_ASSIGN_OR_RETURN(contents, read(*source));
+  const auto timeout = parts.settings.timeouts.device;
+  CAPSTAN_RETURN_IF_ERROR(RunWatched(job, *set, timeout, [&](const FirstError& error) -> Status {
+    CAPSTAN_ASSIGN_OR_RETURN(contents, read(*set, error));
     return OkStatus();
   }));
   CAPSTAN_RETURN_IF_ERROR(set->Close());
   return contents;
 }
 
-// A medium that was read and is not one that we can go on with.
-bool IsAboutContents(const Status& status) {
-  switch (status.reason()) {
-    case 3208:
-    case 3239:
-    case 3241:
-    case 3242:
-    case 3243:
-      return true;
-    default:
-      return false;
-  }
+Result<media::MediumListing> ListDevice(OpenSet& set, const TransferRequest& transfer) {
+  CAPSTAN_ASSIGN_OR_RETURN(const auto source, DeviceSource::Create(set, set.device(0)));
+  CAPSTAN_ASSIGN_OR_RETURN(media::MediumListing listing, media::ReadListing(*source));
+  CAPSTAN_RETURN_IF_ERROR(media::CheckMediaPassword(listing.header, transfer.media_password));
+  return listing;
+}
+
+// What a BACKUP that does not format has to know of the first device's medium, or of those that
+// follow it.
+Result<media::MediumListing> ListToWrite(const Engine::Parts& parts,
+                                         const TransferRequest& transfer, MediaUse use, Job& job) {
+  const auto list = [&transfer, use](OpenSet& set,
+                                     const FirstError& error) -> Result<media::MediumListing> {
+    if (!set.hard_filemarks()) {
+      return ListDevice(set, transfer);
+    }
+    TapeFamily family(set, set.device(0), error);
+    return use == MediaUse::kAppend ? family.ListLast() : family.ListFirst();
+  };
+  return ReadMedium<media::MediumListing>(parts, transfer, job, list);
 }
 
 Result<media::MediumState> InspectMedium(const Engine::Parts& parts,
-                                         const TransferRequest& transfer, Job& job) {
+                                         const TransferRequest& transfer, MediaUse use, Job& job) {
   const std::string& target = transfer.targets.front();
   media::MediumState state{.target = target, .exists = false, .failure = {}, .listing = {}};
   CAPSTAN_ASSIGN_OR_RETURN(const MediumStat stat,
                            parts.devices.Stat(transfer.device_class, {.name = target, .token = ""},
                                               Deadline::After(parts.settings.timeouts.open)));
   state.exists = stat.exists;
-  if (!stat.exists || stat.size_bytes == 0) {
+  // A drive does not know what its cartridge holds.
+  if (!stat.exists || (stat.size_bytes == 0 && transfer.device_class != "TAPE")) {
     return state;
   }
-  Result<media::MediumListing> listing = ListMedium(parts, transfer, job);
+  Result<media::MediumListing> listing = ListToWrite(parts, transfer, use, job);
   if (listing.ok()) {
     state.listing = std::move(listing).value();
   } else if (IsAboutContents(listing.status())) {
@@ -141,22 +153,33 @@ Status CopyMedium(OpenSet& from, OpenSet& to, std::size_t index, std::uint64_t s
 
 }  // namespace
 
+bool IsAboutContents(const Status& status) {
+  switch (status.reason()) {
+    case 3208:
+    case 3239:
+    case 3241:
+    case 3242:
+    case 3243:
+      return true;
+    default:
+      return false;
+  }
+}
+
 Result<media::MediumListing> ListMedium(const Engine::Parts& parts, const TransferRequest& transfer,
                                         Job& job) {
   return ReadMedium<media::MediumListing>(
       parts, transfer, job,
-      [&transfer](media::MediumSource& source) -> Result<media::MediumListing> {
-        CAPSTAN_ASSIGN_OR_RETURN(media::MediumListing listing, media::ReadListing(source));
-        CAPSTAN_RETURN_IF_ERROR(media::CheckMediaPassword(listing.header, transfer.media_password));
-        return listing;
-      });
+      [&transfer](OpenSet& set, const FirstError&) { return ListDevice(set, transfer); });
 }
 
 Result<media::MediumMap> MapMedium(const Engine::Parts& parts, const TransferRequest& transfer,
                                    Job& job) {
   return ReadMedium<media::MediumMap>(
-      parts, transfer, job, [&transfer](media::MediumSource& source) -> Result<media::MediumMap> {
-        CAPSTAN_ASSIGN_OR_RETURN(media::MediumMap map, media::ReadMap(source));
+      parts, transfer, job,
+      [&transfer](OpenSet& set, const FirstError&) -> Result<media::MediumMap> {
+        CAPSTAN_ASSIGN_OR_RETURN(const auto source, DeviceSource::Create(set, set.device(0)));
+        CAPSTAN_ASSIGN_OR_RETURN(media::MediumMap map, media::ReadMap(*source));
         CAPSTAN_RETURN_IF_ERROR(
             media::CheckMediaPassword(map.listing.header, transfer.media_password));
         return map;
@@ -172,7 +195,7 @@ Result<media::MediaRows> InspectMedia(const Engine::Parts& parts, const BackupRe
       TransferRequest one = request.transfer;
       one.targets = {target};
       one.block_size.reset();  // of what is written
-      CAPSTAN_ASSIGN_OR_RETURN(auto state, InspectMedium(parts, one, job));
+      CAPSTAN_ASSIGN_OR_RETURN(auto state, InspectMedium(parts, one, request.media_use, job));
       row.push_back(std::move(state));
     }
     return OkStatus();
@@ -184,13 +207,19 @@ Result<media::MediaRows> InspectMedia(const Engine::Parts& parts, const BackupRe
   return rows;
 }
 
-Status CheckUnchanged(OpenSet& set, const std::vector<media::AppendPoint>& expected,
+Status CheckUnchanged(OpenSet& set, const std::vector<ExpectedMedium>& expected,
                       const Engine::Parts& parts, Job& job) {
-  return RunWatched(job, set, parts.settings.timeouts.device, [&]() -> Status {
+  const auto timeout = parts.settings.timeouts.device;
+  return RunWatched(job, set, timeout, [&](const FirstError& error) -> Status {
     for (std::size_t i = 0; i < set.device_count(); ++i) {
+      if (set.hard_filemarks()) {
+        CAPSTAN_RETURN_IF_ERROR(TapeFamily(set, set.device(i), error)
+                                    .CheckUnchanged(expected[i].header, expected[i].append));
+        continue;
+      }
       CAPSTAN_ASSIGN_OR_RETURN(const auto source, DeviceSource::Create(set, set.device(i)));
       CAPSTAN_ASSIGN_OR_RETURN(const media::MediumListing listing, media::ReadListing(*source));
-      if (listing.append != expected[i]) {
+      if (listing.append != expected[i].append) {
         return SqlError(3201, set.device(i).target(), OsErrorText(EBUSY))
             .WithOsError(EBUSY)
             .WithHint("another backup has changed the medium meanwhile; run the statement again");
@@ -201,41 +230,75 @@ Status CheckUnchanged(OpenSet& set, const std::vector<media::AppendPoint>& expec
 }
 
 Status CopySets(OpenSet& set, const TransferRequest& targets,
-                const std::vector<media::AppendPoint>& expected, const Engine::Parts& parts,
-                Job& job) {
+                const std::vector<ExpectedMedium>& expected, const Engine::Parts& parts, Job& job) {
   CAPSTAN_ASSIGN_OR_RETURN(const auto old,
                            OpenForReading(parts, targets, [&job] { return job.cancelled(); }));
   CAPSTAN_RETURN_IF_ERROR(CheckUnchanged(*old, expected, parts, job));
   const auto timeout = parts.settings.timeouts.device;
-  const auto copy = [&]() -> Status {
+  const auto copy = [&](const FirstError&) -> Status {
     for (std::size_t i = 0; i < set.device_count(); ++i) {
-      CAPSTAN_RETURN_IF_ERROR(CopyMedium(*old, set, i, expected[i].offset));
+      CAPSTAN_RETURN_IF_ERROR(CopyMedium(*old, set, i, expected[i].append.offset));
     }
     return OkStatus();
   };
   // Both sets are watched: a device of either may stall.
-  const auto watched = [&] { return RunWatched(job, *old, timeout, copy); };
+  const auto watched = [&](const FirstError&) { return RunWatched(job, *old, timeout, copy); };
   CAPSTAN_RETURN_IF_ERROR(RunWatched(job, set, timeout, watched));
   return old->Close();
 }
 
-Result<std::uint64_t> FindSet(OpenSet& set, DeviceChannel& channel, std::uint16_t position) {
+Result<SetPlace> FindSet(OpenSet& set, DeviceChannel& channel, std::uint16_t position,
+                         const FirstError& error) {
+  SetPlace found;
+  if (set.hard_filemarks() && set.of_plugin()) {
+    CAPSTAN_ASSIGN_OR_RETURN(found.place, TapeFamily(set, channel, error).FindSet(position));
+    return found;
+  }
   if (position <= 1 || !set.random_access() || set.removable()) {
-    return std::uint64_t{0};
+    return found;
   }
   CAPSTAN_ASSIGN_OR_RETURN(const auto source, DeviceSource::Create(set, channel));
   const Result<media::MediumListing> listing = media::ReadListing(*source);
   if (!listing.ok()) {
     // Reading through the medium finds the words, unless the device itself has failed.
-    return IsAboutContents(listing.status()) ? Result<std::uint64_t>(std::uint64_t{0})
-                                             : listing.status();
+    return IsAboutContents(listing.status()) ? Result<SetPlace>(found) : listing.status();
   }
   for (const media::SetListing& each : listing->sets) {
     if (each.set.position == position) {
-      return each.set_offset;
+      found.offset = each.set_offset;
     }
   }
-  return std::uint64_t{0};
+  return found;
+}
+
+media::MediaRows NewMedia(const BackupRequest& request) {
+  media::MediaRows rows;
+  const auto add_row = [&](const std::vector<std::string>& targets) {
+    std::vector<media::MediumState>& row = rows.emplace_back();
+    for (const std::string& target : targets) {
+      row.push_back({.target = target, .exists = false, .failure = {}, .listing = {}});
+    }
+  };
+  add_row(request.transfer.targets);
+  std::for_each(request.mirrors.begin(), request.mirrors.end(), add_row);
+  return rows;
+}
+
+std::uint32_t BlockSizeMax(const media::MediaPlan& plan) {
+  constexpr std::uint32_t kSmallest = 512;
+  std::uint32_t block_size = 65'536;
+  for (const media::MediaPlan::Family& family : plan.families) {
+    const auto& append = family.mirrors.front().append;
+    if (!append || append->form.hard_filemarks) {
+      continue;
+    }
+    const std::uint32_t physical = append->form.filemark_size();
+    while (block_size > kSmallest &&
+           (append->offset % block_size != 0 || physical % block_size != 0)) {
+      block_size /= 2;
+    }
+  }
+  return block_size;
 }
 
 }  // namespace capstan::engine

@@ -7,6 +7,7 @@
 #include <functional>
 
 #include "server/engine/engine.h"
+#include "server/engine/first_error.h"
 #include "server/engine/open_set.h"
 #include "server/media/media_map.h"
 #include "server/media/media_plan.h"
@@ -26,19 +27,40 @@ Result<media::MediumMap> MapMedium(const Engine::Parts& parts, const TransferReq
 Result<media::MediaRows> InspectMedia(const Engine::Parts& parts, const BackupRequest& request,
                                       Job& job);
 
+// What is on a medium to append to.
+struct ExpectedMedium {
+  media::MediaHeader header;
+  media::AppendPoint append;
+};
+
 // Whether the media of `set`, which was opened to append to them, are still as they were inspected:
-// `expected` has one append point per device. 3201 if not.
-Status CheckUnchanged(OpenSet& set, const std::vector<media::AppendPoint>& expected,
+// `expected` has one entry per device. 3201 if not.
+Status CheckUnchanged(OpenSet& set, const std::vector<ExpectedMedium>& expected,
                       const Engine::Parts& parts, Job& job);
 
 // Copies what stands in front of the append points, `expected` as above, from the media `targets`
 // to those of `set`, which take their place. 3201 if they are not as they were inspected.
 Status CopySets(OpenSet& set, const TransferRequest& targets,
-                const std::vector<media::AppendPoint>& expected, const Engine::Parts& parts,
-                Job& job);
+                const std::vector<ExpectedMedium>& expected, const Engine::Parts& parts, Job& job);
 
-// The SSET of the set at `position`, if the medium in `channel` can be looked through for it; 0
-// otherwise.
-Result<std::uint64_t> FindSet(OpenSet& set, DeviceChannel& channel, std::uint16_t position);
+// A medium that was read and is not one that we can go on with.
+bool IsAboutContents(const Status& status);
+
+// Where reading begins, so that the sets before the wanted one are not read.
+struct SetPlace {
+  std::uint64_t offset = 0;               // of its SSET; 0: not known, or random access is missing
+  std::optional<media::TapePlace> place;  // the same on a tape
+};
+// Of the set at `position`, if the medium in `channel` can be looked through for it. Has the medium
+// of a tape changed for the one where the set begins.
+Result<SetPlace> FindSet(OpenSet& set, DeviceChannel& channel, std::uint16_t position,
+                         const FirstError& error);
+
+// Media of which nobody asks what they hold.
+media::MediaRows NewMedia(const BackupRequest& request);
+
+// The largest block in which a set can be written. One that is appended begins and ends where the
+// blocks of the medium do, and those of other programs may be small.
+std::uint32_t BlockSizeMax(const media::MediaPlan& plan);
 
 }  // namespace capstan::engine

@@ -31,7 +31,7 @@ void Monitor::CheckCancelled() {
 void Monitor::CheckStalled() {
   const std::uint64_t now = MonotonicNanos();
   const auto limit = static_cast<std::uint64_t>(
-      std::chrono::duration_cast<std::chrono::nanoseconds>(parts_.device_timeout).count());
+      (std::chrono::nanoseconds(parts_.device_timeout) + parts_.set.rate_patience()).count());
   for (std::size_t i = 0; i < parts_.set.device_count(); ++i) {
     const DeviceChannel& channel = parts_.set.device(i);
     const std::uint64_t since = channel.last_progress_ns();

@@ -53,8 +53,14 @@ Status OpenSet::Configure(const DeviceSetRequest& request, const OpenSetOptions&
         set_->name(), wishes_.device_count, device_names.size()));
   }
   CAPSTAN_RETURN_IF_ERROR(CheckFilemarks());
+  of_plugin_ = request.device_class != "VIRTUAL_DEVICE";
   complete_enabled_ = Has(vdi::feature::kRequestComplete);
   block_size_ = options.block_size;
+  if (request.bytes_per_second_max != 0) {
+    rate_patience_ = std::chrono::duration_cast<std::chrono::nanoseconds>(
+        std::chrono::duration<double>(static_cast<double>(options.plan.total_bytes()) /
+                                      static_cast<double>(request.bytes_per_second_max)));
+  }
 
   vdi::EngineConfiguration configuration;
   configuration.added_features =
@@ -188,7 +194,9 @@ Status OpenSet::ErrorOf(Direction direction, const DeviceChannel& channel, vdi::
   if (!reason.ok()) {
     return std::move(error).WithHint(AbortHint(PhaseOf(command.value_or(transfer_)), reason));
   }
-  return std::move(error).WithHint(std::string(TransferHint(cause)));
+  // Where the plugin knows what can be done, or there is nothing to say in general, its own words.
+  std::string own = provider_.ErrorHint(channel.device_name());
+  return std::move(error).WithHint(own.empty() ? std::string(TransferHint(cause)) : std::move(own));
 }
 
 Status OpenSet::Execute(Direction direction, DeviceChannel& channel, vdi::CommandCode code) {

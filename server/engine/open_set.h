@@ -5,6 +5,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -41,6 +42,8 @@ class OpenSet {
   std::size_t device_count() const { return channels_.size(); }
   DeviceChannel& device(std::size_t index) { return *channels_[index]; }
   TransferPool& pool() { return *pool_; }
+  // A plugin serves it, whose media can be read before they are written, and changed on demand.
+  bool of_plugin() const { return of_plugin_; }
   // The client asked for kComplete and gets it.
   bool complete_enabled() const { return complete_enabled_; }
   bool random_access() const { return Has(vdi::feature::kRandomAccess); }
@@ -56,6 +59,9 @@ class OpenSet {
 
   // A buffer beside the pool for what is no frame, one per device; removable sets alone have them.
   TransferBuffer& spare(std::size_t device) { return spares_[device]; }
+  // How long a limit of the rate alone may keep a device from completing anything: as long as all
+  // buffers take.
+  std::chrono::nanoseconds rate_patience() const { return rate_patience_; }
   // The client asked for kPrepareToFreeze before a snapshot.
   bool snapshot_prepare() const { return Has(vdi::feature::kSnapshotPrepare); }
 
@@ -107,7 +113,9 @@ class OpenSet {
   std::vector<TransferBuffer> spares_;
   vdi::DeviceSetConfig wishes_;  // of the client
   std::uint32_t block_size_ = kBlockSizeDefault;
+  std::chrono::nanoseconds rate_patience_{0};
   vdi::CommandCode transfer_ = vdi::CommandCode::kWrite;  // or kRead
+  bool of_plugin_ = false;
   bool complete_enabled_ = false;
   bool closed_ = false;
   std::atomic<bool> logged_{false};

@@ -4,13 +4,14 @@
 
 #include <fmt/format.h>
 
+#include "server/engine/placement/restore_targets.h"
 #include "server/messages/messages.h"
 
 namespace capstan::engine {
 
 Status PageRecheck::Begin(const std::map<std::string, writers::DatabaseWriter*>& writers,
                           const media::BackupSet& set) {
-  if (set.is_snapshot) {
+  if (set.is_snapshot || set.kind == media::SetKind::kLog) {
     return OkStatus();  // no page of it is on a medium
   }
   const auto writer = writers.find(set.writer);
@@ -21,12 +22,7 @@ Status PageRecheck::Begin(const std::map<std::string, writers::DatabaseWriter*>&
   database_name_ = set.database_name;
   std::vector<writers::DatabaseFile> files;
   for (const media::BackupFile& file : set.files) {
-    files.push_back({.file_id = file.file_id,
-                     .logical_name = file.logical_name,
-                     .physical_name = file.physical_name,
-                     .type = file.type,
-                     .size_bytes = file.size_bytes,
-                     .page_size = file.page_size});
+    files.push_back(FileOf(file));
   }
   auto check = writer->second->BeginPageCheck(
       files, [this](const writers::PageError& error) { return OnPageError(error); });

@@ -4,9 +4,11 @@
 #include <ctime>
 #include <utility>
 
-#include <sys/stat.h>
-
 #include "server/engine/known_backup.h"
+#include "server/engine/placement/restore_targets.h"
+#include "server/engine/restart/interrupted_restore.h"
+#include "server/engine/roll_forward/backup_chain.h"
+#include "server/engine/roll_forward/restore_chain.h"
 #include "server/engine/snapshot_command.h"
 #include "server/messages/messages.h"
 #include "vdi/base/crash_point.h"
@@ -17,9 +19,8 @@ namespace {
 
 constexpr std::uint32_t kZerosSize = 1 << 20;  // bytes written at a time in the place of lost ones
 
-bool FileExists(const std::string& path) {
-  struct stat info {};
-  return ::stat(path.c_str(), &info) == 0;
+char RestoreType(media::SetKind kind) {
+  return kind == media::SetKind::kLog ? 'L' : kind == media::SetKind::kDifferential ? 'I' : 'D';
 }
 
 }  // namespace
@@ -43,6 +44,7 @@ Result<std::unique_ptr<OpenSet>> OpenForReading(const Engine::Parts& parts,
   DeviceSetRequest request;
   request.device_class = transfer.device_class;
   request.mode = OpenMode::kRead;
+  request.bytes_per_second_max = transfer.bytes_per_second_max;
   request.job_id = transfer.session_id;
   request.cancelled = std::move(cancelled);
   for (const std::string& target : transfer.targets) {
@@ -63,18 +65,25 @@ Status RestoreJob::Run() {
   if (!status.ok()) {
     return Undo(std::move(status));
   }
-  SayDamage();
-  for (const auto& file : final_set_.files) {
-    observer_.OnMessage(4035, MessageText(4035, PagesOf(file.backup_size_bytes), request_.database,
-                                          file.logical_name, final_set_.position));
+  if (interrupted_ && begun_anew_) {
+    observer_.OnMessage(3018, MessageText(3018, request_.database));
+  } else if (interrupted_) {
+    observer_.OnMessage(
+        65025, MessageText(65025, restored_.right_bytes(), interrupted_->progress->total_bytes));
   }
-  observer_.OnMessage(3014,
-                      CompletionMessage("RESTORE DATABASE", PagesOf(final_set_.backup_size_bytes),
-                                        std::chrono::steady_clock::now() - job_.started()));
+  SayDamage();
+  if (stop_missed_) {
+    observer_.OnMessage(4329, MessageText(4329));
+  }
+  SayPages(final_set_, request_.database, observer_);
+  observer_.OnMessage(3014, CompletionMessage(std::string(RestoreCommand(request_)),
+                                              PagesOf(final_set_.backup_size_bytes),
+                                              std::chrono::steady_clock::now() - job_.started()));
   return OkStatus();
 }
 
 Status RestoreJob::Transfer() {
+  CAPSTAN_RETURN_IF_ERROR(LookForInterrupted());
   job_.SetPhase("Opening devices");
   CAPSTAN_ASSIGN_OR_RETURN(
       set_, OpenForReading(parts_, request_.transfer, [this] { return job_.cancelled(); }));
@@ -89,8 +98,15 @@ Status RestoreJob::Transfer() {
        .damage = damage_,
        .file_number = request_.file_number,
        .media_name = request_.media_name,
-       .continue_after_error = request_.continue_after_error});
-  CAPSTAN_RETURN_IF_ERROR(pipeline.Run());
+       .continue_after_error = request_.continue_after_error,
+       .restored = interrupted_ ? &restored_ : nullptr,
+       .restored_set = interrupted_ ? interrupted_->progress->backup_set_guid : Guid()});
+  Status read = pipeline.Run();
+  if (checkpoints_ != nullptr) {
+    checkpoints_->Stop();
+  }
+  transfer_failed_ = !read.ok();
+  CAPSTAN_RETURN_IF_ERROR(std::move(read));
   final_set_ = pipeline.set();
   if (request_.snapshot) {
     CAPSTAN_RETURN_IF_ERROR(Mount());
@@ -121,6 +137,8 @@ Status RestoreJob::CheckContents(std::string digest) {
       damage_.NoteFailure(known);
     }
   }
+  // Its end says what the beginning of the set could not know.
+  CAPSTAN_RETURN_IF_ERROR(CheckRestoreChain(request_, existing(), final_set_));
   CAPSTAN_RETURN_IF_ERROR(pages_.Finish(lost));
   return final_set_.is_damaged && !request_.continue_after_error ? SqlError(3182) : OkStatus();
 }
@@ -128,6 +146,10 @@ Status RestoreJob::CheckContents(std::string digest) {
 Status RestoreJob::SettleDamage() {
   const std::vector<std::byte> zeros(kZerosSize);
   for (const LostRange& range : damage_.Lost(final_set_)) {
+    if (has_it_already_ || !final_set_.files[range.file_index].whole) {
+      // Nothing can stand in for log, or for pages that a full backup has differently.
+      return SqlError(3186).WithHint("lost: " + PlaceOf(final_set_, range));
+    }
     for (std::uint64_t done = 0; done < range.length;) {
       const auto length =
           static_cast<std::uint32_t>(std::min<std::uint64_t>(kZerosSize, range.length - done));
@@ -154,10 +176,10 @@ void RestoreJob::SayDamage() {
 
 Status RestoreJob::Mount() {
   // From the final description: the one at the beginning tells of the time before the freeze.
-  CAPSTAN_ASSIGN_OR_RETURN(auto targets, PlanTargets(final_set_));
+  CAPSTAN_ASSIGN_OR_RETURN(auto targets, PlanTargets(request_, existing(), final_set_));
   CAPSTAN_ASSIGN_OR_RETURN(targets_, writer_->PlanMount(std::move(targets)));
   CAPSTAN_RETURN_IF_ERROR(BeginJournal());
-  CAPSTAN_ASSIGN_OR_RETURN(mount_, writer_->BeginMount(targets_, OptionsForWriter()));
+  CAPSTAN_ASSIGN_OR_RETURN(mount_, writer_->BeginMount(targets_, OptionsForWriter(final_set_)));
   job_.SetPhase("Waiting for the client to mount the snapshot");
   return RunSnapshotCommand(vdi::CommandCode::kMountSnapshot,
                             {.job = job_,
@@ -180,93 +202,78 @@ Status RestoreJob::CheckSnapshot(const media::BackupSet& set) const {
 }
 
 Status RestoreJob::CheckExisting(const media::BackupSet& set) const {
-  if (!existing_ || request_.replace) {
+  if (!existing_ || request_.replace || set.kind != media::SetKind::kDatabase) {
     return OkStatus();
   }
-  if (set.database_name != request_.database) {
+  // What is being restored is the same database if it has the same files, whatever its name.
+  const auto& files = existing_->roll_forward.files;
+  const bool same_files = is_being_restored() && !files.empty() && !set.files.empty() &&
+                          files.front().logical_name == set.files.front().logical_name;
+  if (set.database_name != request_.database && !same_files) {
     return SqlError(3154, request_.database)
         .WithHint(fmt::format("the set holds '{}'; restore under another name, or add REPLACE to "
                               "overwrite '{}'",
                               set.database_name, request_.database));
   }
-  return SqlError(3159, request_.database);
-}
-
-Result<std::vector<writers::RestoreTarget>> RestoreJob::PlanTargets(
-    const media::BackupSet& set) const {
-  for (const auto& move : request_.moves) {
-    const std::string& logical = move.first;
-    const bool known = std::any_of(set.files.begin(), set.files.end(),
-                                   [&](const auto& file) { return file.logical_name == logical; });
-    if (!known) {
-      return SqlError(3234, logical, set.database_name);
-    }
-  }
-  std::vector<writers::RestoreTarget> targets;
-  for (const media::BackupFile& file : set.files) {
-    writers::RestoreTarget target;
-    target.file.file_id = file.file_id;
-    target.file.logical_name = file.logical_name;
-    target.file.physical_name = file.physical_name;
-    target.file.type = file.type;
-    target.file.size_bytes = file.size_bytes;
-    target.file.page_size = file.page_size;
-    target.file.frozen_state = file.frozen_state;
-    const auto move = std::find_if(request_.moves.begin(), request_.moves.end(),
-                                   [&](const auto& m) { return m.first == file.logical_name; });
-    if (move != request_.moves.end()) {
-      target.physical_name = move->second;
-    } else if (existing_ && (set.files.size() == 1 || (set.is_snapshot && targets.empty()))) {
-      target.physical_name = existing_->location;
-    } else if (set.is_snapshot && !targets.empty()) {
-      // The writer knows where it belongs beside the first one.
-    } else {
-      target.physical_name = file.physical_name;
-    }
-    targets.push_back(std::move(target));
-  }
-  return targets;
-}
-
-Status RestoreJob::CheckTarget(const writers::RestoreTarget& target) const {
-  CAPSTAN_ASSIGN_OR_RETURN(const auto databases, parts_.catalog.ListDatabases());
-  for (const catalog::Database& database : databases) {
-    if (database.location == target.physical_name && database.name != request_.database) {
-      return SqlError(3156, target.file.logical_name, target.physical_name)
-          .WithHint(fmt::format("the file belongs to the database '{}'", database.name));
-    }
-  }
-  if (FileExists(target.physical_name) && !request_.replace) {
-    return SqlError(3156, target.file.logical_name, target.physical_name)
-        .WithHint("a file of that name exists; MOVE elsewhere, or add REPLACE to overwrite it");
-  }
-  return OkStatus();
+  return is_being_restored() ? OkStatus() : SqlError(3159, request_.database);
 }
 
 Status RestoreJob::BeginJournal() {
+  CAPSTAN_ASSIGN_OR_RETURN(const auto databases, parts_.catalog.ListDatabases());
+  CAPSTAN_RETURN_IF_ERROR(CheckTargets(request_, existing(), targets_, databases));
+  if (!interrupted_) {
+    CAPSTAN_RETURN_IF_ERROR(DiscardInterrupted(parts_, request_.database).status());
+  }
   catalog::JobRecord journal;
   journal.job_guid = job_.guid();
   journal.statement = request_.transfer.statement;
   journal.database_name = request_.database;
   journal.restore_scheme = writer_->scheme();
   for (const auto& target : targets_) {
-    CAPSTAN_RETURN_IF_ERROR(CheckTarget(target));
     journal.restore_paths.push_back(target.physical_name);
   }
-  CAPSTAN_RETURN_IF_ERROR(parts_.catalog.BeginJob(journal));
+  if (interrupted_) {
+    journal.restore_name = interrupted_->name();
+  }
+  CAPSTAN_RETURN_IF_ERROR(interrupted_ ? parts_.catalog.ResumeJob(interrupted_->job_guid, journal)
+                                       : parts_.catalog.BeginJob(journal));
   journal_begun_ = true;
   return OkStatus();
 }
 
-writers::RestoreOptions RestoreJob::OptionsForWriter() const {
+Status RestoreJob::GiveUpOldChain() {
+  if (!is_being_restored()) {
+    return OkStatus();
+  }
+  catalog::Database interrupted = *existing_;
+  interrupted.roll_forward = {.state = catalog::RollForward::State::kRestoring,
+                              .files = existing_->roll_forward.files};
+  CAPSTAN_RETURN_IF_ERROR(parts_.catalog.UpdateDatabase(interrupted));
+  old_chain_given_up_ = true;
+  return OkStatus();
+}
+
+writers::RestoreOptions RestoreJob::OptionsForWriter(const media::BackupSet& set) const {
   writers::RestoreOptions options;
-  options.replace = request_.replace;
-  options.job_name = job_.guid().ToString();
+  options.replace = request_.replace || is_being_restored();
+  options.job_name = interrupted_ ? interrupted_->name() : job_.guid().ToString();
+  options.resume = interrupted_.has_value();
   options.lock_deadline = Deadline::After(parts_.settings.timeouts.database);
+  options.kind = KindOf(set.kind);
+  if (set.kind != media::SetKind::kDatabase) {
+    options.location = existing_->location;
+  }
+  options.lsns = {
+      .first = {set.first_lsn}, .last = {set.last_lsn}, .checkpoint = {set.checkpoint_lsn}};
+  options.writer_data = set.writer_data;
+  options.version = set.database_version;
+  options.end = request_.end;
+  options.stop = request_.stop;
   return options;
 }
 
 Status RestoreJob::OnSet(const media::BackupSet& set) {
+  CAPSTAN_RETURN_IF_ERROR(CheckRestoreChain(request_, existing(), set));
   CAPSTAN_RETURN_IF_ERROR(CheckSnapshot(set));
   CAPSTAN_RETURN_IF_ERROR(CheckExisting(set));
   if (request_.transfer.checksum.value_or(false) && !set.has_checksums) {
@@ -280,57 +287,127 @@ Status RestoreJob::OnSet(const media::BackupSet& set) {
   if (request_.snapshot) {
     return OkStatus();  // Mount goes on when all has been read
   }
-  CAPSTAN_ASSIGN_OR_RETURN(targets_, PlanTargets(set));
+  CAPSTAN_ASSIGN_OR_RETURN(targets_, PlanTargets(request_, existing(), set));
+  CAPSTAN_RETURN_IF_ERROR(CheckInterrupted(set));
   CAPSTAN_RETURN_IF_ERROR(BeginJournal());
-  CAPSTAN_ASSIGN_OR_RETURN(session_, writer_->BeginRestore(targets_, OptionsForWriter()));
+  if (set.kind == media::SetKind::kDatabase) {
+    CAPSTAN_RETURN_IF_ERROR(GiveUpOldChain());
+  }
+  CAPSTAN_RETURN_IF_ERROR(BeginSession(set));
   if (request_.transfer.checksum.value_or(false)) {
     CAPSTAN_RETURN_IF_ERROR(pages_.Begin(parts_.writers, set));
   }
+  CAPSTAN_RETURN_IF_ERROR(TakeUpRestored());
+  CAPSTAN_RETURN_IF_ERROR(BeginCheckpoints(set));
   CAPSTAN_CRASH_POINT("engine.restore_begun");
   return OkStatus();
 }
 
+Status RestoreJob::BeginSession(const media::BackupSet& set) {
+  const bool log = set.kind == media::SetKind::kLog;
+  has_it_already_ = log && set.last_lsn != 0 && set.first_lsn == set.last_lsn;
+  if (has_it_already_) {
+    return OkStatus();
+  }
+  auto session = writer_->BeginRestore(targets_, OptionsForWriter(set));
+  if (interrupted_ && session.status().code() == Code::kNotFound) {
+    CAPSTAN_LOG(kWarning, "the restore of '{}' begins anew: {}", request_.database,
+                session.status().message());
+    writers::RestoreOptions anew = OptionsForWriter(set);
+    anew.resume = false;
+    begun_anew_ = true;
+    restored_ = RestoredFrames();
+    session = writer_->BeginRestore(targets_, anew);
+  }
+  if (log && session.status().reason() == 4326) {
+    has_it_already_ = true;
+    return OkStatus();
+  }
+  CAPSTAN_ASSIGN_OR_RETURN(session_, std::move(session));
+  return OkStatus();
+}
+
 Status RestoreJob::OnFrame(const media::FrameView& frame) {
+  if (has_it_already_) {
+    return OkStatus();
+  }
   if (session_ == nullptr) {
     return SqlError(65004, request_.transfer.targets.front(), frame.medium_offset,
                     "a snapshot set holds data");
   }
   CAPSTAN_RETURN_IF_ERROR(pages_.Take(frame));
-  return session_->WriteExtent({.file_index = frame.extent.file_index,
-                                .offset = frame.extent.file_offset,
-                                .length = frame.extent.length},
-                               frame.payload);
+  CAPSTAN_RETURN_IF_ERROR(session_->WriteExtent({.file_index = frame.extent.file_index,
+                                                 .offset = frame.extent.file_offset,
+                                                 .length = frame.extent.length},
+                                                frame.payload));
+  if (checkpoints_ == nullptr) {
+    return OkStatus();
+  }
+  return checkpoints_->Note(
+      {.extent = frame.extent,
+       .contents_crc32c = is_plain_ ? frame.extent.crc32c : media::Crc32c(0, frame.payload)});
 }
 
 Status RestoreJob::Commit() {
   job_.SetPhase("Recovering");
-  CAPSTAN_RETURN_IF_ERROR(mount_ != nullptr ? mount_->Commit() : session_->Commit());
+  CAPSTAN_ASSIGN_OR_RETURN(const writers::RestoreOutcome outcome, CommitSession());
   CAPSTAN_CRASH_POINT("engine.restore_swapped");
-  const std::string& location = targets_.front().physical_name;
-  if (existing_ && existing_->location != location) {
-    CAPSTAN_RETURN_IF_ERROR(parts_.catalog.RemoveDatabase(existing_->name));
-    existing_.reset();
+  old_chain_given_up_ = false;  // by now there is no way back
+  stop_missed_ = outcome.stop_missed;
+  return parts_.catalog.CommitRestore(job_.guid(), RecordOf(outcome));
+}
+
+Result<writers::RestoreOutcome> RestoreJob::CommitSession() {
+  if (mount_ != nullptr) {
+    CAPSTAN_RETURN_IF_ERROR(mount_->Commit());
+    return writers::RestoreOutcome{};
   }
-  if (!existing_) {
-    CAPSTAN_RETURN_IF_ERROR(parts_.catalog.AddDatabase({.name = request_.database,
-                                                        .scheme = final_set_.writer,
-                                                        .location = location,
-                                                        .created_unix_s = std::time(nullptr)}));
+  if (session_ != nullptr) {
+    return session_->Commit();
   }
+  return request_.end == writers::RestoreEnd::kNoRecovery
+             ? writers::RestoreOutcome{}
+             : writer_->Recover(existing_->location, OptionsForWriter(final_set_));
+}
+
+catalog::RestoreRecord RestoreJob::RecordOf(const writers::RestoreOutcome& outcome) const {
+  constexpr std::int64_t kMicrosecondsPerSecond = 1'000'000;
   catalog::RestoreRecord record;
-  record.destination_database = request_.database;
-  record.user_name = request_.transfer.user_name;
-  record.backup_set_guid = final_set_.backup_set_guid;
-  record.replace = request_.replace;
-  record.date_unix_s = std::time(nullptr);
+  catalog::Database& database = record.database;
+  database.name = record.destination_database = request_.database;
+  database.scheme = final_set_.writer;
+  database.created_unix_s = record.date_unix_s = std::time(nullptr);
+  const bool begins = final_set_.kind == media::SetKind::kDatabase;
+  database.location = begins ? targets_.front().physical_name : existing_->location;
+  catalog::RollForward before = begins ? catalog::RollForward() : existing_->roll_forward;
   for (const auto& target : targets_) {
     record.destination_files.push_back(target.physical_name);
+    if (begins) {
+      before.files.push_back({target.file.logical_name, target.physical_name});
+    }
   }
-  return parts_.catalog.CommitRestore(job_.guid(), record);
+  database.roll_forward = RollForwardAfter(before, &final_set_, request_.end, outcome);
+  record.user_name = request_.transfer.user_name;
+  record.backup_set_guid = final_set_.backup_set_guid;
+  record.restore_type = RestoreType(final_set_.kind);
+  record.replace = request_.replace;
+  record.restart = request_.restart;
+  record.recovery = database.roll_forward.state == catalog::RollForward::State::kOnline;
+  if (request_.stop.kind == writers::StopPoint::Kind::kTime) {
+    record.stop_at_unix_s = request_.stop.unix_us / kMicrosecondsPerSecond;
+  } else if (request_.stop.kind == writers::StopPoint::Kind::kLsn) {
+    record.stop_mark = fmt::format("lsn:{}", request_.stop.lsn.value);
+  } else {
+    record.stop_mark = request_.stop.mark;
+  }
+  record.stop_before = request_.stop.before;
+  return record;
 }
 
 Status RestoreJob::Undo(Status failure) {
-  session_.reset();  // removes what was being built
+  const bool stays = KeepForRestart(failure);
+  checkpoints_.reset();
+  session_.reset();  // removes what was being built, unless it was kept
   if (set_ != nullptr && set_->abort_reason().ok()) {
     (void)set_->Close();  // reading leaves nothing behind; a failure here adds nothing
   }
@@ -346,7 +423,14 @@ Status RestoreJob::Undo(Status failure) {
     }
     mount_.reset();
   }
-  if (journal_begun_) {
+  if (old_chain_given_up_) {
+    // The writer has left the old one as the set before left it.
+    if (Status kept = parts_.catalog.UpdateDatabase(*existing_); !kept.ok()) {
+      CAPSTAN_LOG(kError, "'{}' stays interrupted in the catalog: {}", request_.database,
+                  kept.message());
+    }
+  }
+  if (journal_begun_ && !stays) {
     if (Status forgotten = parts_.catalog.ForgetJob(job_.guid()); !forgotten.ok()) {
       CAPSTAN_LOG(kError, "job {} stays in the journal: {}", job_.guid().ToString(),
                   forgotten.message());

@@ -4,8 +4,9 @@
 #include <functional>
 #include <utility>
 
-#include "server/engine/family_feed.h"
+#include "server/engine/device_source.h"
 #include "server/engine/media_inspection.h"
+#include "server/engine/set_sample.h"
 #include "server/engine/worker_group.h"
 #include "server/messages/messages.h"
 
@@ -28,6 +29,14 @@ class RestorePipeline::Visitor final : public media::FamilyVisitor {
     return pipeline_.gate_.Arrive({.target = target_, .header = header_, .set = set});
   }
   Status OnFrame(const media::FrameView& frame) override {
+    const RestoredFrames* const restored = pipeline_.parts_.restored;
+    if (restored != nullptr && restored->Covers(frame.extent)) {
+      pipeline_.digest_.Add(frame.extent);
+      return OkStatus();
+    }
+    if (restored != nullptr && restored->Find(frame.extent) == RestoredFrames::Match::kOther) {
+      return pipeline_.NotAsBefore(target_);
+    }
     if (Status status = Check(frame); !status.ok()) {
       return pipeline_.NoteBad(target_, frame.extent, std::move(status));
     }
@@ -41,7 +50,20 @@ class RestorePipeline::Visitor final : public media::FamilyVisitor {
   }
   Status OnSetEnd(const media::SetTrailer& trailer, const media::FamilySummary& seen) override {
     finished_ = {.target = target_, .trailer = trailer, .seen = seen};
-    damage_.NoteEnd(target_, trailer);
+    // What was not read although the job does not go on after errors is what was there already.
+    std::vector<media::LostFrame>& lost = finished_.trailer.lost_frames;
+    std::erase_if(lost, [&](const media::LostFrame& frame) {
+      const bool is_there =
+          pipeline_.parts_.restored != nullptr && pipeline_.parts_.restored->Covers(frame.extent);
+      if (is_there) {
+        pipeline_.digest_.Add(frame.extent);
+      }
+      return is_there;
+    });
+    if (!lost.empty() && !pipeline_.parts_.continue_after_error) {
+      return pipeline_.NotAsBefore(target_);
+    }
+    damage_.NoteEnd(target_, finished_.trailer);
     return OkStatus();
   }
   Status OnDamage(const media::MediumDamage& damage) override {
@@ -58,13 +80,16 @@ class RestorePipeline::Visitor final : public media::FamilyVisitor {
     CAPSTAN_RETURN_IF_ERROR(CheckPlace(frame));
     return media::VerifyFrame(frame, target_);
   }
-  // A frame may be whole and still name a place that its file does not have.
+  // A frame may be whole and still name a place that its file does not have. How long a file is
+  // that the set holds parts of, only its end knows.
   Status CheckPlace(const media::FrameView& frame) const {
     const media::FrameExtent& extent = frame.extent;
-    if (extent.file_index < set_.files.size() &&
-        extent.file_offset <= set_.files[extent.file_index].size_bytes &&
-        extent.length <= set_.files[extent.file_index].size_bytes - extent.file_offset) {
-      return OkStatus();
+    if (extent.file_index < set_.files.size()) {
+      const media::BackupFile& file = set_.files[extent.file_index];
+      if (!file.whole || (extent.file_offset <= file.size_bytes &&
+                          extent.length <= file.size_bytes - extent.file_offset)) {
+        return OkStatus();
+      }
     }
     return SqlError(65004, target_, frame.medium_offset,
                     fmt::format("frame {} lies outside of its database file", extent.sequence));
@@ -122,6 +147,9 @@ Status RestorePipeline::OnAllFamilies(const ArrivedFamily& family) {
   parts_.job.SetTotal(total);
   parts_.job.SetPhase("Reading data");
   CAPSTAN_RETURN_IF_ERROR(parts_.sink.OnSet(family.set));
+  if (parts_.restored != nullptr) {
+    bytes_done_ = parts_.restored->right_bytes();
+  }
   return coding_.form.plain() ? OkStatus() : pool_.Start(coding_);
 }
 
@@ -134,21 +162,78 @@ const media::BackupSet& RestorePipeline::set() const {
   return begun_set_;
 }
 
+Status RestorePipeline::NotAsBefore(const std::string& target) const {
+  return SqlError(3019, parts_.job.identity().database)
+      .WithHint(fmt::format("'{}' does not hold what was read of this backup set before: another "
+                            "medium, or changed since",
+                            target));
+}
+
+// Of an encrypted set every frame is read: what proves its end is made of all of them.
+Status RestorePipeline::SkipRestored(DeviceChannel& channel, FamilyFeed& feed) {
+  const RestoredFrames* const restored = parts_.restored;
+  if (restored == nullptr || restored->empty() || parts_.continue_after_error ||
+      !parts_.set.random_access() || parts_.set.removable()) {
+    return OkStatus();
+  }
+  CAPSTAN_ASSIGN_OR_RETURN(const auto source, DeviceSource::Create(parts_.set, channel));
+  SampleKeys no_keys(KeyRing{});
+  media::SetDigest unused;
+  DamageReport damage;  // reading finds it again, and says so
+  auto family = ReadFamilyIndex(*source,
+                                {.target = channel.target(),
+                                 .keys = no_keys,
+                                 .digest = unused,
+                                 .file_number = parts_.file_number},
+                                damage);
+  if (family.status().code() == Code::kUnavailable) {
+    return family.status();  // the device
+  }
+  if (!family.ok() || family->arrived.set.backup_set_guid != parts_.restored_set) {
+    return OkStatus();
+  }
+  for (const media::LostFrame& frame : family->frames) {
+    if (restored->Find(frame.extent) == RestoredFrames::Match::kOther) {
+      return NotAsBefore(channel.target());
+    }
+  }
+  const std::uint32_t block = parts_.set.block_size();
+  feed.BeginAt([restored, block, frames = std::move(family->frames)] {
+    std::optional<FamilyFeed::FirstFrame> first;
+    for (const media::LostFrame& frame : frames) {
+      if (frame.medium_offset % block == 0) {
+        first = FamilyFeed::FirstFrame{.number = frame.number, .offset = frame.medium_offset};
+      }
+      if (!restored->Covers(frame.extent)) {
+        break;
+      }
+    }
+    return first;
+  });
+  return OkStatus();
+}
+
 Status RestorePipeline::ReadFamily(std::size_t index) {
   DeviceChannel& channel = parts_.set.device(index);
   Visitor visitor(*this, channel.target());
-  const Result<std::uint64_t> place = FindSet(parts_.set, channel, parts_.file_number);
-  const std::uint64_t set_offset = place.ok() ? place.value() : 0;  // reading says what is wrong
+  const Result<SetPlace> found = FindSet(parts_.set, channel, parts_.file_number, error_);
+  const SetPlace place = found.ok() ? found.value() : SetPlace();
   const auto reader = media::FamilyReader::Create(
       channel.target(), parts_.file_number, &visitor,
       media::ReaderOptions{
           .media = parts_.set.removable() ? media::Media::kSeveral : media::Media::kOne,
           .tolerate_damage = parts_.continue_after_error,
-          .set_offset = set_offset});
+          .set_offset = place.offset,
+          .set_place = place.place});
   const auto buffers = static_cast<std::uint32_t>(
       std::max<std::size_t>(1, parts_.set.pool().size() / parts_.set.device_count()));
   FamilyFeed feed(parts_.set, channel, error_, buffers);
-  Status status = feed.Run(*reader);
+  // Of random access, reading says what is wrong.
+  const bool readable = found.ok() || parts_.set.random_access();
+  Status status = readable ? SkipRestored(channel, feed) : found.status();
+  if (status.ok()) {
+    status = feed.Run(*reader);
+  }
   if (status.ok() && !reader->done()) {
     status = error_.failed() ? error_.status() : reader->Finish();
   }

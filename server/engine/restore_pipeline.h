@@ -17,10 +17,12 @@
 
 #include "server/engine/damage_report.h"
 #include "server/engine/decode_pool.h"
+#include "server/engine/family_feed.h"
 #include "server/engine/family_gate.h"
 #include "server/engine/first_error.h"
 #include "server/engine/monitor.h"
 #include "server/engine/open_set.h"
+#include "server/engine/restart/restored_frames.h"
 #include "server/media/family_reader.h"
 #include "server/media/set_digest.h"
 
@@ -49,6 +51,11 @@ class RestorePipeline {
     std::uint16_t file_number = 1;
     std::string media_name;  // 4037 unless the medium has it; empty: any
     bool continue_after_error = false;
+    // Of a restore that goes on: what is there already of this set, once the sink has heard of it;
+    // null: nothing. Such frames are neither checked nor handed on, and where the device can go
+    // there and nothing else proves the set, not even read.
+    const RestoredFrames* restored = nullptr;
+    Guid restored_set{};
   };
 
   explicit RestorePipeline(Parts parts);
@@ -64,6 +71,10 @@ class RestorePipeline {
  private:
   class Visitor;
   Status ReadFamily(std::size_t index);
+  // Lets the feed begin where the first frame is that is not there yet. 3019 if the family is not
+  // what was read before.
+  Status SkipRestored(DeviceChannel& channel, FamilyFeed& feed);
+  Status NotAsBefore(const std::string& target) const;
   Status OnAllFamilies(const ArrivedFamily& family);
   Status Deliver(const media::FrameView& frame);
   // What becomes of a frame that is no good: the job's error, or a line of the report.

@@ -184,37 +184,46 @@ Result<SetCoding> SampleKeys::Unlock(const media::BackupSet& set, const std::str
   return codings_.emplace(set.backup_set_guid, std::move(coding)).first->second;
 }
 
-Result<SampledFamily> SampleFamily(media::MediumSource& source, const SampleRequest& request,
-                                   DamageReport& damage) {
+Result<FamilyIndex> ReadFamilyIndex(media::MediumSource& source, const SampleRequest& request,
+                                    DamageReport& damage) {
   CAPSTAN_ASSIGN_OR_RETURN(const media::SetListing set, FindSet(source, request));
   SampleVisitor visitor(request, damage);
   SampleReader whole(source, request, set.set_offset, &visitor);
   CAPSTAN_RETURN_IF_ERROR(whole.ReadHead());
   CAPSTAN_RETURN_IF_ERROR(whole.ReadEnd(set.frames_end));
-  SampledFamily sampled = std::move(visitor.sampled);
-  sampled.arrived.target = request.target;
-  if (sampled.finished.trailer.damaged) {
+  FamilyIndex index{.arrived = std::move(visitor.sampled.arrived),
+                    .finished = std::move(visitor.sampled.finished),
+                    .frames = {},
+                    .set_offset = set.set_offset,
+                    .frames_end = set.frames_end};
+  index.arrived.target = request.target;
+  if (index.finished.trailer.damaged) {
     // The report has the place. Without the index there is nothing to choose from.
     return SqlError(3241, request.target).WithHint(kWithoutSample);
   }
-
   // Nothing was read of the frames: the index names them all.
-  const std::vector<media::LostFrame> index =
-      std::exchange(sampled.finished.trailer.lost_frames, {});
+  index.frames = std::exchange(index.finished.trailer.lost_frames, {});
+  return index;
+}
+
+Result<SampledFamily> SampleFamily(media::MediumSource& source, const SampleRequest& request,
+                                   DamageReport& damage) {
+  CAPSTAN_ASSIGN_OR_RETURN(FamilyIndex family, ReadFamilyIndex(source, request, damage));
+  const std::vector<media::LostFrame>& index = family.frames;
   for (const media::LostFrame& frame : index) {
     request.digest.Add(frame.extent);
   }
   SampleVisitor frame_visitor(request, damage);
   frame_visitor.OfFramesAlone();
-  SampleReader frames(source, request, set.set_offset, &frame_visitor);
+  SampleReader frames(source, request, family.set_offset, &frame_visitor);
   CAPSTAN_RETURN_IF_ERROR(frames.ReadHead());
   const std::vector<bool> chosen =
-      Choose(index.size(), request, sampled.arrived.header.family_number);
+      Choose(index.size(), request, family.arrived.header.family_number);
   for (std::size_t i = 0; i < index.size(); ++i) {
     if (!chosen[i]) {
       continue;
     }
-    const std::uint64_t end = i + 1 < index.size() ? index[i + 1].medium_offset : set.frames_end;
+    const std::uint64_t end = i + 1 < index.size() ? index[i + 1].medium_offset : family.frames_end;
     const std::uint64_t before = frame_visitor.sampled.frames_read;
     CAPSTAN_RETURN_IF_ERROR(frames.ReadFrame(index[i], end - index[i].medium_offset));
     if (frame_visitor.sampled.frames_read == before) {
@@ -222,9 +231,10 @@ Result<SampledFamily> SampleFamily(media::MediumSource& source, const SampleRequ
                       SqlError(65004, request.target, index[i].medium_offset, "a frame's header"));
     }
   }
-  sampled.frames_read = frame_visitor.sampled.frames_read;
-  sampled.bytes_read = frame_visitor.sampled.bytes_read;
-  return sampled;
+  return SampledFamily{.arrived = std::move(family.arrived),
+                       .finished = std::move(family.finished),
+                       .frames_read = frame_visitor.sampled.frames_read,
+                       .bytes_read = frame_visitor.sampled.bytes_read};
 }
 
 }  // namespace capstan::engine

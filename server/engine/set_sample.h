@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "server/engine/damage_report.h"
 #include "server/engine/family_gate.h"
@@ -43,6 +44,20 @@ struct SampleRequest {
   double percent = 100;    // of the frames, more than 0
   std::uint64_t seed = 0;  // decides which
 };
+
+// The beginning and the end of a family, and the frames in between, of which none is read.
+struct FamilyIndex {
+  ArrivedFamily arrived;
+  FinishedFamily finished;
+  std::vector<media::LostFrame> frames;  // in the family's order
+  std::uint64_t set_offset = 0;          // of its SSET
+  std::uint64_t frames_end = 0;
+};
+
+// 3241 if the end is damaged or missing. Of `request` it takes what leads to the set. REQUIRES: the
+// source has random access.
+Result<FamilyIndex> ReadFamilyIndex(media::MediumSource& source, const SampleRequest& request,
+                                    DamageReport& damage);
 
 struct SampledFamily {
   ArrivedFamily arrived;

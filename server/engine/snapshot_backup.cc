@@ -2,7 +2,6 @@
 
 #include <array>
 #include <chrono>
-#include <ctime>
 #include <utility>
 
 #include "server/engine/snapshot_command.h"
@@ -10,6 +9,7 @@
 #include "server/messages/messages.h"
 #include "vdi/base/crash_point.h"
 #include "vdi/base/log.h"
+#include "vdi/base/wall_clock.h"
 
 namespace capstan::engine {
 namespace {
@@ -79,7 +79,7 @@ Status SnapshotBackup::Describe(media::BackupSet& set) {
   const writers::DatabaseDescription& database = parts_.database.description();
   set.first_lsn = set.last_lsn = parts_.database.last_lsn().value;
   set.checkpoint_lsn = parts_.database.checkpoint_lsn().value;
-  set.finish_unix_s = std::time(nullptr);  // what the snapshot shows
+  set.SetFinish(UnixMicros());  // what the snapshot shows
   set.backup_size_bytes = 0;
   CAPSTAN_CHECK(set.files.size() == database.files.size());
   for (std::size_t i = 0; i < set.files.size(); ++i) {

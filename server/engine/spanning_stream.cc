@@ -68,7 +68,8 @@ SpanningStream::~SpanningStream() {
 
 Status SpanningStream::WritePreamble() {
   return Do([this]() -> Status {
-    CAPSTAN_RETURN_IF_ERROR(media_.Begin());
+    const std::optional<media::TapePlace> place = writer_->preamble_place();
+    CAPSTAN_RETURN_IF_ERROR(place ? media_.GoTo(*place) : media_.Begin());
     return WritePart(*writer_->Preamble(), /*stop_when_full=*/false).status();
   });
 }
@@ -457,6 +458,12 @@ Status SpanningStream::RefuseOwnMedium() {
   const Result<media::MediaHeader> label = media::ReadLabel(source);
   const media::MediaHeader& own = writer_->header();
   if (!label.ok() || label->media_set_id != own.media_set_id) {
+    return OkStatus();
+  }
+  // Of sets that were overwritten or never came to their end.
+  const bool later = label->family_number == own.family_number &&
+                     label->media_sequence_number >= own.media_sequence_number;
+  if (later) {
     return OkStatus();
   }
   return SqlError(3263, channel_.target(), label->media_sequence_number, label->family_number,
