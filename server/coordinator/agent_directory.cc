@@ -15,6 +15,8 @@ namespace {
 constexpr std::chrono::milliseconds kCancelPoll{100};
 // Reports of devices that are long closed make room for new ones.
 constexpr std::size_t kReportsMax = 1024;
+// Names that are remembered of agents that are gone, and that totals are kept for.
+constexpr std::size_t kNamesMax = 64;
 
 std::string WhatOf(const Order& order) {
   if (const auto* open = std::get_if<OpenSetOrder>(&order)) {
@@ -26,7 +28,18 @@ std::string WhatOf(const Order& order) {
   if (const auto* stat = std::get_if<StatOrder>(&order)) {
     return fmt::format("the order to look up '{}'", stat->target);
   }
+  if (const auto* remove = std::get_if<RemoveOrder>(&order)) {
+    return fmt::format("the order to remove '{}'", remove->target);
+  }
   return fmt::format("the order to recover '{}'", std::get<RecoverOrder>(order).target);
+}
+
+// The names that both would be asked to open, in words; empty if there are none.
+std::string SharedNames(const AgentHello& one, const AgentInfo& other) {
+  const auto shared = std::ranges::find_first_of(one.schemes, other.schemes);
+  return shared != one.schemes.end()                    ? fmt::format("names with {}://", *shared)
+         : one.schemes.empty() && other.schemes.empty() ? "plain names"
+                                                        : "";
 }
 
 Deadline::Clock::time_point NextLook(const Patience& patience) {
@@ -67,10 +80,13 @@ Status AgentDirectory::ConflictOf(const AgentHello& hello) const {
       return Error(Code::kFailedPrecondition, "an agent named '{}' is attached already (pid {})",
                    hello.name, agent.info.pid);
     }
-    if (agent.info.device_class == hello.device_class) {
+    const std::string shared =
+        agent.info.device_class == hello.device_class ? SharedNames(hello, agent.info) : "";
+    if (!shared.empty()) {
       return Error(Code::kFailedPrecondition,
-                   "{} devices are served by agent '{}' already (plugin '{}', pid {})",
-                   hello.device_class, agent.info.name, agent.info.plugin_name, agent.info.pid);
+                   "{} devices are served by agent '{}' already (plugin '{}', pid {}): {}",
+                   hello.device_class, agent.info.name, agent.info.plugin_name, agent.info.pid,
+                   shared);
     }
   }
   return OkStatus();
@@ -102,10 +118,14 @@ Result<AgentId> AgentDirectory::Attach(const AgentHello& hello, std::shared_ptr<
                   .agent_version = hello.agent_version,
                   .plugin_name = hello.plugin_name,
                   .plugin_version = hello.plugin_version,
+                  .plugin_vendor = hello.plugin_vendor,
                   .device_class = hello.device_class,
+                  .schemes = hello.schemes,
                   .capabilities = hello.capabilities,
+                  .device_features = hello.device_features,
                   .pid = hello.pid,
                   .attached_unix_s = std::time(nullptr)};
+    gone_.erase(hello.name);
     agent.link = link;
     agent.heard = Deadline::Clock::now();
     changed_.NotifyAll();  // the lease begins
@@ -158,6 +178,12 @@ std::shared_ptr<AgentLink> AgentDirectory::Remove(AgentId id, const Status& why)
     if (watched.agent == id && watched.on_gone) {
       std::exchange(watched.on_gone, nullptr)(gone);
     }
+  }
+  if (gone_.size() < kNamesMax || gone_.contains(agent->info.name)) {
+    AgentInfo& last = gone_[agent->info.name] = agent->info;
+    last.state = "Gone";
+    last.gone_unix_s = std::time(nullptr);
+    last.last_error = why.message();
   }
   std::shared_ptr<AgentLink> link = std::move(agent->link);
   agents_.erase(id);
@@ -218,9 +244,30 @@ void AgentDirectory::OnReports(AgentId id, std::vector<DeviceReport> reports) {
     if (!report.last_error.empty()) {
       agent->info.last_error = fmt::format("{}: {}", report.target, report.last_error);
     }
+    AddToTotals(agent->info, report);
     StoreReport(std::move(report));
   }
   changed_.NotifyAll();
+}
+
+// Reports count from the opening of their device, totals for good.
+void AgentDirectory::AddToTotals(const AgentInfo& agent, const DeviceReport& report) {
+  if (totals_.size() >= kNamesMax && !totals_.contains(agent.name)) {
+    return;
+  }
+  AgentTotals& totals = totals_[agent.name];
+  totals.device_class = agent.device_class;
+  const auto found = reports_.find(report.device_name);
+  static const DeviceReport kNothing{};
+  const DeviceReport& before = found == reports_.end() ? kNothing : found->second.report;
+  const auto grown = [](auto now, auto then) { return now > then ? now - then : 0; };
+  totals.requests += grown(report.requests, before.requests);
+  totals.request_time_us += grown(report.request_time_us, before.request_time_us);
+  totals.medium_time_us += grown(report.medium_time_us, before.medium_time_us);
+  totals.throttled_us += grown(report.throttled_us, before.throttled_us);
+  totals.retries += grown(report.retries, before.retries);
+  totals.stops += grown(report.stops, before.stops);
+  totals.errors += grown(report.errors, before.errors);
 }
 
 void AgentDirectory::StoreReport(DeviceReport report) {
@@ -232,14 +279,30 @@ void AgentDirectory::StoreReport(DeviceReport report) {
   reports_[name] = {std::move(report), Deadline::Clock::now()};
 }
 
+const AgentDirectory::Agent* AgentDirectory::AgentFor(const std::string& device_class,
+                                                      const std::string& scheme) const {
+  const Agent* found = nullptr;
+  for (const auto& [id, agent] : agents_) {
+    const bool fits = agent.welcomed && agent.info.device_class == device_class;
+    const auto& schemes = agent.info.schemes;
+    if (fits && std::ranges::find(schemes, scheme) != schemes.end()) {
+      return &agent;
+    }
+    // A plain name that nobody else wants is for its plugin to refuse.
+    if (fits && (schemes.empty() || (scheme.empty() && found == nullptr))) {
+      found = &agent;
+    }
+  }
+  return found;
+}
+
 Result<AgentInfo> AgentDirectory::WaitForAgent(const std::string& device_class,
-                                               const Patience& patience) {
+                                               const Patience& patience,
+                                               const std::string& scheme) {
   MutexLock lock(mutex_);
   for (;;) {
-    for (const auto& [id, agent] : agents_) {
-      if (agent.welcomed && agent.info.device_class == device_class) {
-        return agent.info;
-      }
+    if (const Agent* const agent = AgentFor(device_class, scheme)) {
+      return agent->info;
     }
     if (Cancelled(patience)) {
       return Error(Code::kCancelled, "cancelled while waiting for an agent for {} devices",
@@ -350,6 +413,20 @@ std::vector<AgentInfo> AgentDirectory::List() const {
     info.state = now - agent.heard > options_.lease / 2 ? "Silent" : serving ? "Serving" : "Idle";
   }
   return list;
+}
+
+std::vector<AgentInfo> AgentDirectory::ListGone() const {
+  MutexLock lock(mutex_);
+  std::vector<AgentInfo> list;
+  for (const auto& [name, agent] : gone_) {
+    list.push_back(agent);
+  }
+  return list;
+}
+
+std::map<std::string, AgentTotals> AgentDirectory::Totals() const {
+  MutexLock lock(mutex_);
+  return totals_;
 }
 
 std::optional<DeviceReport> AgentDirectory::FindReport(const std::string& device_name) const {

@@ -36,13 +36,29 @@ struct AgentInfo {
   std::string agent_version;
   std::string plugin_name;
   std::string plugin_version;
+  std::string plugin_vendor = {};
   std::string device_class;
+  std::vector<std::string> schemes = {};
   std::uint32_t capabilities = 0;
+  std::uint32_t device_features = 0;
   int pid = 0;
   std::int64_t attached_unix_s = 0;
+  std::int64_t gone_unix_s = 0;  // 0 while it is attached
   std::string state =
-      {};  // "Idle", "Serving" (has open sets), "Silent" (half a lease without word)
+      {};  // "Idle", "Serving" (has open sets), "Silent" (half a lease without word), "Gone"
   std::string last_error = {};  // of its last failed order or device, empty if there was none
+};
+
+// What the devices of agents of one name have done since the server started.
+struct AgentTotals {
+  std::string device_class = {};
+  std::uint64_t requests = 0;
+  std::uint64_t request_time_us = 0;
+  std::uint64_t medium_time_us = 0;
+  std::uint64_t throttled_us = 0;
+  std::uint64_t retries = 0;
+  std::uint64_t stops = 0;
+  std::uint64_t errors = 0;
 };
 
 // How long a wait may take, and what ends it early.
@@ -80,9 +96,12 @@ class AgentDirectory {
 
   // --- the engine's side ---
 
-  // An attached agent for "DISK", "URL" or "TAPE"; waits for one. kUnavailable, kCancelled.
-  Result<AgentInfo> WaitForAgent(const std::string& device_class, const Patience& patience)
-      CAPSTAN_EXCLUDES(mutex_);
+  // An attached agent for "DISK", "URL" or "TAPE"; waits for one. Agents of one class share it by
+  // the schemes of names ("s3" of "s3://..."): who names the scheme is preferred to who takes plain
+  // names. Without a scheme in the name whoever takes plain names is preferred. kUnavailable,
+  // kCancelled.
+  Result<AgentInfo> WaitForAgent(const std::string& device_class, const Patience& patience,
+                                 const std::string& scheme = "") CAPSTAN_EXCLUDES(mutex_);
 
   // Sends the order and waits for its result. A status without an answer from the agent names it:
   // kUnavailable (gone), kDeadlineExceeded, kCancelled. A set that an agent opens after nobody
@@ -119,6 +138,9 @@ class AgentDirectory {
   // --- the tables' side ---
 
   std::vector<AgentInfo> List() const CAPSTAN_EXCLUDES(mutex_);
+  // The last ones that left, one for each name that is not attached; `last_error` says why.
+  std::vector<AgentInfo> ListGone() const CAPSTAN_EXCLUDES(mutex_);
+  std::map<std::string, AgentTotals> Totals() const CAPSTAN_EXCLUDES(mutex_);  // by name
   std::optional<DeviceReport> FindReport(const std::string& device_name) const
       CAPSTAN_EXCLUDES(mutex_);
 
@@ -152,6 +174,9 @@ class AgentDirectory {
 
   Status CheckHello(const AgentHello& hello) const;
   Status ConflictOf(const AgentHello& hello) const CAPSTAN_REQUIRES(mutex_);
+  // Null if nobody serves it now.
+  const Agent* AgentFor(const std::string& device_class, const std::string& scheme) const
+      CAPSTAN_REQUIRES(mutex_);
   // Null if it has gone.
   Agent* Find(AgentId id) CAPSTAN_REQUIRES(mutex_);
   Status GoneError(const std::string& name, const Status& why) const;
@@ -163,6 +188,7 @@ class AgentDirectory {
   Result<std::uint64_t> Dispatch(AgentId id, const Order& order, bool awaited)
       CAPSTAN_EXCLUDES(mutex_);
   void StoreReport(DeviceReport report) CAPSTAN_REQUIRES(mutex_);
+  void AddToTotals(const AgentInfo& agent, const DeviceReport& report) CAPSTAN_REQUIRES(mutex_);
   void EndWatch(const std::string& set_name) CAPSTAN_EXCLUDES(mutex_);
   void WatchLeases(const std::stop_token& stop) CAPSTAN_EXCLUDES(mutex_);
 
@@ -177,6 +203,8 @@ class AgentDirectory {
   std::map<std::uint64_t, PendingOrder> orders_ CAPSTAN_GUARDED_BY(mutex_);
   std::map<std::string, Watched> watches_ CAPSTAN_GUARDED_BY(mutex_);       // by name of the set
   std::map<std::string, StoredReport> reports_ CAPSTAN_GUARDED_BY(mutex_);  // by name of the device
+  std::map<std::string, AgentInfo> gone_ CAPSTAN_GUARDED_BY(mutex_);        // by name
+  std::map<std::string, AgentTotals> totals_ CAPSTAN_GUARDED_BY(mutex_);    // likewise
 
   std::jthread lease_thread_;  // last: ended before the rest goes
 };

@@ -22,7 +22,10 @@ namespace capability {
 inline constexpr std::uint32_t kRead = 0x1;
 inline constexpr std::uint32_t kWrite = 0x2;
 inline constexpr std::uint32_t kRecover = 0x4;  // a medium under construction outlives a crash
+inline constexpr std::uint32_t kRemove = 0x8;
 inline constexpr std::uint32_t kAppend = 0x10;
+inline constexpr std::uint32_t kRetain = 0x20;  // what is written can be locked until a time
+inline constexpr std::uint32_t kUndo = 0x40;    // old media stay until the new ones are committed
 }  // namespace capability
 
 // Who an agent says it is.
@@ -33,8 +36,11 @@ struct AgentHello {
   int pid = 0;
   std::string plugin_name;
   std::string plugin_version;
-  std::string device_class;        // "DISK", "URL", "TAPE"
-  std::uint32_t capabilities = 0;  // capability:: bits
+  std::string plugin_vendor = {};
+  std::string device_class;               // "DISK", "URL", "TAPE"
+  std::vector<std::string> schemes = {};  // "s3"; empty for plain names
+  std::uint32_t capabilities = 0;         // capability:: bits
+  std::uint32_t device_features = 0;      // VDF_* of VDI
 };
 
 // Create a set, open its media, serve it. Answered when all are open, not when the job ends.
@@ -48,7 +54,9 @@ struct OpenSetOrder {
   std::string set_name;
   std::int64_t job_id = 0;
   engine::OpenMode mode = engine::OpenMode::kRead;
-  std::vector<Device> devices;  // 1..64
+  std::vector<Device> devices;             // 1..64
+  std::int64_t retain_until_unix_s = 0;    // 0 = no wish
+  std::uint64_t bytes_per_second_max = 0;  // of all devices together, 0 = no limit
 };
 
 // Abandon a set. Idempotent. Answered when its media are closed.
@@ -68,7 +76,12 @@ struct StatOrder {
   std::string target;
 };
 
-using Order = std::variant<OpenSetOrder, CloseSetOrder, RecoverOrder, StatOrder>;
+// Remove a medium.
+struct RemoveOrder {
+  std::string target;
+};
+
+using Order = std::variant<OpenSetOrder, CloseSetOrder, RecoverOrder, StatOrder, RemoveOrder>;
 
 // How an order ended.
 struct OrderResult {
@@ -87,7 +100,18 @@ struct DeviceReport {
   std::uint64_t bytes_per_second = 0;  // over the last interval
   std::uint32_t queue_depth = 0;       // requests in flight
   std::uint32_t errors = 0;
-  std::string last_error;  // "28(No space left on device)", empty if there was none
+  std::string last_error;            // "28(No space left on device)", empty if there was none
+  std::string last_error_text = {};  // the plugin's own words
+  std::string last_error_hint = {};
+  std::uint32_t stops = 0;                // of a moving medium, for want of data
+  std::uint64_t medium_time_us = 0;       // that the medium itself was busy
+  std::string medium = {};                // which one is in the drive
+  std::string waits_for = {};             // what keeps the device waiting
+  std::uint64_t requests = 0;             // reads and writes that the plugin has completed
+  std::uint64_t request_time_us = 0;      // their times added up; several run at once
+  std::uint64_t request_time_max_us = 0;  // of the slowest one
+  std::uint64_t throttled_us = 0;         // during which a limit held something back
+  std::uint64_t retries = 0;              // times that a request was sent again
 };
 
 class AgentLink {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -31,6 +32,8 @@ constexpr std::array kTextKeys = {
     TextKey{"vdi_socket", &ServerConfig::vdi_socket},
     TextKey{"server_name", &ServerConfig::server_name},
     TextKey{"machine_name", &ServerConfig::machine_name},
+    TextKey{"log_folder", &ServerConfig::log_folder},
+    TextKey{"metrics_listen", &ServerConfig::metrics_listen},
     TextKey{"agent_program", &ServerConfig::agent_program},
 };
 
@@ -40,13 +43,20 @@ struct NumberKey {
   int min;
   int max;
 };
-constexpr int kDay = 86'400;  // seconds
+constexpr int kDay = 86'400;       // seconds
+constexpr int kRateMax = 1 << 20;  // MiB/s
+// Options travel to the agent as lines of key=value.
+constexpr std::string_view kNoOptionKey("=\n\r\0", 4);
+constexpr std::string_view kNoOptionValue("\n\0", 2);
 constexpr std::array kNumberKeys = {
     NumberKey{"buffer_memory_mb", &ServerConfig::buffer_memory_mb, 16, 1 << 20},
     NumberKey{"device_timeout_s", &ServerConfig::device_timeout_s, 1, kDay},
     NumberKey{"open_timeout_s", &ServerConfig::open_timeout_s, 1, kDay},
     NumberKey{"database_timeout_s", &ServerConfig::database_timeout_s, 1, kDay},
+    NumberKey{"log_limit_mb", &ServerConfig::log_limit_mb, 1, 1 << 24},
     NumberKey{"recover_timeout_s", &ServerConfig::recover_timeout_s, 1, kDay},
+    NumberKey{"checkpoint_s", &ServerConfig::checkpoint_s, 1, kDay},
+    NumberKey{"checkpoint_mb", &ServerConfig::checkpoint_mb, 1, 1 << 20},
     NumberKey{"agent_lease_s", &ServerConfig::agent_lease_s, 2, 3'600},
     NumberKey{"virtual_device_wait_s", &ServerConfig::virtual_device_wait_s, 0, kDay},
 };
@@ -96,13 +106,14 @@ class FileReader {
     if (name == "authentication") {
       return ReadAuthentication(value);
     }
+    if (name == "discovery_folders") {
+      return ReadFolders(name, value, &config_.discovery_folders);
+    }
     if (name == "start_agents") {
-      const auto flag = value.value_exact<bool>();
-      if (!flag) {
-        return ErrorAt(value.source(), "start_agents must be true or false");
-      }
-      config_.start_agents = *flag;
-      return OkStatus();
+      return ReadFlag(name, value, &config_.start_agents);
+    }
+    if (name == "metrics_allow_remote") {
+      return ReadFlag(name, value, &config_.metrics_allow_remote);
     }
     if (name == "agent") {
       return ReadAgents(value);
@@ -111,6 +122,23 @@ class FileReader {
       return ReadDriveMap(value);
     }
     return ErrorAt(key.source(), "unknown key '{}'", name);
+  }
+
+  Status ReadFolders(std::string_view name, const toml::node& value,
+                     std::vector<std::string>* out) const {
+    const toml::array* const list = value.as_array();
+    if (list == nullptr) {
+      return ErrorAt(value.source(), "{} must be a list of absolute paths", name);
+    }
+    out->clear();
+    for (const toml::node& each : *list) {
+      const auto path = each.value_exact<std::string>();
+      if (!path || !path->starts_with('/')) {
+        return ErrorAt(each.source(), "{} must be a list of absolute paths", name);
+      }
+      out->push_back(*path);
+    }
+    return OkStatus();
   }
 
   Status ReadText(std::string_view name, const toml::node& value, std::string* out) const {
@@ -122,13 +150,27 @@ class FileReader {
     return OkStatus();
   }
 
-  Status ReadNumber(const NumberKey& key, const toml::node& value) {
-    const auto number = value.value_exact<std::int64_t>();
-    if (!number || *number < key.min || *number > key.max) {
-      return ErrorAt(value.source(), "{} must be a whole number from {} to {}", key.name, key.min,
-                     key.max);
+  Status ReadFlag(std::string_view name, const toml::node& value, bool* out) const {
+    const auto flag = value.value_exact<bool>();
+    if (!flag) {
+      return ErrorAt(value.source(), "{} must be true or false", name);
     }
-    config_.*key.member = static_cast<int>(*number);
+    *out = *flag;
+    return OkStatus();
+  }
+
+  Status ReadNumber(const NumberKey& key, const toml::node& value) {
+    return ReadWholeNumber(key.name, value, {key.min, key.max}, &(config_.*key.member));
+  }
+
+  Status ReadWholeNumber(std::string_view name, const toml::node& value, std::pair<int, int> limits,
+                         int* out) const {
+    const auto number = value.value_exact<std::int64_t>();
+    if (!number || *number < limits.first || *number > limits.second) {
+      return ErrorAt(value.source(), "{} must be a whole number from {} to {}", name, limits.first,
+                     limits.second);
+    }
+    *out = static_cast<int>(*number);
     return OkStatus();
   }
 
@@ -188,6 +230,33 @@ class FileReader {
     return OkStatus();
   }
 
+  Status ReadPluginOptions(const toml::node& value, AgentConfig* agent) const {
+    const toml::table* const table = value.as_table();
+    if (table == nullptr) {
+      return ErrorAt(value.source(), "options are written as options = {{ key = \"value\", ... }}");
+    }
+    for (const auto& [key, entry] : *table) {
+      std::string text;
+      if (const auto number = entry.value_exact<std::int64_t>()) {
+        text = fmt::format("{}", *number);
+      } else if (const auto flag = entry.value_exact<bool>()) {
+        text = *flag ? "true" : "false";
+      } else if (const auto string = entry.value_exact<std::string>()) {
+        text = *string;
+      } else {
+        return ErrorAt(entry.source(), "option '{}' must be a text, a whole number, true or false",
+                       key.str());
+      }
+      if (key.str().empty() || key.str().find_first_of(kNoOptionKey) != std::string_view::npos ||
+          text.find_first_of(kNoOptionValue) != std::string::npos) {
+        return ErrorAt(entry.source(), "option '{}' has characters that options cannot have",
+                       key.str());
+      }
+      agent->options.emplace_back(key.str(), std::move(text));
+    }
+    return OkStatus();
+  }
+
   Status ReadAgent(const toml::table& table) {
     AgentConfig agent;
     for (const auto& [key, value] : table) {
@@ -195,6 +264,14 @@ class FileReader {
         CAPSTAN_RETURN_IF_ERROR(ReadText("name", value, &agent.name));
       } else if (key.str() == "plugin") {
         CAPSTAN_RETURN_IF_ERROR(ReadText("plugin", value, &agent.plugin));
+      } else if (key.str() == "options") {
+        CAPSTAN_RETURN_IF_ERROR(ReadPluginOptions(value, &agent));
+      } else if (key.str() == "max_rate_mb") {
+        CAPSTAN_RETURN_IF_ERROR(
+            ReadWholeNumber("max_rate_mb", value, {0, kRateMax}, &agent.max_rate_mb));
+      } else if (key.str() == "retry_for_s") {
+        CAPSTAN_RETURN_IF_ERROR(
+            ReadWholeNumber("retry_for_s", value, {0, kDay}, &agent.retry_for_s.emplace()));
       } else {
         return ErrorAt(key.source(), "unknown key '{}' of an agent", key.str());
       }
@@ -253,6 +330,33 @@ Status CheckSocketPath(std::string_view key, const std::string& path) {
   return OkStatus();
 }
 
+// "ADDRESS:PORT", with an address that only this machine reaches unless others are allowed.
+Status CheckMetricsListen(const ServerConfig& config) {
+  const std::string_view text = config.metrics_listen;
+  if (text.empty()) {
+    return OkStatus();
+  }
+  const std::size_t colon = text.rfind(':');
+  const std::string_view host = text.substr(0, colon == std::string_view::npos ? 0 : colon);
+  const std::string_view digits =
+      colon == std::string_view::npos ? std::string_view() : text.substr(colon + 1);
+  int port = 0;
+  const auto parsed = std::from_chars(digits.data(), digits.data() + digits.size(), port);
+  if (host.empty() || digits.empty() || parsed.ec != std::errc() ||
+      parsed.ptr != digits.data() + digits.size() || port < 1 || port > 65'535) {
+    return Error(Code::kInvalidArgument, "metrics_listen '{}' is not ADDRESS:PORT", text)
+        .WithHint("for example 127.0.0.1:9464");
+  }
+  const bool local = host == "localhost" || host == "[::1]" || host.starts_with("127.");
+  if (!local && !config.metrics_allow_remote) {
+    return Error(Code::kInvalidArgument,
+                 "metrics_listen '{}' is open to other machines, and metrics ask for no password",
+                 text)
+        .WithHint("name 127.0.0.1, or set metrics_allow_remote = true");
+  }
+  return OkStatus();
+}
+
 Status CompletePaths(ServerConfig* config) {
   while (config->data_dir.size() > 1 && config->data_dir.back() == '/') {
     config->data_dir.pop_back();
@@ -262,6 +366,10 @@ Status CompletePaths(ServerConfig* config) {
     config->socket = config->data_dir + "/capstand.sock";
   }
   CAPSTAN_RETURN_IF_ERROR(MakeAbsolute(&config->socket));
+  if (config->log_folder.empty()) {
+    config->log_folder = config->data_dir + "/log_spool";
+  }
+  CAPSTAN_RETURN_IF_ERROR(MakeAbsolute(&config->log_folder));
   if (config->vdi_socket.empty()) {
     config->vdi_socket = config->socket.substr(0, config->socket.find_last_of('/')) + "/vdi.sock";
   }
@@ -281,6 +389,11 @@ std::string OwnerSocketFolder(const ServerConfig& config) {
 
 std::string OwnerSocket(const ServerConfig& config) {
   return OwnerSocketFolder(config) + "/capstand.sock";
+}
+
+int RetryForDefault(const ServerConfig& config) {
+  constexpr int kEnough = 30;
+  return std::min({config.device_timeout_s / 2, config.open_timeout_s / 2, kEnough});
 }
 
 Status ApplyFile(const std::string& path, ServerConfig* config) {
@@ -311,10 +424,17 @@ Status Complete(ServerConfig* config) {
   if (config->socket == config->vdi_socket) {
     return Error(Code::kInvalidArgument, "socket and vdi_socket are both '{}'", config->socket);
   }
+  CAPSTAN_RETURN_IF_ERROR(CheckMetricsListen(*config));
   std::set<std::string_view> names;
   for (const AgentConfig& agent : config->agents) {
     if (!names.insert(agent.name).second) {
       return Error(Code::kInvalidArgument, "two agents are named '{}'", agent.name);
+    }
+    if (agent.retry_for_s.value_or(0) >= config->device_timeout_s) {
+      return Error(Code::kInvalidArgument,
+                   "retry_for_s of agent '{}' is {}, but a device fails after device_timeout_s, {}",
+                   agent.name, *agent.retry_for_s, config->device_timeout_s)
+          .WithHint("raise device_timeout_s above the longest outage that backups shall survive");
     }
   }
   if (config->server_name.empty()) {

@@ -6,8 +6,9 @@
 //
 //   buffer_memory_mb = 2048
 //   [[agent]]
-//   name = "disk"
-//   plugin = "disk"
+//   name = "s3"
+//   plugin = "s3"
+//   options = { endpoint = "https://s3.example.com", region = "eu-1" }
 //   [drive_map]
 //   "e:" = "/srv/e"
 //   "\\\\server\\share" = "/mnt/share"
@@ -15,7 +16,9 @@
 // Threads: plain data.
 #pragma once
 
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "server/coordinator/drive_map.h"
@@ -28,6 +31,13 @@ namespace capstan::coordinator {
 struct AgentConfig {
   std::string name;    // unique; default: the plugin's name
   std::string plugin;  // name of an installed plugin, or a path
+  // Of the plugin, which alone knows them; keys are unique. Numbers and truth values of the file
+  // are here as text.
+  std::vector<std::pair<std::string, std::string>> options = {};
+  int max_rate_mb = 0;  // MiB/s that all devices of the agent may move together, 0 = no limit
+  // What fails for a while is tried again for so long, 0..86400 and below device_timeout_s;
+  // default: RetryForDefault.
+  std::optional<int> retry_for_s = {};
 };
 
 // Whether requesters must show a password.
@@ -41,13 +51,23 @@ struct ServerConfig {
   std::string socket;      // Unix socket of statements and agents; default <data_dir>/capstand.sock
   std::string vdi_socket;  // Unix socket of virtual devices; default vdi.sock beside `socket`
 
-  int buffer_memory_mb = 1024;     // transfer buffers of one job may take, 16..1048576 MiB
-  int device_timeout_s = 60;       // a device may take for one command, 1..86400
-  int open_timeout_s = 30;         // devices may take to open, 1..86400
-  int database_timeout_s = 30;     // a busy database is waited for, 1..86400
-  int recover_timeout_s = 5;       // an agent may take to settle an interrupted medium, 1..86400
+  int buffer_memory_mb = 1024;  // transfer buffers of one job may take, 16..1048576 MiB
+  int device_timeout_s = 60;    // a device may take for one command, 1..86400
+  int open_timeout_s = 30;      // devices may take to open, 1..86400
+  int database_timeout_s = 30;  // a busy database is waited for, 1..86400
+  // An agent may take to settle an interrupted medium, 1..86400: one behind a network has to ask
+  // what is there, and to remove it piece by piece.
+  int recover_timeout_s = 60;
+  // A restore makes a checkpoint when both have gone by, 1..86400 and 1..1048576 MiB.
+  int checkpoint_s = 2;
+  int checkpoint_mb = 64;
   int agent_lease_s = 10;          // a silent agent counts as gone after this, 2..3600
   int virtual_device_wait_s = 10;  // a statement waits for a virtual device, 0..86400
+
+  // Where Prometheus reads the server's metrics, such as "127.0.0.1:9464"; empty: nowhere. They are
+  // for everybody who can reach the port, so other machines have to be allowed.
+  std::string metrics_listen;
+  bool metrics_allow_remote = false;
 
   Authentication authentication = Authentication::kNone;  // "none" or "password"
 
@@ -59,6 +79,10 @@ struct ServerConfig {
   std::string agent_program;  // default: capstan-agent beside the running program
   std::vector<AgentConfig> agents{{.name = "disk", .plugin = "disk"}};
 
+  std::string log_folder;   // log that writers keep for log backups; default <data_dir>/log_spool
+  int log_limit_mb = 1024;  // of one database; beyond it a writer lets go of it, 1..16777216 MiB
+  std::vector<std::string> discovery_folders;  // where sp_discover_databases looks by itself
+
   DriveMap drive_map;  // where Windows paths in statements lie; default: nowhere
 };
 
@@ -67,6 +91,10 @@ struct ServerConfig {
 // login.
 std::string OwnerSocketFolder(const ServerConfig& config);  // mode 0700
 std::string OwnerSocket(const ServerConfig& config);
+
+// Seconds for which agents send a failing request again: half of what the server waits for a
+// device, at most 30, so that the agent's account of the failure arrives before the server's own.
+int RetryForDefault(const ServerConfig& config);
 
 // Sets what the file mentions. kInvalidArgument for a file that is not TOML, an unknown key, a
 // wrong type or a value out of range; the message names file and line.

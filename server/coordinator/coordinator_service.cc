@@ -39,8 +39,11 @@ AgentHello FromProto(const pb::Hello& hello) {
           .pid = hello.pid(),
           .plugin_name = hello.plugin().name(),
           .plugin_version = hello.plugin().version(),
+          .plugin_vendor = hello.plugin().vendor(),
           .device_class = hello.plugin().device_class(),
-          .capabilities = hello.plugin().capabilities()};
+          .schemes = {hello.plugin().schemes().begin(), hello.plugin().schemes().end()},
+          .capabilities = hello.plugin().capabilities(),
+          .device_features = hello.plugin().device_features()};
 }
 
 OrderResult FromProto(const pb::OrderResult& result) {
@@ -54,7 +57,8 @@ OrderResult FromProto(const pb::OrderResult& result) {
   const bool known = result.code() > 0 && result.code() <= static_cast<int>(Code::kDataLoss);
   return {
       .status = Status(known ? static_cast<Code>(result.code()) : Code::kUnknown, result.message())
-                    .WithOsError(result.os_error()),
+                    .WithOsError(result.os_error())
+                    .WithHint(result.hint()),
       .target = result.target()};
 }
 
@@ -69,7 +73,18 @@ std::vector<DeviceReport> FromProto(const pb::DeviceReport& report) {
                        .bytes_per_second = load.bytes_per_second(),
                        .queue_depth = load.queue_depth(),
                        .errors = load.errors(),
-                       .last_error = load.last_error()});
+                       .last_error = load.last_error(),
+                       .last_error_text = load.last_error_text(),
+                       .last_error_hint = load.last_error_hint(),
+                       .stops = load.stops(),
+                       .medium_time_us = load.medium_time_us(),
+                       .medium = load.medium(),
+                       .waits_for = load.waits_for(),
+                       .requests = load.requests(),
+                       .request_time_us = load.request_time_us(),
+                       .request_time_max_us = load.request_time_max_us(),
+                       .throttled_us = load.throttled_us(),
+                       .retries = load.retries()});
   }
   return devices;
 }
@@ -97,6 +112,8 @@ struct OrderToProto {
     open->set_set_name(order.set_name);
     open->set_job_id(order.job_id);
     open->set_mode(ToProto(order.mode));
+    open->set_retain_until_unix_s(order.retain_until_unix_s);
+    open->set_bytes_per_second_max(order.bytes_per_second_max);
     for (const OpenSetOrder::Device& device : order.devices) {
       pb::DeviceOrder* added = open->add_devices();
       added->set_device_name(device.device_name);
@@ -118,6 +135,9 @@ struct OrderToProto {
   }
   void operator()(const StatOrder& order) const {
     out.mutable_stat_media()->set_target(order.target);
+  }
+  void operator()(const RemoveOrder& order) const {
+    out.mutable_remove_media()->set_target(order.target);
   }
 };
 

@@ -1,5 +1,6 @@
 #include "server/coordinator/listings.h"
 
+#include <algorithm>
 #include <optional>
 #include <type_traits>
 #include <vector>
@@ -8,6 +9,7 @@
 
 #include "server/catalog/timestamps.h"
 #include "server/coordinator/set_facts.h"
+#include "server/messages/messages.h"
 
 namespace capstan::coordinator {
 namespace {
@@ -231,6 +233,22 @@ catalog::Table FileListTable(const media::SetListing& set) {
 
 int DeviceTypeNumber(const std::string& device_class) {
   return device_class == "DISK" ? 2 : device_class == "TAPE" ? 5 : device_class == "URL" ? 9 : 7;
+}
+
+Result<const media::SetListing*> FindListedSet(const media::MediumListing& listing,
+                                               std::uint16_t file_number,
+                                               const std::string& target) {
+  // A later cartridge of a family begins with a later set.
+  const auto set =
+      std::find_if(listing.sets.begin(), listing.sets.end(),
+                   [&](const media::SetListing& each) { return each.set.position == file_number; });
+  if (set == listing.sets.end()) {
+    return SqlError(3287, file_number, target);
+  }
+  if (set->foreign && !set->foreign_set->by_sql_server) {
+    return SqlError(3143, target);
+  }
+  return &*set;
 }
 
 }  // namespace capstan::coordinator

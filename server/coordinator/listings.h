@@ -3,10 +3,12 @@
 // program. What a medium does not say is NULL. Pure.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "server/catalog/catalog.h"
 #include "server/media/family_reader.h"
+#include "vdi/base/status.h"
 
 namespace capstan::coordinator {
 
@@ -23,5 +25,11 @@ catalog::Table FileListTable(const media::SetListing& set);
 
 // The number that msdb and HEADERONLY have for "DISK", "URL", "TAPE", "VIRTUAL_DEVICE".
 int DeviceTypeNumber(const std::string& device_class);
+
+// The set that FILE = n names; `target` is the medium in messages. 3287 if there is none, 3143 if
+// another program than SQL Server wrote it.
+Result<const media::SetListing*> FindListedSet(const media::MediumListing& listing,
+                                               std::uint16_t file_number,
+                                               const std::string& target);
 
 }  // namespace capstan::coordinator

@@ -1,8 +1,12 @@
 #include "server/coordinator/live_tables.h"
 
+#include <ctime>
+
 #include <fmt/format.h>
 
 #include "server/catalog/timestamps.h"
+#include "server/coordinator/agents_table.h"
+#include "server/coordinator/database_statements.h"
 #include "server/coordinator/server_procedures.h"
 #include "server/messages/messages.h"
 
@@ -17,6 +21,29 @@ Cell Num(Number number) {
 }
 Cell OrNull(const std::string& text) {
   return text.empty() ? Cell() : Cell(text);
+}
+
+Cell Milliseconds(std::uint64_t microseconds) {
+  return fmt::format("{:.3f}", static_cast<double>(microseconds) / 1000);
+}
+
+// What only the agent knows of a device: NULL where it has not reported, or does not know.
+void AddFigures(const std::optional<DeviceReport>& report, std::vector<Cell>* row) {
+  constexpr std::size_t kFigures = 9;
+  if (!report) {
+    row->resize(row->size() + kFigures);
+    return;
+  }
+  row->push_back(OrNull(report->medium));
+  row->push_back(Num(report->stops));
+  row->push_back(report->medium_time_us == 0 ? Cell() : Num(report->medium_time_us / 1000));
+  row->push_back(OrNull(report->waits_for));
+  row->push_back(Num(report->requests));
+  row->push_back(report->requests == 0 ? Cell()
+                                       : Milliseconds(report->request_time_us / report->requests));
+  row->push_back(report->requests == 0 ? Cell() : Milliseconds(report->request_time_max_us));
+  row->push_back(Num(report->throttled_us / 1000));
+  row->push_back(Num(report->retries));
 }
 
 }  // namespace
@@ -42,8 +69,14 @@ Result<catalog::LiveTable> LiveTables::Snapshot(const std::string& name) const {
     return catalog::LiveTable{name, std::move(certificates)};
   }
   if (name == "sys.databases") {
-    CAPSTAN_ASSIGN_OR_RETURN(catalog::Table databases, Databases());
+    CAPSTAN_ASSIGN_OR_RETURN(catalog::Table databases,
+                             DatabasesTable(sources_.catalog, ByScheme(sources_.writers)));
     return catalog::LiveTable{name, std::move(databases)};
+  }
+  if (name == "sys.dm_db_log_stats") {
+    CAPSTAN_ASSIGN_OR_RETURN(catalog::Table logs,
+                             LogStatsTable(sources_.catalog, ByScheme(sources_.writers)));
+    return catalog::LiveTable{name, std::move(logs)};
   }
   return SqlError(208, name);
 }
@@ -90,37 +123,46 @@ catalog::Table LiveTables::Devices() const {
                    {"state", "nvarchar(60)"},
                    {"wait", "nvarchar(60)"},
                    {"errors", "int"},
-                   {"last_error", "nvarchar(max)"}};
+                   {"last_error", "nvarchar(max)"},
+                   {"medium", "nvarchar(64)"},
+                   {"stops", "int"},
+                   {"medium_time_ms", "bigint"},
+                   {"waits_for", "nvarchar(128)"},
+                   {"requests", "bigint"},
+                   {"average_latency_ms", "float"},
+                   {"max_latency_ms", "float"},
+                   {"throttled_ms", "bigint"},
+                   {"retries", "bigint"}};
   for (const engine::JobSnapshot& job : sources_.jobs.List()) {
     for (const engine::DeviceSnapshot& device : job.devices) {
       const auto report = sources_.agents.FindReport(device.device_name);
-      table.rows.push_back(
-          {Num(job.session_id), job.job_guid.ToString(), device.device_name, device.target,
-           OrNull(device.agent), report ? OrNull(report->mode) : Cell(), Num(device.bytes),
-           Num(device.bytes_per_second_now), Num(device.bytes_per_second_mean),
-           Num(device.in_flight), device.state, OrNull(device.wait),
-           report ? Num(report->errors) : Cell("0"), report ? OrNull(report->last_error) : Cell()});
+      std::vector<Cell> row = {Num(job.session_id),
+                               job.job_guid.ToString(),
+                               device.device_name,
+                               device.target,
+                               OrNull(device.agent),
+                               report ? OrNull(report->mode) : Cell(),
+                               Num(device.bytes),
+                               Num(device.bytes_per_second_now),
+                               Num(device.bytes_per_second_mean),
+                               Num(device.in_flight),
+                               device.state,
+                               OrNull(device.wait),
+                               report ? Num(report->errors) : Cell("0"),
+                               report ? OrNull(report->last_error) : Cell()};
+      AddFigures(report, &row);
+      table.rows.push_back(std::move(row));
     }
   }
   return table;
 }
 
 catalog::Table LiveTables::Agents() const {
-  catalog::Table table;
-  table.columns = {{"agent_name", "nvarchar(128)"},
-                   {"plugin", "nvarchar(128)"},
-                   {"plugin_version", "nvarchar(60)"},
-                   {"device_class", "nvarchar(60)"},
-                   {"pid", "int"},
-                   {"attached_at", "datetime"},
-                   {"state", "nvarchar(60)"},
-                   {"last_error", "nvarchar(max)"}};
-  for (const AgentInfo& agent : sources_.agents.List()) {
-    table.rows.push_back({agent.name, agent.plugin_name, agent.plugin_version, agent.device_class,
-                          Num(agent.pid), catalog::LocalDateTime(agent.attached_unix_s),
-                          agent.state, OrNull(agent.last_error)});
-  }
-  return table;
+  return AgentsTable({.attached = sources_.agents.List(),
+                      .gone = sources_.agents.ListGone(),
+                      .processes = sources_.supervisor == nullptr ? std::vector<AgentProcess>()
+                                                                  : sources_.supervisor->List(),
+                      .unix_s = std::time(nullptr)});
 }
 
 catalog::Table LiveTables::Writers() const {
@@ -160,35 +202,6 @@ catalog::Table LiveTables::Logins() const {
     table.rows.push_back({login.name, "S", "SQL_LOGIN", "0",
                           catalog::LocalDateTime(login.created_unix_s),
                           catalog::LocalDateTime(login.modified_unix_s)});
-  }
-  return table;
-}
-
-Result<catalog::Table> LiveTables::Databases() const {
-  catalog::Table table;
-  table.columns = {{"name", "nvarchar(128)"},
-                   {"database_id", "int"},
-                   {"create_date", "datetime"},
-                   {"source", "nvarchar(260)"},
-                   {"recovery_model_desc", "nvarchar(60)"},
-                   {"state_desc", "nvarchar(60)"}};
-  CAPSTAN_ASSIGN_OR_RETURN(const auto databases, sources_.catalog.ListDatabases());
-  for (const catalog::Database& database : databases) {
-    Cell model;
-    std::string state = "UNKNOWN_WRITER";
-    for (writers::DatabaseWriter* writer : sources_.writers) {
-      if (writer->scheme() != database.scheme) {
-        continue;
-      }
-      const auto description = writer->Describe(database.location, database.name);
-      state = description.ok() ? "ONLINE" : "RECOVERY_PENDING";
-      if (description.ok()) {
-        model = description->recovery_model == writers::RecoveryModel::kFull ? "FULL" : "SIMPLE";
-      }
-    }
-    table.rows.push_back({database.name, Num(database.database_id),
-                          catalog::LocalDateTime(database.created_unix_s),
-                          fmt::format("{}:{}", database.scheme, database.location), model, state});
   }
   return table;
 }

@@ -8,6 +8,7 @@
 
 #include "server/catalog/catalog.h"
 #include "server/coordinator/agent_directory.h"
+#include "server/coordinator/agent_supervisor.h"
 #include "server/coordinator/login_store.h"
 #include "server/coordinator/server_options.h"
 #include "server/engine/engine.h"
@@ -25,6 +26,7 @@ class LiveTables {
     const engine::JobRegistry& jobs;
     catalog::Catalog& catalog;
     const AgentDirectory& agents;
+    const AgentSupervisor* supervisor;  // null: the server starts no agents
     const vdi::Rendezvous& rendezvous;
     std::vector<writers::DatabaseWriter*> writers;
     const LoginStore& logins;
@@ -45,7 +47,6 @@ class LiveTables {
   catalog::Table Writers() const;
   catalog::Table DeviceSets() const;
   catalog::Table Logins() const;
-  Result<catalog::Table> Databases() const;
 
   Sources sources_;
 };

@@ -30,6 +30,19 @@ std::string_view PluginFor(std::string_view device_class) {
   return device_class == "URL" ? "s3" : device_class == "TAPE" ? "tape" : "disk";
 }
 
+// "s3" of "S3://bucket/key"; empty for a name without one.
+std::string SchemeOf(const std::string& name) {
+  std::string scheme = name.substr(0, std::min(name.find("://"), name.size()));
+  if (scheme.size() == name.size()) {
+    return "";
+  }
+  std::transform(scheme.begin(), scheme.end(), scheme.begin(), [](unsigned char sign) {
+    return sign >= 'A' && sign <= 'Z' ? static_cast<char>(sign - 'A' + 'a')
+                                      : static_cast<char>(sign);
+  });
+  return scheme;
+}
+
 Deadline Sooner(Deadline deadline, std::chrono::milliseconds wait) {
   const Deadline other = Deadline::After(wait);
   return other.when() < deadline.when() ? other : deadline;
@@ -42,6 +55,8 @@ OpenSetOrder OrderOf(const engine::DeviceSetRequest& request,
   order.set_name = Guid::Random().ToString();
   order.job_id = request.job_id;
   order.mode = request.mode;
+  order.retain_until_unix_s = request.retain_until_unix_s;
+  order.bytes_per_second_max = request.bytes_per_second_max;
   for (std::size_t i = 0; i < request.targets.size(); ++i) {
     order.devices.push_back(
         {.device_name = i == 0 ? order.set_name : fmt::format("{}-{}", order.set_name, i + 1),
@@ -54,6 +69,9 @@ OpenSetOrder OrderOf(const engine::DeviceSetRequest& request,
 
 // What the operator can do about it; the agent's own words where they say more than the number.
 std::string HintFor(const Status& failure, const AgentInfo& agent, engine::OpenMode mode) {
+  if (!failure.hint().empty()) {  // the plugin knows best
+    return fmt::format("{}; {}", failure.message(), failure.hint());
+  }
   const int os_error = failure.os_error();
   if (os_error == EACCES || os_error == EPERM) {
     return fmt::format("grant the account that runs agent '{}' (pid {}) access to it: {}",
@@ -62,6 +80,11 @@ std::string HintFor(const Status& failure, const AgentInfo& agent, engine::OpenM
   const bool creates = mode == engine::OpenMode::kCreate || mode == engine::OpenMode::kReplace;
   if (os_error == ENOENT && creates) {
     return fmt::format("the folder must exist before the backup: {}", failure.message());
+  }
+  if (failure.code() == Code::kUnavailable) {
+    return fmt::format(
+        "{}; this may pass by itself, and the agent has tried again until retry_for_s was over",
+        failure.message());
   }
   return std::string(failure.message());
 }
@@ -84,7 +107,9 @@ Status OpenError(const OrderResult& result, const AgentInfo& agent,
   if (os_error == 0) {
     // No system call failed: the agent refused, was lost or did not answer. 995 is what SQL Server
     // prints for an operation that was broken off.
-    return SqlError(3201, target, fmt::format("995({})", failure.message())).WithOsError(ECANCELED);
+    return SqlError(3201, target, fmt::format("995({})", failure.message()))
+        .WithOsError(ECANCELED)
+        .WithHint(std::string(failure.hint()));
   }
   const bool repeated = std::count_if(request.targets.begin(), request.targets.end(),
                                       [&](const auto& one) { return one.name == target; }) > 1;
@@ -156,6 +181,10 @@ Result<std::unique_ptr<vdi::ServerDeviceSet>> MediaDevices::Meet(const std::stri
 Result<engine::ProvidedSet> MediaDevices::OpenVirtualDevice(const engine::DeviceSetRequest& request,
                                                             Deadline deadline) {
   const std::string& name = request.targets.front().name;
+  if (request.bytes_per_second_max != 0) {
+    return SqlError(3032, "maxrate")
+        .WithHint("a virtual device moves as fast as the program that serves it");
+  }
   auto set = Meet(name, {.deadline = Sooner(deadline, options_.virtual_device_wait),
                          .cancelled = request.cancelled});
   if (!set.ok()) {
@@ -188,26 +217,49 @@ Result<std::string> MediaDevices::PlaceOf(const std::string& device_class,
       .WithHint(std::string(place.status().hint()));
 }
 
-Result<AgentInfo> MediaDevices::AgentFor(const std::string& device_class,
+Result<AgentInfo> MediaDevices::AgentFor(const std::string& device_class, const std::string& name,
                                          const Patience& patience) {
-  auto agent = agents_.WaitForAgent(device_class, patience);
+  const std::string scheme = SchemeOf(name);
+  auto agent = agents_.WaitForAgent(device_class, patience, scheme);
   if (agent.ok()) {
     return agent;
   }
   if (agent.status().code() == Code::kCancelled) {
     return SqlError(3204);
   }
+  const bool others = agents_.WaitForAgent(device_class, {.deadline = Deadline::Now()}).ok();
   return SqlError(65001, device_class)
-      .WithHint(fmt::format("start one: capstan-agent --plugin {} --server {}",
-                            PluginFor(device_class), options_.server_address));
+      .WithHint(others ? fmt::format("none of those that are attached serves names that begin with "
+                                     "{}://; start one: capstan-agent --plugin /path/to/plugin.so "
+                                     "--server {}",
+                                     scheme, options_.server_address)
+                       : fmt::format("start one: capstan-agent --plugin {} --server {}",
+                                     PluginFor(device_class), options_.server_address));
+}
+
+Result<AgentInfo> MediaDevices::AgentForAll(const engine::DeviceSetRequest& request,
+                                            const Patience& patience) {
+  CAPSTAN_ASSIGN_OR_RETURN(AgentInfo agent,
+                           AgentFor(request.device_class, request.targets.front().name, patience));
+  for (const engine::DeviceTarget& target : request.targets) {
+    CAPSTAN_ASSIGN_OR_RETURN(const AgentInfo its,
+                             AgentFor(request.device_class, target.name, patience));
+    if (its.id != agent.id) {
+      return SqlError(3201, target.name, OsErrorText(EOPNOTSUPP))
+          .WithOsError(EOPNOTSUPP)
+          .WithHint(fmt::format("agent '{}' serves it, and agent '{}' serves '{}': one statement "
+                                "writes to the media of one agent",
+                                its.name, agent.name, request.targets.front().name));
+    }
+  }
+  return agent;
 }
 
 Result<engine::ProvidedSet> MediaDevices::OpenMedia(const engine::DeviceSetRequest& request,
                                                     Deadline deadline) {
-  CAPSTAN_ASSIGN_OR_RETURN(
-      const AgentInfo agent,
-      AgentFor(request.device_class, {.deadline = Sooner(deadline, options_.agent_wait),
-                                      .cancelled = request.cancelled}));
+  CAPSTAN_ASSIGN_OR_RETURN(const AgentInfo agent,
+                           AgentForAll(request, {.deadline = Sooner(deadline, options_.agent_wait),
+                                                 .cancelled = request.cancelled}));
   CAPSTAN_RETURN_IF_ERROR(CheckCapability(agent, request));
   std::vector<std::string> places;
   for (const engine::DeviceTarget& target : request.targets) {
@@ -253,7 +305,11 @@ Status MediaDevices::Recover(const std::string& device_class, const engine::Devi
   if (device_class == kVirtualDeviceClass) {
     return OkStatus();  // a vendor's program settles its media by itself when the set ends
   }
-  CAPSTAN_ASSIGN_OR_RETURN(const AgentInfo agent, AgentFor(device_class, {.deadline = deadline}));
+  // An agent that is not there is not waited for as long as one that is at work: whoever settles
+  // media comes back when it attaches.
+  CAPSTAN_ASSIGN_OR_RETURN(
+      const AgentInfo agent,
+      AgentFor(device_class, target.name, {.deadline = Sooner(deadline, options_.agent_wait)}));
   if ((agent.capabilities & capability::kRecover) == 0) {
     return OkStatus();  // it keeps no constructions: what was completed stands, the rest is gone
   }
@@ -274,7 +330,7 @@ Result<engine::MediumStat> MediaDevices::Stat(const std::string& device_class,
   }
   CAPSTAN_ASSIGN_OR_RETURN(
       const AgentInfo agent,
-      AgentFor(device_class, {.deadline = Sooner(deadline, options_.agent_wait)}));
+      AgentFor(device_class, target.name, {.deadline = Sooner(deadline, options_.agent_wait)}));
   CAPSTAN_ASSIGN_OR_RETURN(const std::string place, PlaceOf(device_class, target.name));
   OrderResult result = agents_.Execute(agent.id, StatOrder{place}, {.deadline = deadline});
   if (!result.status.ok()) {
@@ -282,6 +338,31 @@ Result<engine::MediumStat> MediaDevices::Stat(const std::string& device_class,
     return OpenError(result, agent, {.device_class = device_class, .targets = {target}});
   }
   return result.stat;
+}
+
+Status MediaDevices::Remove(const std::string& device_class, const engine::DeviceTarget& target,
+                            Deadline deadline) {
+  CAPSTAN_ASSIGN_OR_RETURN(
+      const AgentInfo agent,
+      AgentFor(device_class, target.name, {.deadline = Sooner(deadline, options_.agent_wait)}));
+  CAPSTAN_ASSIGN_OR_RETURN(const std::string place, PlaceOf(device_class, target.name));
+  Status removed = agents_.Execute(agent.id, RemoveOrder{place}, {.deadline = deadline}).status;
+  return removed.os_error() == ENOENT ? OkStatus() : std::move(removed);
+}
+
+std::string MediaDevices::ErrorHint(const std::string& device_name) {
+  const auto report = agents_.FindReport(device_name);
+  if (!report) {
+    return "";
+  }
+  const bool told_by_detail = report->last_error_text == report->last_error;
+  if (report->last_error_hint.empty()) {
+    return told_by_detail || !engine::TransferHint(report->last_error).empty()
+               ? ""
+               : report->last_error_text;
+  }
+  return told_by_detail ? report->last_error_hint
+                        : fmt::format("{}; {}", report->last_error_text, report->last_error_hint);
 }
 
 std::string MediaDevices::ErrorDetail(const std::string& set_name, const std::string& device_name) {

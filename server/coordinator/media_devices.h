@@ -1,8 +1,9 @@
 // MediaDevices: the engine's device sets, ordered from agents or met at the rendezvous.
 //
-// DISK, URL and TAPE are served by the agent that attached for that class: it is told to open the
-// media and to create a set under a fresh name, which is then opened here. VIRTUAL_DEVICE is a set
-// that a vendor's own program creates under the name that the statement gives.
+// DISK, URL and TAPE are served by the agent that attached for that class, and for the scheme of
+// the name if several did: it is told to open the media and to create a set under a fresh name,
+// which is then opened here. VIRTUAL_DEVICE is a set that a vendor's own program creates under the
+// name that the statement gives.
 //
 // Threads: any.
 #pragma once
@@ -38,6 +39,9 @@ class MediaDevices final : public engine::DeviceProvider {
   Result<engine::MediumStat> Stat(const std::string& device_class,
                                   const engine::DeviceTarget& target, Deadline deadline) override;
   std::string ErrorDetail(const std::string& set_name, const std::string& device_name) override;
+  std::string ErrorHint(const std::string& device_name) override;
+  Status Remove(const std::string& device_class, const engine::DeviceTarget& target,
+                Deadline deadline) override;
 
  private:
   Result<engine::ProvidedSet> OpenVirtualDevice(const engine::DeviceSetRequest& request,
@@ -46,7 +50,11 @@ class MediaDevices final : public engine::DeviceProvider {
   // Where a DISK of a statement lies on this machine; other names stay as they are. 3201 if its
   // drive is not mapped.
   Result<std::string> PlaceOf(const std::string& device_class, const std::string& name) const;
-  Result<AgentInfo> AgentFor(const std::string& device_class, const Patience& patience);
+  // `name` is that of the statement.
+  Result<AgentInfo> AgentFor(const std::string& device_class, const std::string& name,
+                             const Patience& patience);
+  // The one agent that serves all of them: 3201 for a name that another one serves.
+  Result<AgentInfo> AgentForAll(const engine::DeviceSetRequest& request, const Patience& patience);
   // Takes the set that the agent has created.
   Result<engine::ProvidedSet> TakeSet(const AgentInfo& agent, const OpenSetOrder& order,
                                       const Patience& patience);

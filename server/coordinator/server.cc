@@ -19,13 +19,17 @@
 #include "server/coordinator/agent_directory.h"
 #include "server/coordinator/agent_supervisor.h"
 #include "server/coordinator/coordinator_service.h"
+#include "server/coordinator/credential_store.h"
+#include "server/coordinator/database_statements.h"
 #include "server/coordinator/live_tables.h"
 #include "server/coordinator/login_gate.h"
 #include "server/coordinator/login_store.h"
 #include "server/coordinator/media_devices.h"
+#include "server/coordinator/metrics.h"
 #include "server/coordinator/requester_service.h"
 #include "server/coordinator/statement_executor.h"
 #include "server/engine/engine.h"
+#include "server/writers/postgres/postgres_writer.h"
 #include "server/writers/sqlite/sqlite_writer.h"
 #include "vdi/base/log.h"
 #include "vdi/base/mutex.h"
@@ -65,6 +69,8 @@ engine::Settings SettingsOf(const ServerConfig& config) {
   settings.timeouts.open = std::chrono::seconds(config.open_timeout_s);
   settings.timeouts.database = std::chrono::seconds(config.database_timeout_s);
   settings.timeouts.recover = std::chrono::seconds(config.recover_timeout_s);
+  settings.checkpoint_interval = std::chrono::seconds(config.checkpoint_s);
+  settings.checkpoint_bytes = static_cast<std::uint64_t>(config.checkpoint_mb) << 20;
   return settings;
 }
 
@@ -84,6 +90,8 @@ class WiredServer final : public Server {
     CAPSTAN_ASSIGN_OR_RETURN(options_, ServerOptions::Load(*catalog_));
     CAPSTAN_ASSIGN_OR_RETURN(certificates_,
                              transform::CertificateStore::Open(config_.data_dir + "/certificates"));
+    credentials_ = std::make_unique<CredentialStore>(config_.data_dir + "/credentials.toml");
+    ::setenv("CAPSTAN_CREDENTIALS", credentials_->path().c_str(), 1);  // for agents to inherit
     gate_ = std::make_unique<LoginGate>(
         *logins_, *error_log_,
         LoginGate::Options{.needs_password = config_.authentication == Authentication::kPassword});
@@ -95,20 +103,16 @@ class WiredServer final : public Server {
                               .jobs = jobs_,
                               .devices = *devices_,
                               .error_log = *error_log_,
-                              .writers = {{std::string(sqlite_.scheme()), &sqlite_}},
+                              .writers = ByScheme(writers_),
                               .settings = SettingsOf(config_),
                               .certificates = certificates_.get()});
-    live_tables_ = std::make_unique<LiveTables>(LiveTables::Sources{jobs_,
-                                                                    *catalog_,
-                                                                    *agents_,
-                                                                    *rendezvous_,
-                                                                    {&sqlite_},
-                                                                    *logins_,
-                                                                    *options_,
-                                                                    *certificates_,
-                                                                    config_.server_name});
+    engine_->KeepLogs();
+    live_tables_ = std::make_unique<LiveTables>(LiveTables::Sources{
+        jobs_, *catalog_, *agents_, config_.start_agents ? supervisor_.get() : nullptr,
+        *rendezvous_, writers_, *logins_, *options_, *certificates_, config_.server_name});
     executor_ = std::make_unique<StatementExecutor>(StatementExecutor::Parts{
-        *engine_, *live_tables_, *logins_, *options_, *certificates_, config_.drive_map});
+        *engine_, *live_tables_, *logins_, *options_, *certificates_, config_.drive_map,
+        *credentials_, counters_, config_.discovery_folders});
     requesters_ = RequesterService::Create({*executor_, jobs_, *gate_}, Entrance::kPublic,
                                            config_.server_name);
     coordinator_ = CoordinatorService::Create(*agents_, config_.vdi_socket);
@@ -116,6 +120,16 @@ class WiredServer final : public Server {
         grpc_, Listen(config_.socket, {&requesters_->service(), &coordinator_->service()}));
     if (config_.authentication == Authentication::kPassword) {
       CAPSTAN_RETURN_IF_ERROR(ListenForOwner());
+    }
+    if (!config_.metrics_listen.empty()) {
+      CAPSTAN_ASSIGN_OR_RETURN(
+          metrics_,
+          MetricsEndpoint::Listen(config_.metrics_listen,
+                                  {.counters = counters_,
+                                   .jobs = jobs_,
+                                   .agents = *agents_,
+                                   .supervisor = config_.start_agents ? supervisor_.get() : nullptr,
+                                   .writers = writers_}));
     }
     settler_ = std::jthread([this](const std::stop_token& stop) noexcept { SettleLoop(stop); });
     WakeSettler();
@@ -130,6 +144,7 @@ class WiredServer final : public Server {
     if (std::exchange(stopped_, true)) {
       return;
     }
+    metrics_.reset();
     if (requesters_) requesters_->Stop();
     if (owner_requesters_) owner_requesters_->Stop();
     jobs_.CancelAll();
@@ -242,10 +257,17 @@ class WiredServer final : public Server {
 
   const ServerConfig config_;
   engine::JobRegistry jobs_;
-  writers::SqliteWriter sqlite_;
+  JobCounters counters_;
+  // Every kind of database that this server knows.
+  writers::SqliteWriter sqlite_{
+      {.folder = config_.log_folder,
+       .limit_bytes = static_cast<std::uint64_t>(config_.log_limit_mb) << 20}};
+  writers::PostgresWriter postgres_;
+  const std::vector<writers::DatabaseWriter*> writers_{&sqlite_, &postgres_};
   std::unique_ptr<catalog::Catalog> catalog_;
   std::unique_ptr<engine::ErrorLog> error_log_;
   std::unique_ptr<LoginStore> logins_;
+  std::unique_ptr<CredentialStore> credentials_;
   std::unique_ptr<ServerOptions> options_;
   std::unique_ptr<transform::CertificateStore> certificates_;
   std::unique_ptr<LoginGate> gate_;
@@ -261,6 +283,7 @@ class WiredServer final : public Server {
   std::unique_ptr<CoordinatorService> coordinator_;
   std::unique_ptr<grpc::Server> grpc_;
   std::unique_ptr<grpc::Server> owner_grpc_;
+  std::unique_ptr<MetricsEndpoint> metrics_;  // null if nobody asked for one
   bool stopped_ = false;
 
   Mutex settle_mutex_;

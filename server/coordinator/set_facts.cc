@@ -70,8 +70,10 @@ void ApplyKind(const media::SetListing& listing, media::SetFacts* facts) {
   facts->has_bulk_logged_data = false;
   facts->has_incomplete_metadata = false;
   facts->is_force_offline = false;
-  if (set.kind != media::SetKind::kLog) {
-    facts->begins_log_chain = false;
+  facts->begins_log_chain = set.kind == media::SetKind::kLog && set.begins_log_chain;
+  if (set.kind == media::SetKind::kDifferential) {
+    facts->differential_base_lsn = fmt::format("{}", set.differential_base_lsn);
+    facts->differential_base_guid = OrNull(set.differential_base_guid);
   }
 }
 
@@ -87,6 +89,9 @@ void ApplyOutcome(const media::BackupSet& set, media::SetFacts* facts) {
   facts->last_lsn = fmt::format("{}", set.last_lsn);
   facts->checkpoint_lsn = fmt::format("{}", set.checkpoint_lsn);
   facts->database_backup_lsn = fmt::format("{}", set.database_backup_lsn);
+  facts->recovery_fork_id = OrNull(set.recovery_fork);
+  facts->first_recovery_fork_id =
+      OrNull(set.first_recovery_fork.is_zero() ? set.recovery_fork : set.first_recovery_fork);
   facts->finish_date = catalog::LocalDateTime(set.finish_unix_s);
   facts->last_valid_restore_time = facts->finish_date;
 }

@@ -5,11 +5,17 @@
 #include <cstdint>
 #include <utility>
 
+#include "server/coordinator/backup_expiry.h"
+#include "server/coordinator/database_statements.h"
+#include "server/coordinator/device_bench.h"
+#include "server/coordinator/help_text.h"
 #include "server/coordinator/history_loader.h"
 #include "server/coordinator/job_recorder.h"
 #include "server/coordinator/listings.h"
 #include "server/coordinator/media_map_table.h"
+#include "server/coordinator/restore_statement.h"
 #include "server/coordinator/server_procedures.h"
+#include "server/coordinator/several_databases.h"
 #include "server/messages/messages.h"
 #include "server/tsql/parser.h"
 
@@ -27,6 +33,11 @@ void SendOne(ResponseSink& sink, const Status& error, int line) {
                   .line = line,
                   .text = std::string(error.message()),
                   .hint = std::string(error.hint())});
+}
+
+std::int64_t NowUnixSeconds() {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  return std::chrono::duration_cast<std::chrono::seconds>(now).count();
 }
 
 // Sends an error and what goes before it; and 3013 with the name of what it ended, if that has one.
@@ -69,6 +80,8 @@ class StatementExecutor::Run final : private engine::JobObserver {
     if (status.ok()) {
       return true;
     }
+    const MessageInfo* const info = FindMessage(status.reason());
+    parts_.counters.NoteError(info != nullptr ? info->number : kUserError);
     SendError(sink_, status, statement_.line, terminated);
     return false;
   }
@@ -82,7 +95,10 @@ class StatementExecutor::Run final : private engine::JobObserver {
                           .user_name = session_.login,
                           .server_name = parts_.engine.parts().settings.server_name,
                           .statement = statement_.text});
-    Status status = carry(recorder);
+    JobCounters::Watch watch(parts_.counters, recorder);
+    const auto begin = std::chrono::steady_clock::now();
+    Status status = carry(watch);
+    parts_.counters.NoteJob(command, status, std::chrono::steady_clock::now() - begin);
     recorder.Finish(status);
     return status;
   }
@@ -106,36 +122,118 @@ class StatementExecutor::Run final : private engine::JobObserver {
   }
 
   bool Body(const tsql::BackupStatement& backup) {
-    constexpr std::string_view kCommand = "BACKUP DATABASE";
-    const auto now = std::chrono::system_clock::now().time_since_epoch();
-    const engine::BackupRequest request =
-        BackupRequestOf(backup, Transfer(backup.devices, backup.transfer), Defaults(),
-                        std::chrono::duration_cast<std::chrono::seconds>(now).count());
-    return Report(RunRecorded(backup.database, kCommand,
+    return backup.databases.empty() ? BackUp(backup) : BackUpSeveral(backup);
+  }
+
+  bool BackUp(const tsql::BackupStatement& backup) {
+    const std::string_view command = tsql::CommandName(backup);
+    engine::BackupRequest request = BackupRequestOf(
+        backup, Transfer(backup.devices, backup.transfer), Defaults(), NowUnixSeconds());
+    return Report(RunRecorded(backup.database, command,
                               [&](engine::JobObserver& observer) {
                                 return parts_.engine.Backup(request, observer);
                               }),
-                  kCommand);
+                  command);
+  }
+
+  // One that fails does not keep the others from being backed up.
+  bool BackUpSeveral(const tsql::BackupStatement& several) {
+    const auto databases = parts_.engine.parts().catalog.ListDatabases();
+    if (!databases.ok()) {
+      return Report(databases.status());
+    }
+    std::vector<std::string> names;
+    for (const catalog::Database& database : *databases) {
+      names.push_back(database.name);
+    }
+    BackupTags tags{.server = parts_.engine.parts().settings.server_name,
+                    .unix_s = NowUnixSeconds()};
+    bool all_done = true;
+    for (const auto& [name, by_pattern] : ChooseDatabases(several, names)) {
+      if (sink_.gone()) {
+        return false;
+      }
+      // A pattern means what can be backed up in this way.
+      if (several.log && by_pattern && KeepsNoLog(name)) {
+        OnMessage(0, fmt::format("'{}' is under SIMPLE and has no log to back up", name));
+        continue;
+      }
+      all_done = BackUp(StatementFor(several, name, tags)) && all_done;
+      tags.first = false;
+    }
+    return all_done;
+  }
+
+  bool KeepsNoLog(const std::string& name) {
+    const auto database = parts_.engine.parts().catalog.FindDatabase(name);
+    const auto description = Describe(name);
+    return database.ok() && description.ok() &&
+           EffectiveRecoveryModel(*database, *description) == writers::RecoveryModel::kSimple;
   }
 
   bool Body(const tsql::RestoreStatement& restore) {
-    constexpr std::string_view kCommand = "RESTORE DATABASE";
-    engine::RestoreRequest request =
-        RestoreRequestOf(restore, Transfer(restore.devices, restore.transfer));
-    for (auto& [logical_name, path] : request.moves) {
-      auto mapped = parts_.drives.Map(path);
-      if (!mapped.ok()) {
-        return Report(
-            SqlError(3156, logical_name, path).WithHint(std::string(mapped.status().hint())),
-            kCommand);
-      }
-      path = std::move(mapped).value();
+    RestoreRun run(
+        {.engine = parts_.engine,
+         .drives = parts_.drives,
+         .record = [&](std::string_view command,
+                       const auto& carry) { return RunRecorded(restore.database, command, carry); },
+         .message = [&](int number, const std::string& text) { OnMessage(number, text); },
+         .result = [&](const catalog::Table& table) { sink_.OnResultSet(table); }},
+        restore, session_, statement_.text);
+    return Report(run.Run(), tsql::CommandName(restore));
+  }
+
+  bool Body(const tsql::AlterDatabaseStatement& alter) {
+    const Status status =
+        AlterDatabase(parts_.engine.parts().catalog, parts_.engine.parts().writers, alter);
+    if (status.ok()) {
+      parts_.engine.KeepLogs();
     }
-    return Report(RunRecorded(restore.database, kCommand,
-                              [&](engine::JobObserver& observer) {
-                                return parts_.engine.Restore(request, observer);
-                              }),
-                  kCommand);
+    return Report(status);
+  }
+
+  bool Body(const tsql::DropDatabaseStatement& drop) {
+    const auto given_up = parts_.engine.GiveUpInterrupted(drop.database);
+    if (!given_up.ok() || *given_up) {
+      return Report(given_up.status());  // that alone: what stands in its place stays
+    }
+    const auto database = parts_.engine.parts().catalog.FindDatabase(drop.database);
+    if (!database.ok()) {
+      return drop.if_exists && database.status().code() == Code::kNotFound
+                 ? true
+                 : Report(database.status());
+    }
+    if (database->roll_forward.state == catalog::RollForward::State::kOnline) {
+      return Report(SqlError(65053, drop.database)
+                        .WithHint("sp_detach_db forgets it and leaves its files as they are"));
+    }
+    return Report(parts_.engine.Detach(drop.database));
+  }
+
+  bool Body(const tsql::HelpStatement& help) {
+    for (const std::string_view line : help.restore ? RestoreHelp() : BackupHelp()) {
+      OnMessage(0, std::string(line));
+    }
+    return true;
+  }
+
+  bool Body(const tsql::ExpireStatement& expire) {
+    const auto outcome = ExpireBackups(parts_.engine, expire, Transfer({}, {}), NowUnixSeconds());
+    if (!outcome.ok()) {
+      return Report(outcome.status());
+    }
+    sink_.OnResultSet(outcome->table);
+    return Report(outcome->status);
+  }
+
+  bool Body(const tsql::DiscoverStatement& discover) {
+    const auto table = DiscoverDatabases(
+        parts_.engine.parts().catalog, parts_.engine.parts().writers, parts_.drives,
+        discover.folders.empty() ? parts_.discovery_folders : discover.folders);
+    if (table.ok()) {
+      sink_.OnResultSet(*table);
+    }
+    return Report(table.status());
   }
 
   Status Verify(const tsql::RestoreQueryStatement& query, engine::JobObserver& observer) {
@@ -144,8 +242,9 @@ class StatementExecutor::Run final : private engine::JobObserver {
     CAPSTAN_RETURN_IF_ERROR(parts_.engine.Verify(request, observer));
     if (!query.moves.empty()) {
       CAPSTAN_ASSIGN_OR_RETURN(const auto listing, parts_.engine.List(request.transfer));
-      CAPSTAN_ASSIGN_OR_RETURN(const media::SetListing* set,
-                               FindSet(listing, query.file_number, request.transfer));
+      CAPSTAN_ASSIGN_OR_RETURN(
+          const media::SetListing* set,
+          FindListedSet(listing, query.file_number, request.transfer.targets.front()));
       CAPSTAN_RETURN_IF_ERROR(CheckRoom(parts_.drives, set->set, query.moves));
     }
     if (query.load_history) {
@@ -153,19 +252,6 @@ class StatementExecutor::Run final : private engine::JobObserver {
           .LoadDevices(request.transfer);
     }
     return OkStatus();
-  }
-
-  static Result<const media::SetListing*> FindSet(const media::MediumListing& listing,
-                                                  std::uint16_t file_number,
-                                                  const engine::TransferRequest& transfer) {
-    if (file_number == 0 || file_number > listing.sets.size()) {
-      return SqlError(3287, file_number, transfer.targets.front());
-    }
-    const media::SetListing& set = listing.sets[file_number - 1U];
-    if (set.foreign && !set.foreign_set->by_sql_server) {
-      return SqlError(3143, transfer.targets.front());
-    }
-    return &set;
   }
 
   static Status CheckMediaName(const std::string& wanted, const media::MediaHeader& header,
@@ -221,7 +307,7 @@ class StatementExecutor::Run final : private engine::JobObserver {
       default:
         break;
     }
-    const auto set = FindSet(*listing, query.file_number, transfer);
+    const auto set = FindListedSet(*listing, query.file_number, transfer.targets.front());
     if (!set.ok()) {
       return Report(set.status(), name);
     }
@@ -233,34 +319,16 @@ class StatementExecutor::Run final : private engine::JobObserver {
   }
 
   bool Body(const tsql::AttachStatement& attach) {
-    const std::size_t colon = attach.location.find(':');
-    const std::string scheme = attach.location.substr(0, colon);
-    const auto& writers = parts_.engine.parts().writers;
-    const auto writer = writers.find(scheme);
-    if (colon == std::string::npos || writer == writers.end()) {
-      return Report(SqlError(65002, attach.location, "no writer knows this kind of database")
-                        .WithHint("write it as sqlite:/path/to/file"));
+    Status status = AttachDatabase(parts_.engine.parts().catalog, parts_.engine.parts().writers,
+                                   parts_.drives, attach);
+    if (status.ok()) {
+      parts_.engine.KeepLogs();
     }
-    const auto mapped = parts_.drives.Map(attach.location.substr(colon + 1));
-    if (!mapped.ok()) {
-      return Report(SqlError(65002, attach.location, mapped.status().message())
-                        .WithHint(std::string(mapped.status().hint())));
-    }
-    const std::string& location = *mapped;
-    if (location.empty() || location.front() != '/') {
-      return Report(SqlError(65002, attach.location, "the path is not absolute"));
-    }
-    const auto description = writer->second->Describe(location, attach.database);
-    if (!description.ok()) {
-      return Report(description.status());
-    }
-    catalog::Database database{.name = attach.database, .scheme = scheme, .location = location};
-    database.created_unix_s = description->created_unix_s;
-    return Report(parts_.engine.parts().catalog.AddDatabase(std::move(database)));
+    return Report(status);
   }
 
   bool Body(const tsql::DetachStatement& detach) {
-    return Report(parts_.engine.parts().catalog.RemoveDatabase(detach.database));
+    return Report(parts_.engine.Detach(detach.database));
   }
 
   bool Body(const tsql::KillStatement& kill) {
@@ -303,6 +371,20 @@ class StatementExecutor::Run final : private engine::JobObserver {
         return Report(parts_.logins.ChangePassword(login.name, login.password));
       case tsql::LoginAction::kDrop:
         return Report(parts_.logins.Remove(login.name));
+    }
+    return false;
+  }
+
+  bool Body(const tsql::CredentialStatement& credential) {
+    switch (credential.action) {
+      case tsql::CredentialAction::kCreate:
+        return Report(
+            parts_.credentials.Add(credential.name, credential.identity, credential.secret));
+      case tsql::CredentialAction::kAlter:
+        return Report(
+            parts_.credentials.Change(credential.name, credential.identity, credential.secret));
+      case tsql::CredentialAction::kDrop:
+        return Report(parts_.credentials.Remove(credential.name));
     }
     return false;
   }
@@ -367,6 +449,25 @@ class StatementExecutor::Run final : private engine::JobObserver {
       sink_.OnResultSet(*table);
     }
     return Report(table.status());
+  }
+
+  bool Body(const tsql::DeviceBenchStatement& bench) {
+    auto request = BenchRequestOf(bench, session_, statement_.text, parts_.drives);
+    if (!request.ok()) {
+      return Report(request.status());
+    }
+    std::vector<engine::DeviceBenchStep> steps;
+    const Status status = RunRecorded("", "DEVICE BENCH", [&](engine::JobObserver& observer) {
+      auto measured = engine::RunDeviceBench(parts_.engine.parts(), *request, observer);
+      if (measured.ok()) {
+        steps = std::move(measured).value();
+      }
+      return measured.status();
+    });
+    if (status.ok()) {
+      sink_.OnResultSet(DeviceBenchTable(*request, steps));
+    }
+    return Report(status, "DEVICE BENCH");
   }
 
   bool Body(const tsql::PrintStatement& print) {

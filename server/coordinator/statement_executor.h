@@ -7,9 +7,12 @@
 #include <atomic>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "server/catalog/catalog.h"
+#include "server/coordinator/credential_store.h"
 #include "server/coordinator/drive_map.h"
+#include "server/coordinator/job_counters.h"
 #include "server/coordinator/live_tables.h"
 #include "server/coordinator/login_store.h"
 #include "server/coordinator/server_options.h"
@@ -49,6 +52,9 @@ class StatementExecutor {
     ServerOptions& options;
     transform::CertificateStore& certificates;
     const DriveMap& drives;
+    CredentialStore& credentials;
+    JobCounters& counters;
+    std::vector<std::string> discovery_folders = {};  // where sp_discover_databases looks by itself
   };
   explicit StatementExecutor(Parts parts) : parts_(parts) {}
 

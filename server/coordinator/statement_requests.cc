@@ -73,17 +73,59 @@ std::int64_t ExpirationOf(const tsql::BackupStatement& statement, const BackupDe
   return days == 0 ? 0 : now_unix_s + days * kDay;
 }
 
+writers::LogTail TailOf(tsql::LogTail tail) {
+  switch (tail) {
+    case tsql::LogTail::kNone:
+      break;
+    case tsql::LogTail::kNoRecovery:
+      return writers::LogTail::kNoRecovery;
+    case tsql::LogTail::kNoTruncate:
+      return writers::LogTail::kNoTruncate;
+  }
+  return writers::LogTail::kNone;
+}
+
 }  // namespace
+
+writers::StopPoint StopPointOf(const std::optional<tsql::StopClause>& stop) {
+  using Kind = writers::StopPoint::Kind;
+  if (!stop.has_value()) {
+    return {};
+  }
+  const Kind kind = stop->kind == tsql::StopClause::Kind::kTime  ? Kind::kTime
+                    : stop->kind == tsql::StopClause::Kind::kLsn ? Kind::kLsn
+                                                                 : Kind::kMark;
+  return {.kind = kind,
+          .unix_us = stop->unix_us,
+          .lsn = {stop->lsn},
+          .mark = stop->mark,
+          .before = stop->before};
+}
+
+writers::RestoreEnd RestoreEndOf(tsql::RestoreEnd end) {
+  switch (end) {
+    case tsql::RestoreEnd::kRecovery:
+      break;
+    case tsql::RestoreEnd::kNoRecovery:
+      return writers::RestoreEnd::kNoRecovery;
+    case tsql::RestoreEnd::kStandby:
+      return writers::RestoreEnd::kStandby;
+  }
+  return writers::RestoreEnd::kRecovery;
+}
 
 engine::TransferRequest TransferRequestOf(const std::vector<tsql::DeviceClause>& devices,
                                           const tsql::TransferOptions& options,
                                           const Session& session, const std::string& text) {
   engine::TransferRequest request;
-  request.device_class = tsql::DeviceClassName(devices.front().device_class);
+  if (!devices.empty()) {
+    request.device_class = tsql::DeviceClassName(devices.front().device_class);
+  }
   request.targets = NamesOf(devices);
   request.buffer_count = options.buffer_count;
   request.max_transfer_size = options.max_transfer_size;
   request.block_size = options.block_size;
+  request.bytes_per_second_max = std::uint64_t{options.max_rate_mb.value_or(0)} << 20;
   request.stats_percent = options.stats_percent;
   request.checksum = options.checksum;
   request.session_id = session.session_id;
@@ -109,8 +151,13 @@ engine::BackupRequest BackupRequestOf(const tsql::BackupStatement& statement,
   request.media_use = statement.format ? engine::MediaUse::kFormat
                       : statement.init ? engine::MediaUse::kOverwrite
                                        : engine::MediaUse::kAppend;
+  request.kind = statement.log            ? writers::BackupKind::kLog
+                 : statement.differential ? writers::BackupKind::kDifferential
+                                          : writers::BackupKind::kFull;
+  request.tail = TailOf(statement.tail);
   request.skip = statement.skip;
-  request.copy_only = statement.copy_only;
+  // T-SQL lets both stand there, and then a differential backup is what it always is.
+  request.copy_only = statement.copy_only && !statement.differential;
   request.snapshot = statement.snapshot;
   request.continue_after_error = statement.continue_after_error;
   if (statement.compression) {
@@ -133,7 +180,11 @@ engine::RestoreRequest RestoreRequestOf(const tsql::RestoreStatement& statement,
   request.transfer = std::move(transfer);
   request.transfer.media_password = statement.media_password;
   request.database = statement.database;
+  request.log = statement.log;
+  request.end = RestoreEndOf(statement.end);
+  request.stop = StopPointOf(statement.stop);
   request.replace = statement.replace;
+  request.restart = statement.restart;
   request.snapshot = statement.snapshot;
   request.continue_after_error = statement.continue_after_error;
   request.file_number = statement.file_number;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "server/engine/engine.h"
@@ -34,6 +35,8 @@ engine::BackupRequest BackupRequestOf(const tsql::BackupStatement& statement,
                                       const BackupDefaults& defaults, std::int64_t now_unix_s);
 engine::RestoreRequest RestoreRequestOf(const tsql::RestoreStatement& statement,
                                         engine::TransferRequest transfer);
+writers::StopPoint StopPointOf(const std::optional<tsql::StopClause>& stop);
+writers::RestoreEnd RestoreEndOf(tsql::RestoreEnd end);
 engine::VerifyRequest VerifyRequestOf(const tsql::RestoreQueryStatement& statement,
                                       engine::TransferRequest transfer);
 
