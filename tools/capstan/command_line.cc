@@ -64,10 +64,14 @@ void AddDatabaseAdd(CLI::App& database, Commands& commands) {
     std::string location;
   };
   CLI::App* const command = database.add_subcommand("add", "Register a database with the server");
-  command->footer("Example:\n  capstan database add sales sqlite:/srv/sales.db");
+  command->footer(
+      "Examples:\n"
+      "  capstan database add sales sqlite:/srv/sales.db\n"
+      "  capstan database add shop 'postgresql:host=/run/postgresql port=5432'");
   const auto typed = std::make_shared<Typed>();
   command->add_option("NAME", typed->name, "Its name in statements")->required();
-  command->add_option("SOURCE", typed->location, "Where it is: sqlite:PATH")->required();
+  command->add_option("SOURCE", typed->location, "Where it is: sqlite:PATH or postgresql:CONNINFO")
+      ->required();
   commands.Add(command, [typed, &commands]() -> Result<Action> {
     CAPSTAN_ASSIGN_OR_RETURN(std::string location,
                              ParseDatabaseLocation(typed->location, commands.working_directory));
@@ -77,10 +81,64 @@ void AddDatabaseAdd(CLI::App& database, Commands& commands) {
   });
 }
 
+void AddDatabaseSet(CLI::App& database, Commands& commands) {
+  struct Typed {
+    std::string name;
+    std::string recovery;
+    std::string preference;
+  };
+  CLI::App* const command = database.add_subcommand("set", "Change how a database is backed up");
+  command->footer("Example:\n  capstan database set sales --recovery full");
+  const auto typed = std::make_shared<Typed>();
+  command->add_option("NAME", typed->name, "Its name in statements")->required();
+  command
+      ->add_option("--recovery", typed->recovery,
+                   "simple: no log backups; full: log is kept for them; bulk_logged: as full")
+      ->check(CLI::IsMember({"simple", "full", "bulk_logged"}));
+  command
+      ->add_option("--backup-preference", typed->preference,
+                   "On which copy of a replicated database log and copy-only backups run")
+      ->check(CLI::IsMember({"primary", "secondary_only", "secondary", "none"}));
+  commands.Add(command, [typed]() -> Result<Action> {
+    if (typed->recovery.empty() && typed->preference.empty()) {
+      return Error(Code::kInvalidArgument, "neither --recovery nor --backup-preference is given");
+    }
+    return Action([typed](Session& session) {
+      return RunDatabaseSet(session, typed->name, typed->recovery, typed->preference);
+    });
+  });
+}
+
+void AddDatabaseDiscover(CLI::App& database, Commands& commands) {
+  struct Typed {
+    std::vector<std::string> folders;
+    OutputFormat format = OutputFormat::kTable;
+  };
+  CLI::App* const command = database.add_subcommand(
+      "discover", "Find databases: running servers, and files in folders of the server");
+  const auto typed = std::make_shared<Typed>();
+  command
+      ->add_option("FOLDER", typed->folders,
+                   "Where to look for files; by default the server's discovery_folders")
+      ->expected(0, static_cast<int>(kDiscoverFoldersMax));
+  AddJson(command, typed->format);
+  commands.Add(command, [typed, &commands]() -> Result<Action> {
+    std::vector<std::string> folders;
+    for (const std::string& folder : typed->folders) {
+      folders.push_back(AbsolutePath(folder, commands.working_directory));
+    }
+    return Action([folders = std::move(folders), format = typed->format](Session& session) {
+      return RunDatabaseDiscover(session, folders, format);
+    });
+  });
+}
+
 void AddDatabase(CLI::App& app, Commands& commands) {
   CLI::App* const database = app.add_subcommand("database", "Register, list and forget databases");
   database->require_subcommand(1);
   AddDatabaseAdd(*database, commands);
+  AddDatabaseSet(*database, commands);
+  AddDatabaseDiscover(*database, commands);
   AddListCommand(*database, commands, "list", "List the registered databases",
                  ListSubject::kDatabases);
   CLI::App* const remove = database->add_subcommand(
@@ -97,7 +155,8 @@ void AddList(CLI::App& app, Commands& commands) {
   list->require_subcommand(1);
   AddListCommand(*list, commands, "writers", "Writers and their states, as vssadmin prints them",
                  ListSubject::kWriters);
-  AddListCommand(*list, commands, "agents", "Agents that are attached", ListSubject::kAgents);
+  AddListCommand(*list, commands, "agents", "Agents, how they are and how they ended last",
+                 ListSubject::kAgents);
   AddListCommand(*list, commands, "devices", "Devices in use and their rates",
                  ListSubject::kDevices);
   AddListCommand(*list, commands, "device-sets",
@@ -204,6 +263,7 @@ void AddAll(CLI::App& app, Commands& commands) {
   AddList(app, commands);
   AddLogin(app, commands);
   AddStoreCommands(app, commands);
+  AddTapeCommands(app, commands);
   AddTop(app, commands);
   AddCancel(app, commands);
   AddStatus(app, commands);
@@ -256,12 +316,13 @@ Credentials CredentialsOf(const std::string& user) {
 Result<Invocation> Plan(const Commands& commands, const std::string& server,
                         const std::string& user) {
   CAPSTAN_ASSIGN_OR_RETURN(Endpoint endpoint, ParseEndpoint(server));
-  for (const auto& [command, planner] : commands.planners) {
+  for (const auto& [command, planner, asks_server] : commands.planners) {
     if (command->parsed()) {
       CAPSTAN_ASSIGN_OR_RETURN(Action run, planner());
       Invocation invocation{std::move(endpoint), CredentialsOf(user), false, std::move(run)};
       const Credentials& credentials = invocation.credentials;
-      invocation.ask_password = !credentials.login.empty() && !credentials.password.has_value();
+      invocation.ask_password =
+          asks_server && !credentials.login.empty() && !credentials.password.has_value();
       return invocation;
     }
   }

@@ -23,10 +23,19 @@ using Planner = std::function<Result<Action>()>;
 // CLI11 writes into variables, which the planners share and keep.
 struct Commands {
   std::string working_directory;
-  std::vector<std::pair<CLI::App*, Planner>> planners;
+  struct Planned {
+    CLI::App* command;
+    Planner planner;
+    bool asks_server;
+  };
+  std::vector<Planned> planners;
 
   void Add(CLI::App* command, Planner planner) {
-    planners.emplace_back(command, std::move(planner));
+    planners.push_back({command, std::move(planner), true});
+  }
+  // A command that needs no server, and so no password.
+  void AddLocal(CLI::App* command, Planner planner) {
+    planners.push_back({command, std::move(planner), false});
   }
 };
 
@@ -38,7 +47,9 @@ void AddListCommand(CLI::App& parent, Commands& commands, const char* name, cons
 
 // backup, restore, verify
 void AddTransferCommands(CLI::App& app, Commands& commands);
-// certificate, catalog, media
+// certificate, catalog, media, device
 void AddStoreCommands(CLI::App& app, Commands& commands);
+// tape
+void AddTapeCommands(CLI::App& app, Commands& commands);
 
 }  // namespace capstan::cli

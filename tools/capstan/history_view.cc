@@ -75,6 +75,23 @@ std::string DurationCell(const std::optional<std::uint64_t>& duration_ms) {
   return *duration_ms == 0 ? "< 1 s" : FormatDuration(*duration_ms);
 }
 
+// "a, b mirrored to c, d"
+std::string DevicesCell(const HistoryEntry& entry) {
+  std::string cell = fmt::format("{}", fmt::join(entry.devices, ", "));
+  for (const std::vector<std::string>& mirror : entry.mirrors) {
+    cell += fmt::format(" mirrored to {}", fmt::join(mirror, ", "));
+  }
+  return cell;
+}
+
+std::string JsonStrings(const std::vector<std::string>& values) {
+  std::vector<std::string> quoted;
+  for (const std::string& value : values) {
+    quoted.push_back(JsonString(value));
+  }
+  return fmt::format("[{}]", fmt::join(quoted, ", "));
+}
+
 std::string JsonNumber(const std::optional<std::uint64_t>& value) {
   return value.has_value() ? std::to_string(*value) : "null";
 }
@@ -106,18 +123,27 @@ std::optional<std::int64_t> ParseDateTime(std::string_view text) {
 }
 
 std::vector<HistoryEntry> BuildHistory(const ResultSet& sets, const ResultSet& devices) {
-  std::map<std::string, std::vector<std::string>> devices_of;  // by media set
+  using Mirrors = std::map<std::uint64_t, std::vector<std::string>>;  // by number, from 0
+  std::map<std::string, Mirrors> devices_of;                          // by media set
   for (const Row& row : devices.rows) {
     const RowReader reader(devices, row);
-    devices_of[reader.Text("media_set_id")].push_back(reader.Text("physical_device_name"));
+    devices_of[reader.Text("media_set_id")][reader.Unsigned("mirror").value_or(0)].push_back(
+        reader.Text("physical_device_name"));
   }
   std::vector<HistoryEntry> entries;
   entries.reserve(sets.rows.size());
   for (const Row& row : sets.rows) {
     HistoryEntry& entry = entries.emplace_back(BuildEntry(RowReader(sets, row)));
     const auto found = devices_of.find(entry.media_set_id);
-    if (found != devices_of.end()) {
-      entry.devices = found->second;
+    if (found == devices_of.end()) {
+      continue;
+    }
+    for (const auto& [number, names] : found->second) {
+      if (entry.devices.empty()) {
+        entry.devices = names;
+      } else {
+        entry.mirrors.push_back(names);
+      }
     }
   }
   return entries;
@@ -133,11 +159,10 @@ ResultSet HistoryTable(const std::vector<HistoryEntry>& entries) {
                               {"devices", "nvarchar"}},
                   .rows = {}};
   for (const HistoryEntry& entry : entries) {
-    table.rows.push_back({entry.finish_date.empty() ? "-" : entry.finish_date, entry.database_name,
-                          entry.type, entry.size_bytes ? FormatBytes(*entry.size_bytes) : "-",
-                          DurationCell(entry.duration_ms),
-                          entry.bytes_per_second ? FormatRate(*entry.bytes_per_second) : "-",
-                          fmt::format("{}", fmt::join(entry.devices, ", "))});
+    table.rows.push_back(
+        {entry.finish_date.empty() ? "-" : entry.finish_date, entry.database_name, entry.type,
+         entry.size_bytes ? FormatBytes(*entry.size_bytes) : "-", DurationCell(entry.duration_ms),
+         entry.bytes_per_second ? FormatRate(*entry.bytes_per_second) : "-", DevicesCell(entry)});
   }
   return table;
 }
@@ -146,18 +171,18 @@ std::string HistoryJson(const std::vector<HistoryEntry>& entries) {
   std::string text = "[";
   for (std::size_t i = 0; i < entries.size(); ++i) {
     const HistoryEntry& entry = entries[i];
-    std::vector<std::string> devices;
-    for (const std::string& device : entry.devices) {
-      devices.push_back(JsonString(device));
+    std::vector<std::string> mirrors;
+    for (const std::vector<std::string>& mirror : entry.mirrors) {
+      mirrors.push_back(JsonStrings(mirror));
     }
     text += fmt::format(
         "{}\n  {{\"backup_set_id\": {}, \"database\": {}, \"type\": {}, \"started\": {}, "
         "\"finished\": {}, \"size_bytes\": {}, \"duration_ms\": {}, \"bytes_per_second\": {}, "
-        "\"devices\": [{}]}}",
+        "\"devices\": {}, \"mirrors\": [{}]}}",
         i == 0 ? "" : ",", JsonString(entry.backup_set_id), JsonString(entry.database_name),
         JsonString(entry.type), JsonString(entry.start_date), JsonString(entry.finish_date),
         JsonNumber(entry.size_bytes), JsonNumber(entry.duration_ms),
-        JsonNumber(entry.bytes_per_second), fmt::join(devices, ", "));
+        JsonNumber(entry.bytes_per_second), JsonStrings(entry.devices), fmt::join(mirrors, ", "));
   }
   return text + (entries.empty() ? "]\n" : "\n]\n");
 }

@@ -169,6 +169,13 @@ std::vector<std::string> RenderTop(const std::vector<TopDevice>& devices,
     name += device.in_flight.empty() ? "" : fmt::format("  {} in flight", device.in_flight);
     name += device.state.empty() ? "" : "  " + Printable(device.state);
     name += device.wait.empty() ? "" : ", waits for " + Printable(device.wait);
+    name += device.latency_ms.empty() ? "" : fmt::format("  {} ms", Printable(device.latency_ms));
+    name += device.retries.empty() || device.retries == "0"
+                ? ""
+                : fmt::format("  {} retries", Printable(device.retries));
+    name += device.stops.empty() || device.stops == "0"
+                ? ""
+                : fmt::format("  {} stops", Printable(device.stops));
     name += device.errors.empty() || device.errors == "0"
                 ? ""
                 : fmt::format("  {} errors", Printable(device.errors));

@@ -34,6 +34,9 @@ struct TopDevice {
   std::string in_flight;
   std::string wait;
   std::string errors;
+  std::string latency_ms = {};  // of a request, on average
+  std::string retries = {};
+  std::string stops = {};
 };
 
 // One line per device; bars are relative to `scale_bytes_per_second`, the fastest seen.

@@ -73,6 +73,9 @@ void AddTransfer(std::vector<std::string>& with, const TransferOptions& transfer
   if (transfer.block_size.has_value()) {
     with.push_back(fmt::format("BLOCKSIZE = {}", *transfer.block_size));
   }
+  if (transfer.max_rate_mb.has_value()) {
+    with.push_back(fmt::format("MAXRATE = {}", *transfer.max_rate_mb));
+  }
   if (transfer.stats_percent > 0) {
     with.push_back(fmt::format("STATS = {}", transfer.stats_percent));
   }
@@ -238,7 +241,9 @@ Result<Compression> ParseCompression(std::string_view text) {
 
 std::string BackupStatement(const BackupOptions& options) {
   std::vector<std::string> with;
+  AddIf(with, options.differential, "DIFFERENTIAL");
   AddIf(with, options.copy_only, "COPY_ONLY");
+  AddIf(with, !options.tail.empty(), options.tail);
   AddIf(with, options.format, "FORMAT");
   AddIf(with, options.init, "INIT");
   AddIf(with, options.skip, "SKIP");
@@ -258,8 +263,8 @@ std::string BackupStatement(const BackupOptions& options) {
   for (const std::vector<Target>& mirror : options.mirrors) {
     devices += " MIRROR TO " + DeviceList(mirror);
   }
-  return fmt::format("BACKUP DATABASE {} TO {}{}", QuoteIdentifier(options.database), devices,
-                     WithClause(with));
+  return fmt::format("BACKUP {} {} TO {}{}", options.log ? "LOG" : "DATABASE",
+                     QuoteIdentifier(options.database), devices, WithClause(with));
 }
 
 std::string RestoreStatement(const RestoreOptions& options) {
@@ -268,11 +273,31 @@ std::string RestoreStatement(const RestoreOptions& options) {
   for (const auto& [logical_name, path] : options.moves) {
     with.push_back(fmt::format("MOVE {} TO {}", QuoteString(logical_name), QuoteString(path)));
   }
+  if (!options.data_folder.empty()) {
+    with.push_back("MOVE DATAFILES TO " + QuoteString(options.data_folder));
+  }
+  if (!options.log_folder.empty()) {
+    with.push_back("MOVE LOGFILES TO " + QuoteString(options.log_folder));
+  }
+  AddIf(with, options.norecovery, "NORECOVERY");
+  AddIf(with, options.recover_only && options.standby.empty(), "RECOVERY");
+  AddText(with, "STANDBY", options.standby);
+  AddText(with, "STOPAT", options.stop_at);
+  AddText(with, "STOPATMARK", options.stop_at_mark);
+  AddText(with, "STOPBEFOREMARK", options.stop_before_mark);
   AddIf(with, options.replace, "REPLACE");
-  AddReading(with, options);
-  AddTransfer(with, options.transfer);
-  return fmt::format("RESTORE DATABASE {} FROM {}{}", QuoteIdentifier(options.database),
-                     DeviceList(options.sources), WithClause(with));
+  AddIf(with, options.plan_only, "PLANONLY");
+  std::string from;
+  if (!options.recover_only) {
+    AddReading(with, options);
+    AddTransfer(with, options.transfer);
+    from = " FROM " + (options.from_catalog ? "CATALOG" : DeviceList(options.sources));
+  }
+  if (!options.source_database.empty()) {
+    from += " SOURCE = " + QuoteString(options.source_database);
+  }
+  return fmt::format("RESTORE {} {}{}{}", options.log ? "LOG" : "DATABASE",
+                     QuoteIdentifier(options.database), from, WithClause(with));
 }
 
 std::string VerifyStatement(const RestoreOptions& options) {
@@ -300,6 +325,50 @@ std::string HeaderStatement(const Target& medium) {
 
 std::string MediaMapStatement(const Target& medium) {
   return "RESTORE MEDIAMAP FROM " + DeviceList({medium});
+}
+
+std::string DeviceBenchStatement(const DeviceBench& bench) {
+  std::string statement =
+      fmt::format("EXEC sp_device_bench @target = {}, @class = N'{}', @size_mb = {}",
+                  QuoteString(bench.target.name),
+                  bench.target.target_class == TargetClass::kUrl ? "URL" : "DISK", bench.size_mb);
+  if (bench.transfer_size.has_value()) {
+    statement += fmt::format(", @transfer_size = {}", *bench.transfer_size);
+  }
+  return statement + (bench.read ? "" : ", @read = 0");
+}
+
+std::string ExpireStatement(const ExpireOptions& options) {
+  std::string statement =
+      options.keep_full.has_value()
+          ? fmt::format("EXEC sp_expire_backups @keep_full = {}", *options.keep_full)
+          : fmt::format("EXEC sp_expire_backups @keep_days = {}", options.keep_days.value_or(0));
+  statement += options.dry_run ? ", @dry_run = 1" : "";
+  for (std::size_t i = 0; i < options.databases.size(); ++i) {
+    statement += fmt::format(", @database{} = {}", i == 0 ? "" : fmt::to_string(i + 1),
+                             QuoteString(options.databases[i]));
+  }
+  return statement;
+}
+
+std::string DiscoverStatement(const std::vector<std::string>& folders) {
+  std::string statement = "EXEC sp_discover_databases";
+  for (std::size_t i = 0; i < folders.size(); ++i) {
+    statement += (i == 0 ? " " : ", ") + QuoteString(folders[i]);
+  }
+  return statement;
+}
+
+std::string AlterDatabaseStatement(std::string_view name, std::string_view recovery,
+                                   std::string_view preference) {
+  std::vector<std::string> settings;
+  if (!recovery.empty()) {
+    settings.push_back(fmt::format("RECOVERY {}", recovery));
+  }
+  if (!preference.empty()) {
+    settings.push_back(fmt::format("BACKUP_PREFERENCE = {}", preference));
+  }
+  return fmt::format("ALTER DATABASE {} SET {}", QuoteIdentifier(name), fmt::join(settings, ", "));
 }
 
 std::string AttachStatement(std::string_view name, std::string_view location) {
@@ -359,14 +428,14 @@ std::string LoadHistoryStatement(const std::vector<std::string>& paths) {
   return fmt::format("EXEC sp_load_history {}", fmt::join(quoted, ", "));
 }
 
-std::string NewestSetStatement(std::string_view database) {
+std::string NewestSetStatement(std::string_view database, char type) {
   return fmt::format(
       "SELECT TOP (1) backup_set_id, backup_set_uuid, media_set_id, position, name, "
       "backup_finish_date "
-      "FROM msdb.dbo.backupset WHERE database_name = {} AND type = 'D' "
+      "FROM msdb.dbo.backupset WHERE database_name = {} AND type = '{}' "
       "AND software_vendor_id <> 4608 "  // SQL Server's, whose history may be loaded
       "ORDER BY backup_finish_date DESC, backup_set_id DESC",
-      QuoteString(database));
+      QuoteString(database), type);
 }
 
 std::string HistoryStatement(std::string_view database, int limit) {

@@ -31,7 +31,7 @@ struct Target {
 // "PATH", "disk:PATH", "s3://..", "http(s)://..", "tape:NAME", "vdi:NAME".
 Result<Target> ParseTarget(std::string_view text, std::string_view working_directory);
 
-// "sqlite:PATH" with the path made absolute; other schemes stay as they are.
+// "sqlite:PATH" with the path made absolute; others, as "postgresql:CONNINFO", stay as they are.
 Result<std::string> ParseDatabaseLocation(std::string_view text,
                                           std::string_view working_directory);
 
@@ -43,6 +43,7 @@ struct TransferOptions {
   std::optional<std::uint64_t> buffer_count;
   std::optional<std::uint64_t> max_transfer_size;  // bytes
   std::optional<std::uint64_t> block_size;         // bytes
+  std::optional<std::uint64_t> max_rate_mb;        // MiB/s of all devices together
   std::optional<bool> checksum;
   int stats_percent = 10;  // 0 = no STATS clause
 };
@@ -77,6 +78,9 @@ struct BackupOptions {
   bool init = false;
   bool skip = false;
   bool copy_only = false;
+  bool differential = false;
+  bool log = false;  // BACKUP LOG
+  std::string tail;  // of it: "NORECOVERY", "NO_TRUNCATE" or nothing
   bool continue_after_error = false;
   std::string expire_date;         // as T-SQL takes it
   std::optional<int> retain_days;  // wins over expire_date
@@ -91,6 +95,17 @@ struct RestoreOptions {
   std::vector<Target> sources;
   TransferOptions transfer;
   PassphraseSource passphrase;
+  // Where the sets come from, unless it is `sources`.
+  bool from_catalog = false;
+  std::string source_database;  // of from_catalog; empty: `database`
+  bool recover_only = false;    // RESTORE DATABASE name WITH RECOVERY
+  bool log = false;             // RESTORE LOG
+  bool norecovery = false;
+  std::string standby;  // path
+  // At most one of them.
+  std::string stop_at, stop_at_mark, stop_before_mark;
+  bool plan_only = false;
+  std::string data_folder, log_folder;  // MOVE DATAFILES TO, MOVE LOGFILES TO
   bool replace = false;
   bool continue_after_error = false;
   bool load_history = false;                               // of VERIFYONLY
@@ -99,12 +114,36 @@ struct RestoreOptions {
   std::vector<std::pair<std::string, std::string>> moves;  // logical name, path
 };
 
+// capstan device bench
+struct DeviceBench {
+  Target target;  // a folder, or a URL that media are named beneath
+  std::uint64_t size_mb = 1024;
+  std::optional<std::uint64_t> transfer_size;  // bytes
+  bool read = true;
+};
+
+std::string DeviceBenchStatement(const DeviceBench& bench);
 std::string BackupStatement(const BackupOptions& options);
 std::string RestoreStatement(const RestoreOptions& options);
 std::string VerifyStatement(const RestoreOptions& options);    // `database` and `moves` unused
 std::string FileListStatement(const RestoreOptions& options);  // only sources and file_number
 std::string HeaderStatement(const Target& medium);
 std::string MediaMapStatement(const Target& medium);
+// capstan expire
+struct ExpireOptions {
+  std::optional<int> keep_full;
+  std::optional<int> keep_days;
+  bool dry_run = false;
+  std::vector<std::string> databases;  // up to kExpireDatabasesMax; none: all
+};
+inline constexpr std::size_t kExpireDatabasesMax = 16;
+std::string ExpireStatement(const ExpireOptions& options);
+// REQUIRES: up to 8 folders.
+inline constexpr std::size_t kDiscoverFoldersMax = 8;
+std::string DiscoverStatement(const std::vector<std::string>& folders);
+// `recovery` and `preference` as T-SQL has them; one may be empty.
+std::string AlterDatabaseStatement(std::string_view name, std::string_view recovery,
+                                   std::string_view preference);
 std::string AttachStatement(std::string_view name, std::string_view location);
 std::string DetachStatement(std::string_view name);
 std::string CreateLoginStatement(std::string_view name, std::string_view password);
@@ -121,8 +160,9 @@ std::string DropCertificateStatement(std::string_view name);
 // REQUIRES: 1..kLoadPathsMax paths.
 inline constexpr std::size_t kLoadPathsMax = 16;
 std::string LoadHistoryStatement(const std::vector<std::string>& paths);
-// The newest full backup set of a database: its position and the columns of HistoryStatement.
-std::string NewestSetStatement(std::string_view database);
+// The newest backup set of a database, of the type that msdb calls `type` ('D', 'I', 'L'): its
+// position and the columns of HistoryStatement.
+std::string NewestSetStatement(std::string_view database, char type = 'D');
 // The newest `limit` backup sets, of one database unless `database` is empty.
 std::string HistoryStatement(std::string_view database, int limit);
 // The devices of those media sets; REQUIRES: at least one id, each a whole number.

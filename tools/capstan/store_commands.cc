@@ -1,8 +1,9 @@
-// certificate, catalog and media on the command line.
+// certificate, catalog, media and device on the command line.
 #include <memory>
 
 #include "tools/capstan/command_set.h"
 #include "tools/capstan/statements.h"
+#include "tools/capstan/units.h"
 
 namespace capstan::cli {
 namespace {
@@ -144,11 +145,120 @@ void AddMedia(CLI::App& app, Commands& commands) {
   });
 }
 
+struct TypedBench {
+  std::string target;
+  std::string size = "1GB";
+  std::string transfer_size;
+  std::string device_class;
+  bool no_read = false;
+  OutputFormat format = OutputFormat::kTable;
+};
+
+Result<DeviceBench> PlanBench(const TypedBench& typed, const std::string& directory) {
+  DeviceBench bench;
+  CAPSTAN_ASSIGN_OR_RETURN(bench.target, ParseTarget(typed.target, directory));
+  if (typed.device_class == "url") {
+    bench.target = {.target_class = TargetClass::kUrl, .name = typed.target};
+  } else if (typed.device_class == "disk") {
+    bench.target.target_class = TargetClass::kDisk;
+  }
+  if (bench.target.target_class != TargetClass::kDisk &&
+      bench.target.target_class != TargetClass::kUrl) {
+    return Error(Code::kInvalidArgument, "'{}' is neither a folder nor a URL", typed.target)
+        .WithHint("tapes would be overwritten, and virtual devices are their vendors'");
+  }
+  constexpr std::uint64_t kMebibyte = 1U << 20;
+  CAPSTAN_ASSIGN_OR_RETURN(const std::uint64_t size, ParseSize(typed.size));
+  if (size < kMebibyte || size % kMebibyte != 0) {
+    return Error(Code::kInvalidArgument, "--size must be a multiple of 1 MiB");
+  }
+  bench.size_mb = size / kMebibyte;
+  if (!typed.transfer_size.empty()) {
+    CAPSTAN_ASSIGN_OR_RETURN(bench.transfer_size, ParseSize(typed.transfer_size));
+  }
+  bench.read = !typed.no_read;
+  return bench;
+}
+
+void AddDeviceBench(CLI::App& device, Commands& commands) {
+  CLI::App* const command =
+      device.add_subcommand("bench", "Measure a target by itself, without a database");
+  command->footer(
+      "Writes a medium of its own beneath the folder or URL, on the way that backups take, reads "
+      "it back,\ncompares it and removes it; nothing that exists is touched. 'stalled' is the "
+      "share of the time in which\nno buffer was free: the device is what limits. 'idle' is the "
+      "share in which the device had nothing to do.\n\n"
+      "Examples:\n"
+      "  capstan device bench /backup\n"
+      "  capstan device bench s3://backups/test --size 4GB --transfer-size 4M");
+  const auto typed = std::make_shared<TypedBench>();
+  command
+      ->add_option("URI", typed->target, "An existing folder, or a URL such as s3://BUCKET/PREFIX")
+      ->required();
+  command->add_option("--size", typed->size, "How much to write")
+      ->type_name("BYTES")
+      ->capture_default_str();
+  command
+      ->add_option("--transfer-size", typed->transfer_size,
+                   "Bytes per transfer: a multiple of 64K up to 4M; by default 1M")
+      ->type_name("BYTES");
+  command
+      ->add_option("--device-class", typed->device_class,
+                   "disk or url; by default what the target looks like")
+      ->check(CLI::IsMember({"disk", "url"}));
+  command->add_flag("--no-read", typed->no_read, "Do not read back what was written");
+  AddJson(command, typed->format);
+  commands.Add(command, [typed, &commands]() -> Result<Action> {
+    CAPSTAN_ASSIGN_OR_RETURN(DeviceBench bench, PlanBench(*typed, commands.working_directory));
+    return Action([options = DeviceBenchOptions{std::move(bench), typed->format}](
+                      Session& session) { return RunDeviceBench(session, options); });
+  });
+}
+
+void AddExpire(CLI::App& app, Commands& commands) {
+  CLI::App* const command =
+      app.add_subcommand("expire", "Remove backups that nothing kept needs any more");
+  command->footer(
+      "Without names it looks at all databases of the history. A medium goes only when all its "
+      "backups may.\n\n"
+      "Examples:\n"
+      "  capstan expire --keep-days 14 --dry-run\n"
+      "  capstan expire --keep-full 3 sales");
+  struct Typed {
+    ExpireOptions options;
+    OutputFormat format = OutputFormat::kTable;
+  };
+  constexpr int kKeepMax = 36'500;
+  const auto typed = std::make_shared<Typed>();
+  command->add_option("DATABASE", typed->options.databases, "Names of databases")
+      ->expected(0, static_cast<int>(kExpireDatabasesMax));
+  CLI::Option_group* const keep = command->add_option_group("What is kept");
+  keep->add_option("--keep-full", typed->options.keep_full,
+                   "The newest N full backups of each database, and what follows them")
+      ->type_name("N")
+      ->check(CLI::Range(1, kKeepMax));
+  keep->add_option("--keep-days", typed->options.keep_days,
+                   "Every point in time of the last N days")
+      ->type_name("N")
+      ->check(CLI::Range(1, kKeepMax));
+  keep->require_option(1);
+  command->add_flag("--dry-run", typed->options.dry_run, "Say what would go, and remove nothing");
+  AddJson(command, typed->format);
+  commands.Add(command, [typed]() -> Result<Action> {
+    return Action(
+        [typed](Session& session) { return RunExpire(session, typed->options, typed->format); });
+  });
+}
+
 }  // namespace
 
 void AddStoreCommands(CLI::App& app, Commands& commands) {
+  CLI::App* const device = app.add_subcommand("device", "Try devices");
+  device->require_subcommand(1);
+  AddDeviceBench(*device, commands);
   AddCertificate(app, commands);
   AddCatalog(app, commands);
+  AddExpire(app, commands);
   AddMedia(app, commands);
 }
 

@@ -20,6 +20,7 @@ struct TypedTransfer {
   std::string max_transfer_size;
   std::string block_size;
   std::optional<std::uint64_t> buffer_count;
+  std::optional<std::uint64_t> max_rate_mb;
   bool checksum = false;
   bool no_checksum = false;
   int stats_percent = 10;
@@ -55,6 +56,11 @@ void AddTransferOptions(CLI::App* command, TypedTransfer& typed) {
                    "Bytes per transfer, for example 1M: a multiple of 64K up to 4M")
       ->type_name("BYTES");
   command
+      ->add_option("--max-rate", typed.max_rate_mb,
+                   "MiB per second that all devices together may move at most")
+      ->type_name("N")
+      ->check(CLI::Range(1, 1 << 20));
+  command
       ->add_option("--block-size", typed.block_size,
                    "Physical block size of the media: a power of two from 512 to 64K")
       ->type_name("BYTES");
@@ -63,6 +69,7 @@ void AddTransferOptions(CLI::App* command, TypedTransfer& typed) {
 Result<TransferOptions> PlanTransfer(const TypedTransfer& typed) {
   TransferOptions transfer;
   transfer.buffer_count = typed.buffer_count;
+  transfer.max_rate_mb = typed.max_rate_mb;
   transfer.stats_percent = typed.stats_percent;
   if (typed.checksum || typed.no_checksum) {
     transfer.checksum = typed.checksum;
@@ -120,6 +127,9 @@ struct TypedBackup {
   bool no_compression = false;
   TypedPassphrase passphrase;
   bool no_verify = false;
+  std::vector<std::string> databases;
+  bool norecovery = false;
+  bool no_truncate = false;
 };
 
 void AddMediaOptions(CLI::App* command, TypedBackup& typed) {
@@ -204,36 +214,79 @@ Result<BackupOptions> PlanBackup(const TypedBackup& typed, const std::string& di
     options.compression = Compression{.on = false};
   }
   options.passphrase = PlanPassphrase(typed.passphrase, directory);
+  options.tail = typed.norecovery ? "NORECOVERY" : typed.no_truncate ? "NO_TRUNCATE" : "";
+  if (!options.tail.empty() && !options.log) {
+    return Error(Code::kInvalidArgument, "--norecovery and --no-truncate are about log backups")
+        .WithHint("add --log");
+  }
   return options;
 }
 
-void AddBackup(CLI::App& app, Commands& commands) {
-  CLI::App* const command = app.add_subcommand("backup", "Back a database up, and verify that");
-  command->footer(
-      "Several --to stripe one backup over several devices, all of one kind. Without --init or "
-      "--format the\nbackup is appended to what is on the media. In names of targets, {database}, "
-      "{type}, {server}, {date} and\n{time} stand for what they say; {{ is a brace.\n\n"
-      "Examples:\n"
-      "  capstan backup sales --to /backup/sales.bak --init\n"
-      "  capstan backup sales --to '/backup/{database}_{type}_{date}_{time}.bak' "
-      "--compression=zstd\n"
-      "  capstan backup sales --to /disk1/s.bak --to /disk2/s.bak --format --checksum\n"
-      "  capstan backup sales --to /disk1/s.bak --mirror /disk2/s.bak --format\n"
-      "  capstan backup sales --to s3://backups/sales.bak --max-transfer-size 4M\n"
-      "  capstan backup sales --to vdi:VendorDevice");
-  const auto typed = std::make_shared<TypedBackup>();
-  command->add_option("DATABASE", typed->backup.database, "Name of the database")->required();
+// Which kind of backup; a full one by default.
+void AddKindOptions(CLI::App* command, TypedBackup& typed) {
+  if (!typed.backup.log) {
+    CLI::Option* const differential = command->add_flag(
+        "--differential", typed.backup.differential,
+        "Back up what has changed since the last full backup that was not copy-only");
+    command->add_flag("--log", typed.backup.log, "Back up the log since the last log backup")
+        ->excludes(differential);
+  }
+  CLI::Option* const norecovery =
+      command->add_flag("--norecovery", typed.norecovery,
+                        "Of the log: close the database at its end, to be replaced or moved");
+  command
+      ->add_flag("--no-truncate", typed.no_truncate,
+                 "Of the log: the database may be damaged, take what is there")
+      ->excludes(norecovery);
+}
+
+void AddBackupCommand(CLI::App* command, Commands& commands,
+                      const std::shared_ptr<TypedBackup>& typed) {
+  command->add_option("DATABASE", typed->databases, "Names of databases, and patterns: 'shop*'")
+      ->required();
   AddTargets(command, typed->transfer.targets, "-t,--to")->required();
+  AddKindOptions(command, *typed);
   AddTransferOptions(command, typed->transfer);
   AddMediaOptions(command, *typed);
   AddSetOptions(command, *typed);
   AddTransformOptions(command, *typed);
   commands.Add(command, [typed, &commands]() -> Result<Action> {
     CAPSTAN_ASSIGN_OR_RETURN(BackupOptions options, PlanBackup(*typed, commands.working_directory));
-    return Action([options = std::move(options), verify = !typed->no_verify](Session& session) {
-      return RunBackup(session, options, verify);
+    return Action([options = std::move(options), databases = typed->databases,
+                   verify = !typed->no_verify](Session& session) {
+      return RunBackups(session, options, databases, verify);
     });
   });
+}
+
+void AddBackup(CLI::App& app, Commands& commands) {
+  CLI::App* const command = app.add_subcommand("backup", "Back databases up, and verify that");
+  command->footer(
+      "Several --to stripe one backup over several devices, all of one kind. Without --init or "
+      "--format the\nbackup is appended to what is on the media. In names of targets, {database}, "
+      "{type}, {server}, {date} and\n{time} stand for what they say; {{ is a brace.\n\n"
+      "Examples:\n"
+      "  capstan backup sales --to /backup/sales.bak --init\n"
+      "  capstan backup sales --differential --to /backup/sales_diff.bak\n"
+      "  capstan backup sales --log --to '/backup/sales_{date}_{time}.trn'\n"
+      "  capstan backup sales 'shop*' --to '/backup/{database}_{type}_{date}_{time}.bak' "
+      "--compression=zstd\n"
+      "  capstan backup sales --to /disk1/s.bak --to /disk2/s.bak --format --checksum\n"
+      "  capstan backup sales --to /disk1/s.bak --mirror /disk2/s.bak --format\n"
+      "  capstan backup sales --to s3://backups/sales.bak --max-transfer-size 4M\n"
+      "  capstan backup sales --to vdi:VendorDevice");
+  AddBackupCommand(command, commands, std::make_shared<TypedBackup>());
+}
+
+void AddBackupLog(CLI::App& app, Commands& commands) {
+  CLI::App* const command =
+      app.add_subcommand("backup-log", "Back the log of databases up: backup --log");
+  command->footer(
+      "Example:\n"
+      "  capstan backup-log '*' --to '/backup/{database}_{date}_{time}.trn'");
+  const auto typed = std::make_shared<TypedBackup>();
+  typed->backup.log = true;
+  AddBackupCommand(command, commands, typed);
 }
 
 void AddFileNumber(CLI::App* command, std::optional<int>& file_number) {
@@ -262,10 +315,69 @@ Result<RestoreOptions> PlanRestore(const TypedRestore& typed, const std::string&
     CAPSTAN_ASSIGN_OR_RETURN(auto logical_and_path, ParseMove(text, directory));
     options.moves.push_back(std::move(logical_and_path));
   }
-  if (options.sources.empty() && !typed.latest.has_value()) {
-    return Error(Code::kInvalidArgument, "neither --from nor --latest says what to restore");
+  for (std::string* const path : {&options.data_folder, &options.log_folder, &options.standby}) {
+    if (!path->empty()) {
+      *path = AbsolutePath(*path, directory);
+    }
+  }
+  const bool found = options.from_catalog || options.recover_only || typed.latest.has_value();
+  if (options.sources.empty() && !found) {
+    return Error(Code::kInvalidArgument,
+                 "none of --from, --from-catalog, --latest and --recover says what to restore");
+  }
+  if (options.from_catalog && typed.to.has_value()) {
+    return Error(Code::kInvalidArgument, "--to does not go with --from-catalog")
+        .WithHint("name the folder with --data-folder, or each file with --move LOGICAL=PATH");
   }
   return options;
+}
+
+// How far, and how the database is left.
+void AddChainOptions(CLI::App* command, TypedRestore& typed, CLI::Option* from) {
+  RestoreOptions& restore = typed.restore;
+  CLI::Option* const catalog =
+      command
+          ->add_flag("--from-catalog", restore.from_catalog,
+                     "Restore the newest full and differential backup and the log backups that the "
+                     "server's history\nknows, up to --stop-at or as far as they go")
+          ->excludes(from);
+  command
+      ->add_option("--source", restore.source_database,
+                   "Whose backups; by default the database's own")
+      ->type_name("NAME")
+      ->needs(catalog);
+  command
+      ->add_flag("--recover", restore.recover_only,
+                 "Restore nothing more: bring a database that is being restored into use")
+      ->excludes(from)
+      ->excludes(catalog);
+  command->add_flag("--log", restore.log, "The backup is one of the log");
+  CLI::Option* const norecovery = command->add_flag("--norecovery", restore.norecovery,
+                                                    "Leave the database ready for further backups");
+  command
+      ->add_option("--standby", restore.standby,
+                   "The same, and readable in between; the file is for what a writer sets aside")
+      ->type_name("PATH")
+      ->excludes(norecovery);
+  CLI::Option* const at =
+      command
+          ->add_option("--stop-at", restore.stop_at,
+                       "Up to this time: '2030-12-31 18:00:30.5', '2030-12-31T18:00:30Z'")
+          ->type_name("TIME");
+  CLI::Option* const mark = command
+                                ->add_option("--stop-at-mark", restore.stop_at_mark,
+                                             "Up to and with this mark, or 'lsn:N'")
+                                ->type_name("MARK")
+                                ->excludes(at);
+  command->add_option("--stop-before-mark", restore.stop_before_mark, "The same, without it")
+      ->type_name("MARK")
+      ->excludes(at)
+      ->excludes(mark);
+  command->add_flag("--plan", restore.plan_only, "Say what would be done, and do nothing");
+  command->add_option("--data-folder", restore.data_folder, "Put all data files there")
+      ->type_name("PATH");
+  command->add_option("--log-folder", restore.log_folder, "Put all log files there")
+      ->type_name("PATH");
 }
 
 void AddRestoreOptions(CLI::App* command, TypedRestore& typed) {
@@ -277,6 +389,7 @@ void AddRestoreOptions(CLI::App* command, TypedRestore& typed) {
       ->type_name("NAME")
       ->expected(0, 1)
       ->excludes(from);
+  AddChainOptions(command, typed, from);
   AddTransferOptions(command, typed.transfer);
   command->add_flag("--replace", typed.restore.replace, "Overwrite what is there");
   command->add_flag("--continue-after-error", typed.restore.continue_after_error,
@@ -300,6 +413,10 @@ void AddRestore(CLI::App& app, Commands& commands) {
       "Examples:\n"
       "  capstan restore sales --from /backup/sales.bak --replace\n"
       "  capstan restore sales --latest --replace\n"
+      "  capstan restore sales --from-catalog --stop-at '2030-12-31 18:00' --replace --plan\n"
+      "  capstan restore sales --from /backup/sales.bak --norecovery --replace\n"
+      "  capstan restore sales --log --from '/backup/sales_*.trn'\n"
+      "  capstan restore sales --recover\n"
       "  capstan restore sales_copy --latest=sales --to /srv/copy.db\n"
       "  capstan restore sales --from /disk1/s.bak --from /disk2/s.bak --move sales=/srv/new.db");
   const auto typed = std::make_shared<TypedRestore>();
@@ -357,6 +474,7 @@ void AddVerify(CLI::App& app, Commands& commands) {
 
 void AddTransferCommands(CLI::App& app, Commands& commands) {
   AddBackup(app, commands);
+  AddBackupLog(app, commands);
   AddRestore(app, commands);
   AddVerify(app, commands);
 }

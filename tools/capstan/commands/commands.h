@@ -47,6 +47,11 @@ struct TopOptions {
   OutputFormat format = OutputFormat::kTable;
 };
 
+struct DeviceBenchOptions {
+  DeviceBench bench;
+  OutputFormat format = OutputFormat::kTable;
+};
+
 struct StatusOptions {
   OutputFormat format = OutputFormat::kTable;
 };
@@ -77,6 +82,11 @@ struct MediaShowOptions {
 
 ExitStatus RunExec(Session& session, const ExecOptions& options);
 ExitStatus RunDatabaseAdd(Session& session, const std::string& name, const std::string& location);
+ExitStatus RunDatabaseSet(Session& session, const std::string& name, const std::string& recovery,
+                          const std::string& preference);
+ExitStatus RunDatabaseDiscover(Session& session, const std::vector<std::string>& folders,
+                               OutputFormat format);
+ExitStatus RunExpire(Session& session, const ExpireOptions& options, OutputFormat format);
 ExitStatus RunDatabaseRemove(Session& session, const std::string& name);
 ExitStatus RunLoginAdd(Session& session, const LoginOptions& options);
 ExitStatus RunLoginPassword(Session& session, const LoginOptions& options);
@@ -84,6 +94,10 @@ ExitStatus RunLoginRemove(Session& session, const std::string& name);
 // Names of targets are templates (name_template.h). `verify`: reads every copy back when it is
 // made.
 ExitStatus RunBackup(Session& session, BackupOptions options, bool verify);
+// The same for several: names, and patterns with * and ?, which the server's databases answer. One
+// that fails does not keep the others from being backed up.
+ExitStatus RunBackups(Session& session, const BackupOptions& options,
+                      const std::vector<std::string>& databases, bool verify);
 // `single_file_path`: where the only file of the backup goes; its logical name is looked up.
 // `errors`, if given, also receives the errors of the restore.
 ExitStatus RunRestore(Session& session, RestoreOptions options,
@@ -105,6 +119,7 @@ ExitStatus RunCertificateRemove(Session& session, const std::string& name);
 ExitStatus RunCatalogRebuild(Session& session, const RebuildOptions& options);
 // One statement each; kFailed too if a medium is damaged.
 ExitStatus RunMediaShow(Session& session, const MediaShowOptions& options);
+ExitStatus RunDeviceBench(Session& session, const DeviceBenchOptions& options);
 ExitStatus RunStatus(Session& session, const StatusOptions& options);
 
 }  // namespace capstan::cli

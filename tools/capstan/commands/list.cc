@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "tools/capstan/agent_view.h"
 #include "tools/client/text_width.h"
 #include "vdi/base/check.h"
 
@@ -15,31 +16,18 @@ constexpr std::array kDatabases = std::to_array<ColumnView>({
     {"source", "source"},
     {"recovery_model_desc", "recovery model"},
     {"state_desc", "state"},
+    {"log_desc", "log"},
     {"create_date", "registered"},
 });
+// In `status`; `list agents` says all of it.
 constexpr std::array kAgents = std::to_array<ColumnView>({
     {"agent_name", "agent"},
     {"plugin", "plugin"},
     {"plugin_version", "version"},
     {"device_class", "device class"},
     {"pid", "pid"},
-    {"attached_at", "attached"},
     {"state", "state"},
-    {"last_error", "last error"},
-});
-constexpr std::array kDevices = std::to_array<ColumnView>({
-    {"session_id", "job"},
-    {"device_name", "device"},
-    {"target", "target"},
-    {"agent", "agent"},
-    {"mode", "mode"},
-    {"bytes", "bytes", Unit::kBytes},
-    {"current_bytes_per_second", "now", Unit::kBytesPerSecond},
-    {"mean_bytes_per_second", "mean", Unit::kBytesPerSecond},
-    {"in_flight", "in flight"},
-    {"state", "state"},
-    {"wait", "wait"},
-    {"errors", "errors"},
+    {"restarts", "restarts"},
 });
 constexpr std::array kDeviceSets = std::to_array<ColumnView>({
     {"set_name", "set"},
@@ -98,10 +86,12 @@ std::string OneLine(const RowReader& row, std::string_view column, std::string_v
 std::string ListStatement(ListSubject subject) {
   switch (subject) {
     case ListSubject::kDatabases:
-      return "SELECT name, database_id, create_date, source, recovery_model_desc, state_desc "
-             "FROM sys.databases ORDER BY name";
+      return "SELECT name, database_id, create_date, source, recovery_model_desc, state_desc, "
+             "is_in_standby, log_desc, replica_role_desc, backup_preference_desc, "
+             "is_preferred_replica FROM sys.databases ORDER BY name";
     case ListSubject::kAgents:
-      return "SELECT agent_name, plugin, plugin_version, device_class, pid, attached_at, state, "
+      return "SELECT agent_name, plugin, plugin_version, plugin_vendor, device_class, schemes, "
+             "features, state, pid, attached_at, started_at, started_by, restarts, last_exit, "
              "last_error FROM sys.dm_backup_agents ORDER BY agent_name";
     case ListSubject::kCertificates:
       return "SELECT name, subject, pvt_key_encryption_type_desc, start_date, expiry_date, "
@@ -113,7 +103,9 @@ std::string ListStatement(ListSubject subject) {
     case ListSubject::kDevices:
       return "SELECT session_id, job_id, device_name, target, agent, mode, bytes, "
              "current_bytes_per_second, mean_bytes_per_second, in_flight, state, wait, errors, "
-             "last_error FROM sys.dm_backup_devices ORDER BY session_id, device_name";
+             "last_error, medium, stops, medium_time_ms, waits_for, requests, average_latency_ms, "
+             "max_latency_ms, throttled_ms, retries "
+             "FROM sys.dm_backup_devices ORDER BY session_id, device_name";
     case ListSubject::kDeviceSets:
       return "SELECT set_name, state, client_pid, device_count, features "
              "FROM sys.dm_backup_device_sets ORDER BY set_name";
@@ -134,20 +126,19 @@ std::span<const ColumnView> ListColumns(ListSubject subject) {
   switch (subject) {
     case ListSubject::kDatabases:
       return kDatabases;
-    case ListSubject::kAgents:
-      return kAgents;
     case ListSubject::kCertificates:
       return kCertificates;
     case ListSubject::kJobHistory:
       return kJobHistory;
-    case ListSubject::kDevices:
-      return kDevices;
     case ListSubject::kDeviceSets:
       return kDeviceSets;
     case ListSubject::kJobs:
       return kJobs;
     case ListSubject::kLogins:
       return kLogins;
+    case ListSubject::kAgents:
+      return kAgents;
+    case ListSubject::kDevices:
     case ListSubject::kWriters:
       return {};
   }
@@ -182,6 +173,10 @@ ExitStatus RunList(Session& session, const ListOptions& options) {
     PrintResultSet(session.console, rows, OutputFormat::kJson);
   } else if (options.subject == ListSubject::kWriters) {
     session.console.Out(FormatWriters(rows));
+  } else if (options.subject == ListSubject::kAgents) {
+    session.console.Out(FormatAgents(rows));
+  } else if (options.subject == ListSubject::kDevices) {
+    session.console.Out(FormatDevices(rows));
   } else {
     PrintResultSet(session.console, Laid(rows, ListColumns(options.subject)), OutputFormat::kTable);
   }

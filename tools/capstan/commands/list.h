@@ -10,7 +10,7 @@
 namespace capstan::cli {
 
 std::string ListStatement(ListSubject subject);
-// Empty for writers, which are not a table.
+// Empty for devices and writers, which are not tables.
 std::span<const ColumnView> ListColumns(ListSubject subject);
 // As "vssadmin list writers" prints them: blocks of five lines, an empty line between.
 std::string FormatWriters(const ResultSet& writers);

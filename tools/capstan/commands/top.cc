@@ -34,8 +34,11 @@ std::vector<TopDevice> DevicesOf(const ResultSet& rows) {
          .bytes_per_second_now = reader.Unsigned("current_bytes_per_second").value_or(0),
          .bytes_per_second_mean = reader.Unsigned("mean_bytes_per_second").value_or(0),
          .in_flight = reader.Text("in_flight"),
-         .wait = reader.Text("wait"),
-         .errors = reader.Text("errors")});
+         .wait = reader.Text("waits_for").empty() ? reader.Text("wait") : reader.Text("waits_for"),
+         .errors = reader.Text("errors"),
+         .latency_ms = reader.Text("average_latency_ms"),
+         .retries = reader.Text("retries"),
+         .stops = reader.Text("stops")});
   }
   return devices;
 }

@@ -4,6 +4,7 @@
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
+#include <fnmatch.h>
 
 #include "tools/capstan/commands/commands.h"
 #include "tools/capstan/name_template.h"
@@ -27,6 +28,39 @@ Result<std::string> SingleLogicalName(const ResultSet& file_list) {
   return Error(Code::kInvalidArgument, "--to needs a backup of one file; this one has {}: {}",
                names.size(), fmt::join(names, ", "))
       .WithHint("say where each file goes with --move LOGICAL=PATH");
+}
+
+std::string TypeName(const BackupOptions& options) {
+  return options.log ? "LOG" : options.differential ? "DIFF" : "FULL";
+}
+
+bool IsPattern(const std::string& name) {
+  return name.find_first_of("*?") != std::string::npos;
+}
+
+// What to back up of the server's databases, in their order, and then names that it does not know.
+// Of log backups, patterns mean the databases that have a log to back up.
+std::vector<std::string> Choose(const std::vector<std::string>& wanted, const ResultSet& known,
+                                bool log) {
+  std::vector<std::string> chosen;
+  for (const Row& row : known.rows) {
+    const RowReader reader(known, row);
+    const std::string name = reader.Text("name");
+    const bool by_name = std::find(wanted.begin(), wanted.end(), name) != wanted.end();
+    const bool by_pattern = std::any_of(wanted.begin(), wanted.end(), [&](const std::string& each) {
+      return IsPattern(each) && ::fnmatch(each.c_str(), name.c_str(), 0) == 0;
+    });
+    const bool has_log = reader.Text("recovery_model_desc") != "SIMPLE";
+    if (by_name || (by_pattern && (has_log || !log))) {
+      chosen.push_back(name);
+    }
+  }
+  for (const std::string& name : wanted) {
+    if (!IsPattern(name) && std::find(chosen.begin(), chosen.end(), name) == chosen.end()) {
+      chosen.push_back(name);
+    }
+  }
+  return chosen;
 }
 
 // Puts values in place of the tags in names of targets. The server is asked for its name only if
@@ -56,7 +90,7 @@ ExitStatus ExpandTargets(Session& session, BackupOptions& options) {
   const std::tm now = fmt::localtime(std::time(nullptr));
   const NameTags tags{
       .database = options.database,
-      .type = options.copy_only ? "FULL_COPY_ONLY" : "FULL",
+      .type = TypeName(options) + (options.copy_only ? "_COPY_ONLY" : ""),
       .server = servers.rows.empty() ? "" : RowReader(servers, servers.rows.front()).Text("name"),
       .date = fmt::format("{:%Y%m%d}", now),
       .time = fmt::format("{:%H%M%S}", now)};
@@ -80,7 +114,10 @@ ExitStatus VerifyBackup(Session& session, const BackupOptions& backup) {
     session.console.Out("Not verified: only the program behind the virtual device could.\n");
     return ExitStatus::kDone;
   }
-  const QueryResult newest = Query(session, NewestSetStatement(backup.database));
+  const QueryResult newest =
+      Query(session, NewestSetStatement(backup.database, backup.log            ? 'L'
+                                                         : backup.differential ? 'I'
+                                                                               : 'D'));
   if (newest.status != ExitStatus::kDone) {
     return newest.status;
   }
@@ -123,6 +160,45 @@ ExitStatus RunBackup(Session& session, BackupOptions options, bool verify) {
     return status;
   }
   return VerifyBackup(session, options);
+}
+
+ExitStatus RunBackups(Session& session, const BackupOptions& options,
+                      const std::vector<std::string>& databases, bool verify) {
+  if (databases.size() == 1 && !IsPattern(databases.front())) {
+    BackupOptions one = options;
+    one.database = databases.front();
+    return RunBackup(session, std::move(one), verify);
+  }
+  const QueryResult known =
+      Query(session, "SELECT name, recovery_model_desc FROM sys.databases ORDER BY name");
+  if (known.status != ExitStatus::kDone) {
+    return known.status;
+  }
+  const std::vector<std::string> chosen = Choose(databases, known.result_sets.front(), options.log);
+  if (chosen.empty()) {
+    return ReportFailure(session.console, Error(Code::kNotFound, "no database is meant by {}",
+                                                fmt::join(databases, ", "))
+                                              .WithHint("'capstan database list' lists them"));
+  }
+  // What all share is begun anew by the first of them only.
+  const bool shared = std::any_of(
+      options.targets.begin(), options.targets.end(),
+      [](const Target& target) { return target.name.find("{database}") == std::string::npos; });
+  ExitStatus worst = ExitStatus::kDone;
+  for (const std::string& name : chosen) {
+    BackupOptions one = options;
+    one.database = name;
+    if (shared && name != chosen.front()) {
+      one.init = false;
+      one.format = false;
+    }
+    const ExitStatus status = RunBackup(session, std::move(one), verify);
+    if (status != ExitStatus::kDone && status != ExitStatus::kFailed) {
+      return status;
+    }
+    worst = status == ExitStatus::kDone ? worst : status;
+  }
+  return worst;
 }
 
 ExitStatus RunRestore(Session& session, RestoreOptions options,
