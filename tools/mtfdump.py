@@ -3,7 +3,8 @@
 server/media/format.md, in plain Python 3.11.
 
   mtfdump.py MEDIUM...                   media, sets and files; every byte is checked
-  mtfdump.py MEDIUM... --frames          every frame with its place
+  mtfdump.py MEDIUM... --frames          every frame with its place; with --log, those of the WAL
+  mtfdump.py MEDIUM... --log             the log in each set: SQLite's blocks, PostgreSQL's records
   mtfdump.py MEDIUM... --extract DIR     the database files of each set to DIR/<position>
   mtfdump.py MEDIUM... --json            the same for programs
 

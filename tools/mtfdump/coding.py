@@ -124,6 +124,8 @@ class ZstdProgram:
             raise ValueError(f"zstd ended with {status}")
 
     def kill(self) -> None:
+        assert self._process.stdout is not None
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()
+        self._process.stdout.close()

@@ -10,6 +10,8 @@ from typing import Any
 from mtfdump.vendor import guid
 
 KINDS = {1: "DATABASE", 2: "LOG", 5: "DIFFERENTIAL"}
+WRITER_DATA_MAX = 64 << 10
+DIGEST_SIZE = 32
 
 # Field number -> name and kind.
 _SET = {
@@ -26,16 +28,22 @@ _SET = {
     35: ("is_damaged", "u"), 36: ("compression_algorithm", "text"),
     37: ("compressed_size_bytes", "u"), 38: ("key_algorithm", "text"),
     39: ("encryptor_type", "text"), 40: ("encryptor_thumbprint", "bytes"),
-    41: ("wrapped_key", "bytes"), 42: ("digest", "bytes"),
+    41: ("wrapped_key", "bytes"), 42: ("digest", "bytes"), 43: ("differential_base_lsn", "u"),
+    44: ("differential_base_guid", "guid"), 45: ("recovery_fork", "guid"),
+    46: ("first_recovery_fork", "guid"), 47: ("begins_log_chain", "u"), 48: ("restarts_log", "u"),
+    49: ("tail_log", "u"), 50: ("writer_data", "bytes"),
 }
 _FILE = {
     1: ("guid", "guid"), 2: ("file_id", "u"), 3: ("logical_name", "text"),
     4: ("physical_name", "text"), 5: ("type", "u"), 6: ("size_bytes", "u"),
     7: ("page_size", "u"), 8: ("backup_size_bytes", "u"), 9: ("frozen_state", "bytes"),
+    10: ("partial", "u"),
 }
 # What the copies at the beginning and at the end of a set may differ in.
 _KNOWN_LATER = {"finish_unix_s", "backup_size_bytes", "compressed_size_bytes", "is_damaged",
                 "digest"}
+# The same, but only where the copy at the beginning has nothing. The last LSN may grow as well.
+_NOT_YET_KNOWN = {"first_lsn", "checkpoint_lsn", "recovery_fork"}
 _KNOWN_LATER_OF_FILE = {"size_bytes", "backup_size_bytes", "frozen_state"}
 
 
@@ -52,6 +60,7 @@ class FileDescriptor:
     page_size: int = 0
     backup_size_bytes: int = 0
     frozen_state: bytes = b""
+    partial: int = 0
 
 
 @dataclass(slots=True)
@@ -96,6 +105,18 @@ class Descriptor:
     encryptor_thumbprint: bytes = b""
     wrapped_key: bytes = b""
     digest: bytes = b""
+    differential_base_lsn: int = 0
+    differential_base_guid: str = ""
+    recovery_fork: str = ""
+    first_recovery_fork: str = ""
+    begins_log_chain: int = 0
+    restarts_log: int = 0
+    tail_log: int = 0
+    writer_data: bytes = b""
+
+    @property
+    def kind_name(self) -> str:
+        return KINDS.get(self.kind, str(self.kind))
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
@@ -138,7 +159,7 @@ def _decode(value: int | bytes, kind: str) -> Any:
             return value >> 1 ^ -(value & 1)
         return value - (1 << 64) if kind == "i" and value >> 63 else value
     if kind == "guid":
-        return guid(value)
+        return guid(value) if value else ""
     if kind == "text":
         return value.decode("utf-8", "surrogateescape")
     return _fill(FileDescriptor(), value, _FILE) if kind == "file" else value
@@ -161,7 +182,25 @@ def parse(message: bytes) -> Descriptor:
     result: Descriptor = _fill(Descriptor(), message, _SET)
     if not result.guid or result.position == 0 or result.kind not in KINDS:
         raise ValueError("no set GUID, position or kind")
+    _check(result)
     return result
+
+
+def _check(made: Descriptor) -> None:
+    """What only sets of some kinds have (format.md, section 9)."""
+    kind = KINDS[made.kind]
+    for names, kinds in ((("differential_base_lsn", "differential_base_guid"), ("DIFFERENTIAL",)),
+                         (("first_recovery_fork", "begins_log_chain", "tail_log"), ("LOG",)),
+                         (("restarts_log",), ("DATABASE", "DIFFERENTIAL"))):
+        for name in names:
+            if getattr(made, name) and kind not in kinds:
+                raise ValueError(f"{name} of a {kind} set")
+    if kind == "DIFFERENTIAL" and not made.differential_base_guid:
+        raise ValueError("a DIFFERENTIAL set without its base")
+    if len(made.writer_data) > WRITER_DATA_MAX:
+        raise ValueError(f"writer_data of {len(made.writer_data)} bytes")
+    if len(made.digest) not in (0, DIGEST_SIZE):
+        raise ValueError(f"a digest of {len(made.digest)} bytes")
 
 
 def difference(begin: Descriptor, end: Descriptor) -> str:
@@ -169,13 +208,16 @@ def difference(begin: Descriptor, end: Descriptor) -> str:
     if begin.is_snapshot:
         return "" if begin.guid == end.guid and begin.position == end.position else "guid"
     for name, _ in _SET.values():
-        if name not in _KNOWN_LATER | {"files"} and getattr(begin, name) != getattr(end, name):
+        before, after = getattr(begin, name), getattr(end, name)
+        is_free = (name in _KNOWN_LATER or name == "files" or name in _NOT_YET_KNOWN and not before
+                   or name == "last_lsn" and before < after)
+        if before != after and not is_free:
             return name
     if len(begin.files) != len(end.files):
         return "files"
-    for before, after in zip(begin.files, end.files):
+    for first, last in zip(begin.files, end.files):
         for name, _ in _FILE.values():
-            if name not in _KNOWN_LATER_OF_FILE and getattr(before, name) != getattr(after, name):
+            if name not in _KNOWN_LATER_OF_FILE and getattr(first, name) != getattr(last, name):
                 return f"{name} of a file"
     return ""
 

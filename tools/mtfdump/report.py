@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from mtfdump.descriptor import KINDS, Descriptor
+from mtfdump.descriptor import Descriptor
 from mtfdump.families import BackupSet
 from mtfdump.medium import Medium
+from mtfdump.postgres_set import WRITER as POSTGRES
 from mtfdump.records import SetCopy
+from mtfdump.writers import lsn_text, writer_facts
 
 
 def _size(count: int) -> str:
@@ -26,7 +28,7 @@ def _date(seconds: int, quarter_hours: int) -> str:
     return str(local)
 
 
-def _visible(text: str) -> str:
+def visible(text: str) -> str:
     """Names may hold anything; a terminal must not be told."""
     return "".join(c if c.isprintable() else "?" for c in text).encode(
         "utf-8", "replace").decode()
@@ -68,9 +70,10 @@ def set_facts(item: BackupSet, with_frames: bool) -> dict[str, Any]:
     final = item.last.descriptor
     facts = {name: _plain(getattr(final, name)) for name in Descriptor.__slots__
              if name != "files"}
-    facts["kind"] = KINDS[final.kind] if final.kind in KINDS else final.kind
+    facts["kind"] = final.kind_name
     facts["files"] = [{name: _plain(getattr(file, name)) for name in file.__slots__}
                       for file in final.files]
+    facts["writer_facts"] = writer_facts(final)
     facts["missing"] = item.missing
     facts["ratio"] = _ratio(item)
     facts["frame_count"] = sum(len(copy.frames) for _, copy in item.copies)
@@ -99,7 +102,7 @@ def print_medium(medium: Medium) -> None:
     header = medium.media_set
     print(f"{medium.image.path}")
     print(f"  {_size(medium.image.size)}, medium {medium.sequence} of family "
-          f"{medium.family_id:08X}, {_visible(medium.software) or 'no software name'}")
+          f"{medium.family_id:08X}, {visible(medium.software) or 'no software name'}")
     if header:
         what = [f"family {header.family} of {header.families}"]
         what += ["compressed"] if header.compressed else []
@@ -108,7 +111,7 @@ def print_medium(medium: Medium) -> None:
         print(f"  media set {header.media_set_id}, {', '.join(what)}")
     for title, text in (("name", medium.name), ("description", medium.description)):
         if text:
-            print(f"  {title}: {_visible(text)}")
+            print(f"  {title}: {visible(text)}")
     print(f"  formatted {medium.date or '-'}; FLB {medium.flb}, filemarks of {medium.mark_size}: "
           f"{len(medium.marks)}")
     for copy in medium.sets:
@@ -133,16 +136,16 @@ def print_set(item: BackupSet, with_frames: bool) -> None:
     last = item.last
     final = last.descriptor
     zone = final.time_zone_quarter_hours
-    print(f"set {last.number}: {KINDS.get(final.kind, final.kind)} {_visible(final.database_name)}"
+    print(f"set {last.number}: {final.kind_name} {visible(final.database_name)}"
           f"{', copy only' if final.copy_only else ''}"
           f"{', snapshot' if final.is_snapshot else ''}{', DAMAGED' if final.is_damaged else ''}")
-    print(f"  {final.guid}, {_visible(final.writer)} {_visible(final.database_version)} on "
-          f"{_visible(final.server_name)}, by {_visible(final.user_name)}")
+    print(f"  {final.guid}, {visible(final.writer)} {visible(final.database_version)} on "
+          f"{visible(final.server_name)}, by {visible(final.user_name)}")
     for title, text in (("name", final.name), ("description", final.description)):
         if text:
-            print(f"  {title}: {_visible(text)}")
+            print(f"  {title}: {visible(text)}")
     print(f"  {_date(final.start_unix_s, zone)} to {_date(final.finish_unix_s, zone)}")
-    print(f"  LSN {final.first_lsn} to {final.last_lsn}")
+    _print_chain(final)
     print(f"  {_size(final.backup_size_bytes)} in transfers of {_size(last.transfer_size)}"
           + (f", {last.codec} {_ratio(item):.2f} : 1" if last.codec else ""))
     if last.is_encrypted:
@@ -150,13 +153,41 @@ def print_set(item: BackupSet, with_frames: bool) -> None:
               f"{final.encryptor_thumbprint.hex().upper()}\n"
               "  checked without the key: checksums of what is stored, not its authenticity")
     for file in final.files:
-        print(f"  file {file.file_id} {chr(file.type)} {_visible(file.logical_name)}: "
-              f"{file.size_bytes} bytes, {file.backup_size_bytes} here\n"
-              f"    {_visible(file.physical_name)}")
+        print(f"  file {file.file_id} {chr(file.type)} {visible(file.logical_name)}: "
+              f"{file.size_bytes} bytes, {file.backup_size_bytes} here"
+              f"{', ' + _partial_text(final) if file.partial else ''}\n"
+              f"    {visible(file.physical_name)}")
     for missing in item.missing:
         print(f"  not given: {missing}")
     if with_frames:
         _print_frames(item)
+
+
+def _partial_text(final: Descriptor) -> str:
+    return "in bundles" if final.writer == POSTGRES else "a part"
+
+
+def _print_chain(final: Descriptor) -> None:
+    """Where the set stands among the others of its database."""
+    text = lsn_text(final.writer)
+    print(f"  LSN {text(final.first_lsn)} to {text(final.last_lsn)}, checkpoint "
+          f"{text(final.checkpoint_lsn)}" + (f"\n  full backup before it at "
+                                             f"{text(final.database_backup_lsn)}"
+                                             if final.database_backup_lsn else ""))
+    if final.differential_base_guid:
+        print(f"  measured against {final.differential_base_guid}, LSN "
+              f"{text(final.differential_base_lsn)}")
+    if final.first_recovery_fork:
+        print(f"  goes on from fork {final.first_recovery_fork}")
+    if final.recovery_fork:
+        print(f"  recovery fork {final.recovery_fork}")
+    for name, words in (("begins_log_chain", "the first log set of its chain"),
+                        ("restarts_log", "log sets begin at its end, whatever came before"),
+                        ("tail_log", "tail of the log: nothing was written after it")):
+        if getattr(final, name):
+            print(f"  {words}")
+    for name, value in writer_facts(final).items():
+        print(f"  {name.replace('_', ' ')}: {visible(str(value))}")
 
 
 def _print_frames(item: BackupSet) -> None:
@@ -166,4 +197,4 @@ def _print_frames(item: BackupSet) -> None:
             print(f"  {medium.image.path}")
         for frame in copy.frames:
             print(f"  {frame.sequence:>8} {frame.offset:>12} {frame.stored:>8} {frame.length:>8} "
-                  f"{frame.crc32c:08X} {_visible(frame.name)}{'' if frame.sound else ' DAMAGED'}")
+                  f"{frame.crc32c:08X} {visible(frame.name)}{'' if frame.sound else ' DAMAGED'}")
