@@ -28,7 +28,7 @@ class CapstanServer:
                 raise BenchError(f"there is no '{program}' in '{bin_dir}': build it, or say --bin")
         self.bin_dir = bin_dir
         self._data_dir = data_dir
-        self._socket = data_dir / "capstand.sock"
+        self.socket = data_dir / "capstand.sock"
         self._log_path = data_dir / "capstand.log"
 
     def __enter__(self) -> CapstanServer:
@@ -37,7 +37,7 @@ class CapstanServer:
             self._process = subprocess.Popen(
                 [
                     str(self.bin_dir / "capstand"),
-                    "--data-dir", str(self._data_dir), "--socket", str(self._socket),
+                    "--data-dir", str(self._data_dir), "--socket", str(self.socket),
                 ],
                 stdout=subprocess.PIPE, stderr=log, text=True,
             )
@@ -66,17 +66,28 @@ class CapstanServer:
         ready, _, _ = select.select([self._process.stdout], [], [], START_TIMEOUT_S)
         if not ready or "is ready" not in self._process.stdout.readline():
             raise BenchError(f"capstand did not start:\n{self._log_path.read_text()}")
-        while "disk" not in self._capstan("list", "agents"):
+        self.wait_for_agent("disk", deadline)
+
+    def wait_for_agent(self, name: str, deadline: float | None = None) -> None:
+        deadline = deadline or time.monotonic() + START_TIMEOUT_S
+        while name not in self._capstan("list", "agents"):
             if time.monotonic() > deadline:
-                raise BenchError(f"no disk agent attached:\n{self._log_path.read_text()}")
+                raise BenchError(f"no {name} agent attached:\n{self._log_path.read_text()}")
             time.sleep(0.05)
 
     def _capstan(self, *arguments: str) -> str:
-        server = ["--server", f"unix:{self._socket}"]
+        server = ["--server", f"unix:{self.socket}"]
         return run_command([str(self.bin_dir / "capstan"), *server, *arguments])
 
     def add_database(self, database: Path) -> None:
-        self._capstan("database", "add", "bench", f"sqlite:{database}")
+        self.add("bench", f"sqlite:{database}")
+
+    def add(self, name: str, location: str) -> None:
+        self._capstan("database", "add", name, location)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def backup(self, targets: list[Path]) -> float:
         """Backs `bench` up on new media; the seconds that the engine says it took."""

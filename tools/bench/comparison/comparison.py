@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from comparison.capstan_server import CapstanServer
 from comparison.contest import BenchError, Contest, Contestant
 from comparison.database import create_database, digest_of_rows, open_as_application
+from comparison.memory import ProcessMemory
 from comparison.report import Promise, Report
 
 DATABASE = "bench.db"
@@ -37,12 +38,23 @@ class Case:
         self.database = directory / DATABASE
         self.restored = directory / "restored.db"  # must be equal at the end, if it was made
 
+    def surroundings(self) -> AbstractContextManager[None]:
+        """What has to run from prepare to the last contestant, beside the server."""
+        return nullcontext()
+
     def prepare(self) -> None:
         """What the contestants start from."""
         self._server.add_database(self.database)
 
     def contestants(self) -> list[Contestant]:
         raise NotImplementedError
+
+    def promises(self) -> list[Promise]:
+        return self.PROMISES
+
+    def processes(self) -> list[ProcessMemory]:
+        """Whose memory counts."""
+        return list(self._server.memory.processes.values())
 
     def print_more(self) -> None:
         """Tables of its own, between the times and the promises."""
@@ -65,16 +77,17 @@ def _compare_in(directory: Path, settings: Settings,
         CapstanServer(settings.bin_dir, directory / "server") as server,
     ):
         case = make_case(directory, server)
-        case.prepare()
-        contest = Contest(case.contestants())
-        report = Report(database.stat().st_size)
-        contest.play(settings.runs, lambda text: print(text, flush=True))
+        with case.surroundings():
+            case.prepare()
+            contest = Contest(case.contestants())
+            report = Report(database.stat().st_size)
+            contest.play(settings.runs, lambda text: print(text, flush=True))
         if case.restored.exists() and digest_of_rows(case.restored) != digest_of_rows(database):
             raise BenchError("the restored database differs from the one that was backed up")
-        processes = list(server.memory.processes.values())
+        processes = case.processes()
     report.print_times(contest.results)
     case.print_more()
     if settings.judge:
-        report.print_promises(case.PROMISES, contest.results)
+        report.print_promises(case.promises(), contest.results)
     if case.MEMORY_LIMIT_MIB is not None:
         report.print_memory(processes, case.MEMORY_LIMIT_MIB)

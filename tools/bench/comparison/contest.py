@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,17 +36,30 @@ def run_command(command: Sequence[str], **options) -> str:
     return done.stdout
 
 
+def files_in(path: Path) -> Iterator[Path]:
+    """A file, or all files of a folder, wherever symbolic links in it lead."""
+    if not path.is_dir():
+        yield path
+        return
+    for folder, _, names in os.walk(path, followlinks=True):
+        yield from (Path(folder, name) for name in names)
+
+
 def warm_up(path: Path) -> None:
-    """Brings a file into the page cache, whoever pushed it out before."""
-    with open(path, "rb", buffering=0) as file:
-        while file.read(WARM_UP_PIECE):
-            pass
+    """Brings a file or folder into the page cache, whoever pushed it out before."""
+    buffer = bytearray(WARM_UP_PIECE)
+    for name in files_in(path):
+        if name.is_file():
+            with open(name, "rb", buffering=0) as file:
+                while file.readinto(buffer):
+                    pass
 
 
 def cool_down(path: Path) -> None:
-    """Drops a file that has been synced from the page cache."""
-    with open(path, "rb", buffering=0) as file:
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    """Drops a file or folder that has been synced from the page cache."""
+    for name in files_in(path):
+        with open(name, "rb", buffering=0) as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 @dataclass
@@ -70,6 +84,7 @@ class Result:
 
     name: str
     seconds: list[float] = field(default_factory=list)
+    cpu_seconds: list[float] = field(default_factory=list)  # of everybody who worked for it
 
     @property
     def median(self) -> float:
@@ -82,8 +97,11 @@ class Contest:
     Each round starts with another contestant, so that nobody always follows the same neighbour.
     """
 
-    def __init__(self, contestants: list[Contestant]) -> None:
+    def __init__(self, contestants: list[Contestant],
+                 cpu_seconds: Callable[[], float] | None = None) -> None:
+        """`cpu_seconds`: what all who may work for a contestant have used so far."""
         self._contestants = contestants
+        self._cpu_seconds = cpu_seconds
         self.results: dict[str, Result] = {}
 
     def play(self, rounds: int, announce: Callable[[str], None]) -> None:
@@ -99,9 +117,12 @@ class Contest:
             contestant.prepare()
         os.sync()  # nobody pays for what the one before left dirty
         (cool_down if contestant.cold else warm_up)(contestant.reads)
+        cpu_before = self._cpu_seconds() if self._cpu_seconds else 0.0
         begin = time.perf_counter()
         reported = contestant.run()
         self._keep(contestant.name, time.perf_counter() - begin)
+        if self._cpu_seconds:
+            self.results[contestant.name].cpu_seconds.append(self._cpu_seconds() - cpu_before)
         for name, seconds in (reported or {}).items():
             self._keep(name, seconds)
         _remove(contestant.removes)
@@ -112,5 +133,8 @@ class Contest:
 
 def _remove(paths: list[Path]) -> None:
     for path in paths:
+        if path.is_dir():
+            shutil.rmtree(path)
+            continue
         for name in (path, Path(f"{path}-wal"), Path(f"{path}-shm"), Path(f"{path}-journal")):
             name.unlink(missing_ok=True)

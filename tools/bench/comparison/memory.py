@@ -25,8 +25,9 @@ class ProcessMemory:
 class MemoryWatch:
     """Samples a process and its children until stopped. Thread: one of its own."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, interval_s: float = SAMPLE_INTERVAL_S) -> None:
         self._pid = pid
+        self._interval_s = interval_s
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="memory", daemon=True)
         self.processes: dict[int, ProcessMemory] = {}
@@ -39,8 +40,8 @@ class MemoryWatch:
         self._thread.join()
 
     def _watch(self) -> None:
-        while not self._stopping.wait(SAMPLE_INTERVAL_S):
-            for pid in [self._pid, *_children_of(self._pid)]:
+        while not self._stopping.wait(self._interval_s):
+            for pid in [self._pid, *children_of(self._pid)]:
                 self._sample(pid)
 
     def _sample(self, pid: int) -> None:
@@ -52,7 +53,7 @@ class MemoryWatch:
         peaks.shared_kib = max(peaks.shared_kib, _kib(status["RssShmem"]))
 
 
-def _children_of(pid: int) -> list[int]:
+def children_of(pid: int) -> list[int]:
     try:
         tasks = list(Path(f"/proc/{pid}/task").iterdir())
         return [int(child) for task in tasks for child in (task / "children").read_text().split()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import statistics
 from dataclasses import dataclass
 
 from comparison.contest import Result
@@ -20,7 +21,7 @@ class Promise:
     limit: float
 
 
-def _verdict(kept: bool) -> str:
+def verdict(kept: bool) -> str:
     return "met" if kept else "MISSED"
 
 
@@ -37,11 +38,13 @@ class Report:
             f"Linux {platform.release()}, load {self._load_before:.1f} before and "
             f"{os.getloadavg()[0]:.1f} after\n"
         )
-        print(f"{'':30}{'median':>10}{'min - max':>18}{'MB/s':>8}")
+        with_cpu = any(result.cpu_seconds for result in results.values())
+        print(f"{'':30}{'median':>10}{'min - max':>18}{'MB/s':>8}" + f"{'CPU':>9}" * with_cpu)
         for result in results.values():
             spread = f"{min(result.seconds):.3f} - {max(result.seconds):.3f}"
             rate = self._database_bytes / 1e6 / max(result.median, 1e-3)
-            print(f"{result.name:30}{result.median:>8.3f} s{spread:>18}{rate:>8.0f}")
+            cpu = f"{statistics.median(result.cpu_seconds):>7.2f} s" if result.cpu_seconds else ""
+            print(f"{result.name:30}{result.median:>8.3f} s{spread:>18}{rate:>8.0f}{cpu}")
 
     @staticmethod
     def print_promises(promises: list[Promise], results: dict[str, Result]) -> None:
@@ -51,7 +54,7 @@ class Report:
             ratio = results[promise.contestant].median / max(peer, 1e-3)
             print(
                 f"{promise.job:32}{promise.peer:28}{ratio:>8.2f}{promise.limit:>8.2f}"
-                f"  {_verdict(ratio <= promise.limit)}"
+                f"  {verdict(ratio <= promise.limit)}"
             )
 
     @staticmethod
@@ -62,5 +65,5 @@ class Report:
             print(f"{process.name:30}" + "".join(f"{kib / 1024:>10.1f}" for kib in figures))
         rest = sum(process.private_kib for process in processes) / 1024
         print(
-            f"{'all but buffers':30}{rest:>30.1f}{limit_mib:>8}  {_verdict(rest <= limit_mib)}"
+            f"{'all but buffers':30}{rest:>30.1f}{limit_mib:>8}  {verdict(rest <= limit_mib)}"
         )
