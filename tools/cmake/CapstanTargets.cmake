@@ -37,19 +37,25 @@ function(capstan_library name)
   target_include_directories(capstan_${name} PUBLIC ${CMAKE_SOURCE_DIR})
 endfunction()
 
-# capstan_test(NAME LABEL unit SOURCES ... LIBS ... [TIMEOUT seconds]): a GoogleTest program whose
-# tests appear one by one in CTest under the label.
+# What ThreadSanitizer is for: the programs that say THREADS.
+add_custom_target(threaded_tests)
+
+# capstan_test(NAME LABEL unit [THREADS] SOURCES ... LIBS ... [TIMEOUT seconds]): a GoogleTest program
+# whose tests appear one by one in CTest under the label. THREADS: threads of ours meet in it.
 function(capstan_test name)
   if(NOT CAPSTAN_BUILD_TESTS)
     return()
   endif()
-  cmake_parse_arguments(ARG "SERIAL" "LABEL;TIMEOUT" "SOURCES;LIBS" ${ARGN})
+  cmake_parse_arguments(ARG "SERIAL;THREADS" "LABEL;TIMEOUT" "SOURCES;LIBS" ${ARGN})
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 120)
   endif()
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE capstan_compile_options ${ARG_LIBS} GTest::gmock
                                         GTest::gtest_main)
+  if(ARG_THREADS)
+    add_dependencies(threaded_tests ${name})
+  endif()
   include(GoogleTest)
   set(properties LABELS ${ARG_LABEL} TIMEOUT ${ARG_TIMEOUT})
   if(ARG_SERIAL)
