@@ -52,8 +52,8 @@ inline media::BackupSet SampleSet() {
   set.last_lsn = 1100;
   set.checkpoint_lsn = 1050;
   set.database_created_unix_s = 1'700'000'000;
-  set.start_unix_s = 1'763'713'709;
-  set.finish_unix_s = 1'763'713'769;
+  set.SetStart(1'763'713'709'250'000);
+  set.SetFinish(1'763'713'769'000'001);
   set.transfer_size = 1 << 20;
   set.backup_size_bytes = 8192;
   set.files = {{.file_id = 1,

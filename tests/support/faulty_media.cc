@@ -26,6 +26,11 @@ std::optional<Call> CallOf(std::int32_t op) {
   }
 }
 
+Status FailureOf(const MediaFault& fault, const std::string& message) {
+  return fault.transient ? Error(Code::kUnavailable, "{}", message).WithOsError(fault.os_error)
+                         : OsError(fault.os_error, message);
+}
+
 class FaultyDevice final : public agent::MediaDevice {
  public:
   FaultyDevice(FaultyMedia& media, std::unique_ptr<agent::MediaDevice> device)
@@ -33,7 +38,7 @@ class FaultyDevice final : public agent::MediaDevice {
 
   Status Submit(capstan_request* request) override {
     if (const MediaFault* fault = media_.Count(Call::kSubmit)) {
-      return OsError(fault->os_error, "planned fault");
+      return FailureOf(*fault, "planned fault");
     }
     const std::optional<Call> call = CallOf(request->op);
     const MediaFault* const fault = call ? media_.Count(*call) : nullptr;
@@ -42,6 +47,7 @@ class FaultyDevice final : public agent::MediaDevice {
     }
     request->completion_code = fault->completion_code;
     request->error.os_error = fault->os_error;
+    request->error.flags = fault->transient ? CAPSTAN_ERROR_TRANSIENT : 0;
     std::snprintf(request->error.message, sizeof(request->error.message), "planned fault");
     request->complete(request);
     return OkStatus();
@@ -53,7 +59,7 @@ class FaultyDevice final : public agent::MediaDevice {
     return fault != nullptr ? OsError(fault->os_error, "planned fault") : status;
   }
 
-  std::string mode() const override { return device_->mode(); }
+  agent::MediaDeviceStatus status() const override { return device_->status(); }
 
  private:
   FaultyMedia& media_;
@@ -75,7 +81,7 @@ FaultyMedia::~FaultyMedia() {
 Result<std::unique_ptr<agent::MediaDevice>> FaultyMedia::Open(
     const agent::OpenMediumOptions& options) {
   if (const MediaFault* fault = Count(Call::kOpen)) {
-    return OsError(fault->os_error, "planned fault on medium '" + options.target + "'");
+    return FailureOf(*fault, "planned fault on medium '" + options.target + "'");
   }
   CAPSTAN_ASSIGN_OR_RETURN(auto device, plugin_->Open(options));
   return std::unique_ptr<agent::MediaDevice>(

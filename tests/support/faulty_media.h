@@ -22,6 +22,7 @@ struct MediaFault {
   std::uint32_t number = 1;            // which call of its kind fails, from 1, over all devices
   int os_error = 5;                    // EIO
   std::uint32_t completion_code = 29;  // kWrite, kRead, kFlush, kComplete
+  bool transient = false;              // it passes by itself
 };
 
 class FaultyMedia final : public agent::MediaPlugin {
@@ -30,6 +31,9 @@ class FaultyMedia final : public agent::MediaPlugin {
   ~FaultyMedia() override;
 
   const agent::MediaPluginInfo& info() const override { return plugin_->info(); }
+  Status Configure(const std::string& key, const std::string& value) override {
+    return plugin_->Configure(key, value);
+  }
   Result<std::unique_ptr<agent::MediaDevice>> Open(
       const agent::OpenMediumOptions& options) override;
   Result<agent::MediumStat> Stat(const std::string& target) override {

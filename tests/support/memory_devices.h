@@ -145,6 +145,12 @@ class MemoryDevices final : public engine::DeviceProvider {
                               .free_bytes = free_bytes};
   }
 
+  Status Remove(const std::string&, const engine::DeviceTarget& target, Deadline) override {
+    MutexLock lock(mutex_);
+    media_.erase(target.name);
+    return OkStatus();
+  }
+
   std::string ErrorDetail(const std::string&, const std::string&) override { return detail; }
 
   // The committed medium of that name, or null. Not while a set works on it.

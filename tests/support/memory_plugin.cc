@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <condition_variable>
+#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <deque>
@@ -156,6 +157,9 @@ void Carry(capstan_device& device, capstan_request& request) {
 }
 
 void Work(capstan_device& device) {
+  sigset_t all;
+  ::sigfillset(&all);
+  ::pthread_sigmask(SIG_BLOCK, &all, nullptr);
   std::unique_lock lock(device.mutex);
   while (true) {
     device.changed.wait(lock, [&] { return device.stopping || !device.requests.empty(); });
@@ -316,8 +320,9 @@ int Recover(const char* target, const char* token, uint32_t action, capstan_erro
   return finished ? 0 : Fail(error, ENOENT, std::string("nothing to recover for '") + target + "'");
 }
 
-const char* DeviceMode(capstan_device*) {
-  return "memory";
+int DeviceStatus(capstan_device*, capstan_device_status* status, capstan_error*) {
+  std::snprintf(status->mode, sizeof(status->mode), "memory");
+  return 0;
 }
 
 constexpr capstan_plugin kPlugin = {
@@ -329,8 +334,8 @@ constexpr capstan_plugin kPlugin = {
     .device_class = "DISK",
     .schemes = "mem",
     .capabilities = CAPSTAN_CAN_READ | CAPSTAN_CAN_WRITE | CAPSTAN_CAN_RECOVER |
-                    CAPSTAN_CAN_REMOVE | CAPSTAN_CAN_APPEND,
-    .device_features = 0x200,
+                    CAPSTAN_CAN_REMOVE | CAPSTAN_CAN_APPEND | CAPSTAN_CAN_UNDO,
+    .device_features = CAPSTAN_FEATURE_RANDOM_ACCESS,
     .alignment = 4096,
     .open = Open,
     .submit = Submit,
@@ -338,7 +343,8 @@ constexpr capstan_plugin kPlugin = {
     .stat = Stat,
     .remove = Remove,
     .recover = Recover,
-    .device_mode = DeviceMode,
+    .configure = nullptr,
+    .device_status = DeviceStatus,
 };
 
 }  // namespace

@@ -41,7 +41,9 @@ struct TapeOptions {
   std::uint32_t soft_filemark_block_size = 0;
   std::size_t depth = 1;        // commands that the client holds at the same time
   bool short_warnings = false;  // the first write to warn is stored in part only
-  bool no_skipping = false;     // SkipMarks and GetPosition end with 50
+  bool no_skipping = false;     // SkipMarks, GetPosition and SetPosition end with 50
+  bool stays_mounted = false;   // what was loaded last is what the next set of devices finds
+  bool no_locating = false;     // GetPosition and SetPosition alone
 };
 
 // A drive with the cartridge that is in it. Threads: one at a time.
@@ -95,11 +97,16 @@ class TapeDrive {
       ++marks_passed_;
       return {.code = WriteCode()};
     }
-    if (options_.no_skipping) {
+    const bool locates = command.code == vdi::CommandCode::kGetPosition ||
+                         command.code == vdi::CommandCode::kSetPosition;
+    if (options_.no_skipping || (options_.no_locating && locates)) {
       return NotSupported();
     }
     if (command.code == vdi::CommandCode::kGetPosition) {
-      return {.position = static_cast<std::int64_t>(offset_ / 512 + marks_passed_)};
+      return {.position = Address(marks_passed_)};
+    }
+    if (command.code == vdi::CommandCode::kSetPosition) {
+      return GoTo(command.position);
     }
     if (command.code == vdi::CommandCode::kSkipMarks) {
       for (std::uint32_t i = 0; i < command.size; ++i) {
@@ -112,6 +119,24 @@ class TapeDrive {
       return {};
     }
     return NotSupported();
+  }
+
+  // Blocks of 512 bytes and filemarks count one each.
+  std::int64_t Address(std::size_t marks) const {
+    return static_cast<std::int64_t>(offset_ / 512 + marks);
+  }
+
+  // Only to where something begins that is there: behind a filemark, or at the beginning.
+  Outcome GoTo(std::int64_t address) {
+    for (std::size_t marks = 0; marks <= cartridge_->marks.size(); ++marks) {
+      offset_ = marks == 0 ? 0 : cartridge_->marks[marks - 1];
+      if (Address(marks) == address) {
+        marks_passed_ = marks;
+        return {.position = address};
+      }
+    }
+    Rewind();
+    return {.code = vdi::CompletionCode::kNoDataDetected};
   }
 
   Outcome Read(const vdi::ClientCommand& command) {
@@ -225,14 +250,10 @@ class MemoryTapes final : public engine::DeviceProvider {
                  Deadline) override {
     return OkStatus();
   }
-  // Of the first cartridge.
-  Result<engine::MediumStat> Stat(const std::string&, const engine::DeviceTarget& target,
+  // A drive is there; what its cartridge holds is not known.
+  Result<engine::MediumStat> Stat(const std::string&, const engine::DeviceTarget&,
                                   Deadline) override {
-    MutexLock lock(mutex_);
-    const auto shelf = shelves_.find(target.name);
-    const std::size_t size =
-        shelf == shelves_.end() || shelf->second.empty() ? 0 : shelf->second[0]->bytes.size();
-    return engine::MediumStat{.exists = size > 0, .size_bytes = size};
+    return engine::MediumStat{.exists = true, .size_bytes = 0};
   }
   std::string ErrorDetail(const std::string&, const std::string&) override { return ""; }
 
@@ -249,6 +270,11 @@ class MemoryTapes final : public engine::DeviceProvider {
   std::vector<std::pair<std::string, std::size_t>> loads() {
     MutexLock lock(mutex_);
     return loads_;
+  }
+  // What is in the drive.
+  void Mount(const std::string& target, std::size_t sequence) {
+    MutexLock lock(mutex_);
+    mounted_[target] = sequence;
   }
   // Ends all clients, after which cartridges may be looked at.
   void Finish() { clients_.clear(); }
@@ -277,7 +303,7 @@ class MemoryTapes final : public engine::DeviceProvider {
     }
 
     void Serve(std::size_t index, vdi::ClientDevice& device) {
-      TapeDrive drive(options, owner->CartridgeAt(targets[index], 1));
+      TapeDrive drive(options, owner->MountedAt(targets[index]));
       std::vector<vdi::ClientCommand> held;
       while (true) {
         while (held.size() < options.depth) {
@@ -341,8 +367,21 @@ class MemoryTapes final : public engine::DeviceProvider {
     }
     Cartridge* cartridge = CartridgeAt(target, inserted);
     MutexLock lock(mutex_);
+    if (options.stays_mounted) {
+      mounted_[target] = inserted;
+    }
     drive.Insert(cartridge);
     return {};
+  }
+
+  Cartridge* MountedAt(const std::string& target) {
+    std::size_t sequence = 1;
+    {
+      MutexLock lock(mutex_);
+      const auto found = mounted_.find(target);
+      sequence = found == mounted_.end() ? sequence : found->second;
+    }
+    return CartridgeAt(target, sequence);
   }
 
   Cartridge* CartridgeAt(const std::string& target, std::size_t sequence) {
@@ -360,6 +399,7 @@ class MemoryTapes final : public engine::DeviceProvider {
   Mutex mutex_;
   std::map<std::string, std::vector<std::unique_ptr<Cartridge>>> shelves_
       CAPSTAN_GUARDED_BY(mutex_);
+  std::map<std::string, std::size_t> mounted_ CAPSTAN_GUARDED_BY(mutex_);  // sequence numbers
   std::vector<std::pair<std::string, std::size_t>> loads_ CAPSTAN_GUARDED_BY(mutex_);
   std::unique_ptr<vdi::Rendezvous> rendezvous_;
   std::vector<std::unique_ptr<Client>> clients_;

@@ -154,26 +154,26 @@ inline Status Restore(writers::DatabaseWriter& writer, const std::string& path,
                                                               .job_name = "job-1",
                                                               .lock_deadline = Deadline::Now()}));
   CAPSTAN_RETURN_IF_ERROR(WriteImage(*session, image));
-  return session->Commit();
+  return session->Commit().status();
 }
 
 // Runs `body` in a child process; its result is the exit status. Killed when this object goes, or
 // the parent.
-class ChildProcess {
+class ForkedProcess {
  public:
-  explicit ChildProcess(const std::function<int()>& body) : pid_(::fork()) {
+  explicit ForkedProcess(const std::function<int()>& body) : pid_(::fork()) {
     if (pid_ == 0) {
       ::prctl(PR_SET_PDEATHSIG, SIGKILL);
       ::_exit(body());
     }
   }
-  ~ChildProcess() {
+  ~ForkedProcess() {
     if (pid_ > 0) {
       (void)Kill();
     }
   }
-  ChildProcess(const ChildProcess&) = delete;
-  ChildProcess& operator=(const ChildProcess&) = delete;
+  ForkedProcess(const ForkedProcess&) = delete;
+  ForkedProcess& operator=(const ForkedProcess&) = delete;
 
   // Exit status, or 1000 + signal.
   int Wait() {
@@ -191,7 +191,7 @@ class ChildProcess {
 };
 
 inline int RunInChild(const std::function<int()>& body) {
-  return ChildProcess(body).Wait();
+  return ForkedProcess(body).Wait();
 }
 
 // Another process with connections of its own. Made before this process opens the database: SQLite
@@ -203,7 +203,7 @@ class OtherProcess {
     if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets_) != 0) {
       std::abort();
     }
-    child_ = std::make_unique<ChildProcess>([this, path] {
+    child_ = std::make_unique<ForkedProcess>([this, path] {
       std::string sql(1000, '\0');
       while (true) {
         const ssize_t length = ::read(sockets_[1], sql.data(), sql.size());
@@ -232,7 +232,7 @@ class OtherProcess {
 
  private:
   int sockets_[2] = {-1, -1};
-  std::unique_ptr<ChildProcess> child_;
+  std::unique_ptr<ForkedProcess> child_;
 };
 
 }  // namespace capstan::test
