@@ -119,6 +119,7 @@ TEST_F(AgentTest, ReadsToTheEndOfData) {
   EXPECT_EQ(done->bytes, buffer_.size());
   EXPECT_TRUE(reading.WaitForClose());
   EXPECT_THAT(reader.CloseDeviceSet("set"), IsOk());
+  EXPECT_EQ(reader.Load().size(), 1U) << "its last report";
   EXPECT_EQ(reader.Load().size(), 0U);
 }
 
@@ -227,7 +228,7 @@ TEST_F(AgentTest, WriteErrorReachesTheEngineAndTheReport) {
   EXPECT_EQ(loads[0].bytes, buffer_.size());
   EXPECT_EQ(loads[0].errors, 1U);
   EXPECT_EQ(loads[0].last_error, "28(No space left on device)");
-  EXPECT_EQ(loads[0].mode, "memory");
+  EXPECT_EQ(loads[0].status.mode, "memory");
   EXPECT_EQ(loads[0].target, kTarget);
 }
 
@@ -316,6 +317,7 @@ TEST_F(AgentTest, CloseDeviceSetEndsASetThatNobodyConfigured) {
   EXPECT_THAT(agent_->CloseDeviceSet("never was"), IsOk());
 
   EXPECT_EQ(test::MemoryConstructionCount(), 0U);
+  EXPECT_EQ(agent_->Load().size(), 1U) << "its last report";
   EXPECT_EQ(agent_->Load().size(), 0U);
 }
 

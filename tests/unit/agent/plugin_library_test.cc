@@ -74,12 +74,14 @@ TEST(AbiPlugin, ShorterStructThanTheRequiredPartIsRefused) {
   EXPECT_THAT(WrapPlugin(&plugin, "x.so"), HasCode(Code::kFailedPrecondition));
 }
 
-// A plugin that was built before device_mode existed: the field is not looked at.
+// A plugin that was built before device_status existed: the field is not looked at.
 TEST(AbiPlugin, OptionalFieldBeyondTheStructIsNotUsed) {
   test::ForgetMemoryMedia();
   capstan_plugin plugin = *test::MemoryPlugin();
-  plugin.struct_size = offsetof(capstan_plugin, device_mode);
-  plugin.device_mode = [](capstan_device*) -> const char* { std::abort(); };
+  plugin.struct_size = offsetof(capstan_plugin, device_status);
+  plugin.device_status = [](capstan_device*, capstan_device_status*, capstan_error*) -> int {
+    std::abort();
+  };
 
   const auto wrapped = WrapPlugin(&plugin, "x.so");
 
@@ -87,7 +89,7 @@ TEST(AbiPlugin, OptionalFieldBeyondTheStructIsNotUsed) {
   const auto device =
       (*wrapped)->Open({.mode = CAPSTAN_OPEN_CREATE, .target = "mem:x", .token = "t"});
   ASSERT_THAT(device, IsOk());
-  EXPECT_EQ((*device)->mode(), "");
+  EXPECT_EQ((*device)->status().mode, "");
   EXPECT_THAT((*device)->Close(CAPSTAN_OUTCOME_DISCARD), IsOk());
 }
 

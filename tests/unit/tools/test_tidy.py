@@ -90,22 +90,39 @@ class Tidy(unittest.TestCase):
         self.assert_found(test("sleep_for(1s);"), "tests/unit/a_test.cc:2: ")
         self.assert_found(test("sleep_for(1s);  // the time is what is tested"))
 
+    def test_a_namespace_has_one_type_of_a_name(self):
+        def file(namespace: str, text: str) -> str:
+            return f"// X.\n#pragma once\nnamespace {namespace} {{\n{text}\n}}  // namespace\n"
+
+        piece = "struct Piece {\n  int a;\n};"
+        self.assert_found({"vdi/a.h": file("capstan", piece), "vdi/b.h": file("capstan", piece)},
+                          "vdi/b.h:4: capstan::Piece: another type has this name, vdi/a.h:4")
+        self.assert_found({"vdi/a.h": file("capstan", piece),
+                           "vdi/b.h": file("capstan::vdi", piece),
+                           "vdi/c.h": file("capstan", "struct Piece;"),
+                           "vdi/d.h": file("capstan", "namespace {\n" + piece + "\n}  // namespace"),
+                           "vdi/e.h": file("capstan", "struct Piece::Part {\n  int a;\n};")})
+
     def test_includes_follow_the_arrows(self):
         tree = {f"{path}.h": "// x\n#pragma once\n" for path in (
             "vdi/set", "agent/agent", "server/engine/job", "server/tsql/parser", "server/writers/sqlite/view",
             "server/writers/database_writer", "plugins/disk/file")}
         tree |= {f"{folder}/README.md": README for folder in (
-            "server/engine", "server/tsql", "server/writers", "server/media", "plugins/disk", "plugins/s3")}
+            "server/engine", "server/tsql", "server/writers", "server/media", "plugins/disk", "plugins/edge",
+            "plugins/s3")}
         for source, included in (
                 ("vdi/base/status.h", "vdi/set.h"), ("vdi/set.h", "server/engine/job.h"),
                 ("agent/agent.h", "server/engine/job.h"), ("server/engine/job.h", "agent/agent.h"),
                 ("plugins/disk/file.h", "vdi/set.h"), ("plugins/s3/key.h", "plugins/disk/file.h"),
+                ("plugins/edge/edge.h", "plugins/disk/file.h"),
                 ("server/media/frame.h", "server/engine/job.h"), ("server/engine/job.h", "server/tsql/parser.h"),
                 ("server/engine/job.h", "server/writers/sqlite/view.h")):
             text = f'// x\n#pragma once\n#include "{included}"\n'
             self.assert_found(tree | {source: text}, f"{source}:3: {included}: the arrows")
         self.assert_found(tree | {"server/engine/job.h":
                                   '// x\n#pragma once\n#include "server/writers/database_writer.h"\n'})
+        self.assert_found(tree | {"plugins/edge/edge.h": "// x\n#pragma once\n",
+                                  "plugins/s3/key.h": '// x\n#pragma once\n#include "plugins/edge/edge.h"\n'})
 
     def test_grpc_stops_in_the_adapters(self):
         files = {"agent/CMakeLists.txt": "device_runner.cc coordinator_client.cc",

@@ -50,7 +50,7 @@ TEST_F(DiskMedia, FallsBackToThreadsWhereUringIsForbidden) {
               if (!device.ok()) {
                 return device.status().ToString();
               }
-              const std::string mode = (*device)->mode();
+              const std::string mode = (*device)->status().mode;
               const bool written = WriteBytes(**device, 0, buffer_.bytes()) == 0 &&
                                    RunRequest(**device, CAPSTAN_OP_COMPLETE) == 0;
               const bool closed = (*device)->Close(CAPSTAN_OUTCOME_DONE).ok();
@@ -113,7 +113,8 @@ TEST_F(DiskMedia, ReadsAroundThePageCacheWhatIsNotThere) {
   ASSERT_THAT(WriteMedium(target_), IsOk());
   auto device = Open(CAPSTAN_OPEN_READ, target_);
   ASSERT_THAT(device, IsOk());
-  if (std::string((*device)->mode()).find("direct") == std::string::npos || !CachedPages(target_)) {
+  if (std::string((*device)->status().mode).find("direct") == std::string::npos ||
+      !CachedPages(target_)) {
     GTEST_SKIP() << "no direct I/O, or no cachestat, here";
   }
   MediaBuffer read(65536, 0);
@@ -130,7 +131,7 @@ TEST_F(DiskMedia, NullSwallowsEverythingAndHasNoEnd) {
   ASSERT_TRUE(S_ISCHR(StatOf("/dev/null").st_mode));
   const auto writer = Open(CAPSTAN_OPEN_REPLACE, "/dev/null");
   ASSERT_THAT(writer, IsOk());
-  EXPECT_EQ((*writer)->mode(), "null");
+  EXPECT_EQ((*writer)->status().mode, "null");
   EXPECT_EQ(WriteBytes(**writer, 1LL << 40, buffer_.bytes()), 0U);
   EXPECT_EQ(RunRequest(**writer, CAPSTAN_OP_FLUSH), 0U);
   EXPECT_EQ(RunRequest(**writer, CAPSTAN_OP_COMPLETE), 0U);

@@ -1,6 +1,5 @@
 #include "plugins/disk/medium_path.h"
 
-#include <cerrno>
 #include <climits>
 
 #include <gmock/gmock.h>
@@ -49,29 +48,6 @@ TEST(MediumPath, ResolvesAgainstTheCanonicalDirectory) {
   EXPECT_EQ(path.path, "/usr/x.bak");
   ASSERT_FALSE(MediumPath::Resolve("/x.bak", &path).failed());
   EXPECT_EQ(path.path, "/x.bak");
-}
-
-TEST(Failure, LongTextIsCutBetweenCharacters) {
-  capstan_error error{};
-  // Two bytes per character, and an odd room for them.
-  std::string text;
-  for (int count = 0; count < 400; ++count) {
-    text += "\xC3\xA4";
-  }
-
-  FillError(Failure::Of(5, text), &error);
-
-  EXPECT_EQ(std::string(error.message).size(), 498U);
-  EXPECT_EQ(error.os_error, 5);
-}
-
-TEST(Failure, CompletionCodesFollowTheErrno) {
-  EXPECT_EQ(CompletionCodeOf(ENOSPC, CAPSTAN_OP_WRITE), 112U);
-  EXPECT_EQ(CompletionCodeOf(EDQUOT, CAPSTAN_OP_FLUSH), 112U);
-  EXPECT_EQ(CompletionCodeOf(EFBIG, CAPSTAN_OP_WRITE), 223U);
-  EXPECT_EQ(CompletionCodeOf(EACCES, CAPSTAN_OP_COMPLETE), 5U);
-  EXPECT_EQ(CompletionCodeOf(EIO, CAPSTAN_OP_READ), 30U);
-  EXPECT_EQ(CompletionCodeOf(EIO, CAPSTAN_OP_FLUSH), 29U);
 }
 
 }  // namespace

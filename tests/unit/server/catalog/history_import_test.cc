@@ -47,8 +47,8 @@ class CatalogImport : public CatalogTest {
     media::BackupSet set = SampleSet();
     set.database_name = database;
     clock_ += 60;
-    set.start_unix_s = clock_;
-    set.finish_unix_s = clock_ + 30;
+    set.SetStart(clock_ * 1'000'000);
+    set.SetFinish((clock_ + 30) * 1'000'000);
     set.checkpoint_lsn = static_cast<std::uint64_t>(clock_);
     return set;
   }

@@ -159,7 +159,8 @@ TEST_F(CatalogHistory, NamesTheBaseOfADifferential) {
   copy_only.copy_only = true;
   auto differential = SampleSet();
   differential.kind = media::SetKind::kDifferential;
-  differential.database_backup_lsn = base.checkpoint_lsn;
+  differential.database_backup_lsn = differential.differential_base_lsn = base.checkpoint_lsn;
+  differential.differential_base_guid = base.backup_set_guid;
   for (const auto& set : {base, copy_only, differential}) {
     ASSERT_THAT(RecordBackup(*catalog_, SampleHeader(), set), IsOk());
   }
@@ -177,7 +178,11 @@ TEST_F(CatalogHistory, MarksWhereALogChainBegins) {
     set.last_lsn = last;
     return set;
   };
-  for (const auto& set : {log(1000, 1100), log(1100, 1200), log(1300, 1400)}) {
+  auto begins = log(1000, 1100);
+  begins.begins_log_chain = true;
+  auto begins_again = log(1300, 1400);
+  begins_again.begins_log_chain = true;
+  for (const auto& set : {begins, log(1100, 1200), begins_again}) {
     ASSERT_THAT(RecordBackup(*catalog_, SampleHeader(), set), IsOk());
   }
 

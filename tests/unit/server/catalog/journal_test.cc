@@ -100,6 +100,49 @@ TEST_F(CatalogJournal, LeavesNothingOfAForgottenPreparedBackup) {
   EXPECT_EQ(Value("SELECT count(*) FROM msdb_dbo_backupfile"), "1");
 }
 
+// S0-50
+TEST_F(CatalogJournal, TheCheckpointsOfARestoreAreTheNextOnesThatGoesOn) {
+  JobRecord first = SampleJob();
+  first.devices.clear();
+  first.restore_paths = {"/db/sales"};
+  ASSERT_THAT(catalog_->BeginJob(first), IsOk());
+  EXPECT_FALSE(Unfinished()[0].progress);
+  const std::string frames("a\0b\xff", 4);
+  const RestoreProgress progress{
+      .backup_set_guid = Guid::Random(), .restored_bytes = 1'000, .total_bytes = 3'000};
+  ASSERT_THAT(catalog_->AddCheckpoint(first.job_guid, progress, frames), IsOk());
+  ASSERT_THAT(catalog_->AddCheckpoint(first.job_guid, progress, "next"), IsOk());
+  ASSERT_THAT(catalog_->KeepJob(first.job_guid), IsOk());
+  EXPECT_TRUE(Unfinished()[0].kept);
+
+  JobRecord second = first;
+  second.job_guid = Guid::Random();
+  second.restore_name = Unfinished()[0].name();
+  ASSERT_THAT(catalog_->ResumeJob(first.job_guid, second), IsOk());
+
+  const auto jobs = Unfinished();
+  ASSERT_EQ(jobs.size(), 1U);
+  EXPECT_EQ(jobs[0].job_guid, second.job_guid);
+  EXPECT_EQ(jobs[0].name(), first.job_guid.ToString());
+  EXPECT_FALSE(jobs[0].kept);
+  ASSERT_TRUE(jobs[0].progress);
+  EXPECT_EQ(jobs[0].progress->backup_set_guid, progress.backup_set_guid);
+  EXPECT_EQ(jobs[0].progress->restored_bytes, 1'000U);
+  EXPECT_EQ(jobs[0].progress->total_bytes, 3'000U);
+  EXPECT_EQ(catalog_->CheckpointFrames(second.job_guid).value(), frames + "next");
+  EXPECT_EQ(catalog_->CheckpointFrames(first.job_guid).value(), "");
+  ASSERT_THAT(catalog_->ForgetJob(second.job_guid), IsOk());
+  EXPECT_EQ(catalog_->CheckpointFrames(second.job_guid).value(), "");
+}
+
+TEST_F(CatalogJournal, HasNoCheckpointsOfAJobThatItDoesNotHave) {
+  const Guid unknown = Guid::Random();
+  EXPECT_THAT(catalog_->AddCheckpoint(unknown, {}, "x"), HasCode(Code::kNotFound));
+  EXPECT_THAT(catalog_->KeepJob(unknown), HasCode(Code::kNotFound));
+  EXPECT_THAT(catalog_->ResumeJob(unknown, SampleJob()), HasCode(Code::kNotFound));
+  EXPECT_TRUE(Unfinished().empty());
+}
+
 TEST_F(CatalogJournal, ARevokedBackupIsRunningAndHasLeftNoRow) {
   const JobRecord job = SampleJob();
   const auto header = SampleHeader();

@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "server/catalog/known_sets.h"
 #include "tests/support/temporary_directory.h"
 #include "tests/unit/server/catalog/catalog_test.h"
 
@@ -109,9 +110,50 @@ TEST_F(CatalogSchema, KeepsTheSetsOfOlderVersionsWithoutADigest) {
             4711);
 }
 
+// Databases that version 3 knew are there; no chain goes on from what it backed up.
+TEST_F(CatalogSchema, BeginsNewChainsForDatabasesOfOlderVersions) {
+  Connection connection = Open();
+  ASSERT_THAT(UpgradeSchema(connection, SchemaSteps().first(3)), IsOk());
+  ASSERT_THAT(connection.Execute(
+                  "INSERT INTO catalog_database (name, scheme, location, created_unix_s) VALUES "
+                  "('sales', 'sqlite', '/s', 1);"
+                  "INSERT INTO catalog_media_set (media_uuid, visible) VALUES ('m', 1);"
+                  "INSERT INTO catalog_backup_set (backup_set_uuid, media_set_id, visible) "
+                  "VALUES ('s', 1, 1)"),
+              IsOk());
+
+  ASSERT_THAT(UpgradeSchema(connection, SchemaSteps()), IsOk());
+
+  EXPECT_EQ(connection
+                .QueryInteger("SELECT count(*) FROM catalog_database WHERE name = 'sales' AND "
+                              "state = 0 AND recovery_model IS NULL AND backups_after = 1")
+                .value(),
+            1);
+}
+
+// A set of version 4 is known to the second.
+TEST_F(CatalogSchema, KeepsTheTimesOfOlderVersionsToTheSecond) {
+  Connection connection = Open();
+  ASSERT_THAT(UpgradeSchema(connection, SchemaSteps().first(4)), IsOk());
+  ASSERT_THAT(connection.Execute(
+                  "INSERT INTO catalog_media_set (media_uuid, visible) VALUES ('m', 1);"
+                  "INSERT INTO catalog_backup_set (backup_set_uuid, media_set_id, database_name, "
+                  "software_vendor_id, start_unix_s, finish_unix_s, visible) "
+                  "VALUES ('s', 1, 'sales', 17232, 5, 7, 1)"),
+              IsOk());
+
+  ASSERT_THAT(UpgradeSchema(connection, SchemaSteps()), IsOk());
+
+  const auto sets = SelectSets(connection, "sales");
+  ASSERT_THAT(sets, IsOk());
+  ASSERT_EQ(sets->size(), 1u);
+  EXPECT_EQ(sets->front().set.finished().earliest_us, 7'000'000);
+  EXPECT_EQ(sets->front().set.finished().latest_us, 7'999'999);
+}
+
 // Released steps never change; this fails when one does.
 TEST_F(CatalogSchema, HasOneStepPerReleasedVersion) {
-  EXPECT_EQ(SchemaSteps().size(), 3u);
+  EXPECT_EQ(SchemaSteps().size(), 6u);
 }
 
 }  // namespace

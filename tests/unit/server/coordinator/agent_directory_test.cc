@@ -56,6 +56,38 @@ TEST_F(AgentDirectoryTest, ListsWhoAttached) {
   EXPECT_EQ(attached_, 1);
 }
 
+TEST_F(AgentDirectoryTest, RemembersWhoIsGoneUntilItIsBack) {
+  const AgentId id = Attach();
+  EXPECT_TRUE(directory_.ListGone().empty());
+  directory_.Detach(id, Error(Code::kUnavailable, "it ended its stream"));
+  ASSERT_EQ(directory_.ListGone().size(), 1U);
+  EXPECT_EQ(directory_.ListGone()[0].state, "Gone");
+  EXPECT_EQ(directory_.ListGone()[0].last_error, "it ended its stream");
+  EXPECT_GT(directory_.ListGone()[0].gone_unix_s, 0);
+  Attach();
+  EXPECT_TRUE(directory_.ListGone().empty());
+}
+
+// Reports count from the opening of a device; totals go on over devices and attachments.
+TEST_F(AgentDirectoryTest, AddsReportsUpOnce) {
+  AgentId id = Attach();
+  DeviceReport report{.device_name = "a", .requests = 10, .throttled_us = 5, .retries = 1};
+  directory_.OnReports(id, {report});
+  directory_.OnReports(id, {report});
+  report.requests = 15;
+  directory_.OnReports(id, {report, {.device_name = "b", .stops = 2, .requests = 1}});
+  directory_.Detach(id, Error(Code::kUnavailable, "gone"));
+  id = Attach();
+  directory_.OnReports(id, {{.device_name = "c", .requests = 100}});
+
+  const AgentTotals totals = directory_.Totals().at("disk");
+  EXPECT_EQ(totals.requests, 116U);
+  EXPECT_EQ(totals.throttled_us, 5U);
+  EXPECT_EQ(totals.retries, 1U);
+  EXPECT_EQ(totals.stops, 2U);
+  EXPECT_EQ(totals.device_class, "DISK");
+}
+
 TEST_F(AgentDirectoryTest, RefusesAnotherProtocolVersion) {
   AgentHello hello = DiskHello();
   hello.protocol_version = 2;
@@ -96,6 +128,45 @@ TEST_F(AgentDirectoryTest, RefusesASecondAgentForTheSameClass) {
 
   EXPECT_THAT(refused, HasCode(Code::kFailedPrecondition));
   EXPECT_THAT(refused, MessageHas("DISK devices are served by agent 'disk' already"));
+}
+
+AgentHello UrlHello(const std::string& name, const std::vector<std::string>& schemes) {
+  AgentHello hello = DiskHello();
+  hello.name = name;
+  hello.device_class = "URL";
+  hello.schemes = schemes;
+  return hello;
+}
+
+TEST_F(AgentDirectoryTest, AgentsOfOneClassShareItBySchemes) {
+  ASSERT_THAT(directory_.Attach(UrlHello("s3", {"s3"}), link_), IsOk());
+  ASSERT_THAT(directory_.Attach(UrlHello("cas", {"cas", "casx"}), link_), IsOk());
+  ASSERT_THAT(directory_.Attach(UrlHello("plain", {}), link_), IsOk());
+  const auto name_of = [&](const std::string& scheme) {
+    return (*directory_.WaitForAgent("URL", Within(0ms), scheme)).name;
+  };
+
+  EXPECT_EQ(name_of("s3"), "s3");
+  EXPECT_EQ(name_of("cas"), "cas");
+  EXPECT_EQ(name_of("casx"), "cas");
+  EXPECT_EQ(name_of(""), "plain");
+  EXPECT_EQ(name_of("ftp"), "plain");
+}
+
+TEST_F(AgentDirectoryTest, RefusesASecondAgentForTheSameScheme) {
+  ASSERT_THAT(directory_.Attach(UrlHello("s3", {"s3"}), link_), IsOk());
+
+  const auto refused = directory_.Attach(UrlHello("other", {"gs", "s3"}), link_);
+
+  EXPECT_THAT(refused, HasCode(Code::kFailedPrecondition));
+  EXPECT_THAT(refused, MessageHas("names with s3://"));
+}
+
+TEST_F(AgentDirectoryTest, ASchemeThatNobodyNamesIsNotGivenToWhoNamesOthers) {
+  ASSERT_THAT(directory_.Attach(UrlHello("s3", {"s3"}), link_), IsOk());
+
+  EXPECT_THAT(directory_.WaitForAgent("URL", Within(10ms), "cas"), HasCode(Code::kUnavailable));
+  EXPECT_EQ((*directory_.WaitForAgent("URL", Within(0ms))).name, "s3");
 }
 
 TEST_F(AgentDirectoryTest, DoesNotKeepAnAgentThatCannotBeWelcomed) {

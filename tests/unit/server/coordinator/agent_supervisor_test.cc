@@ -6,6 +6,7 @@
 #include <csignal>
 #include <fstream>
 #include <functional>
+#include <iterator>
 #include <string>
 #include <thread>
 #include <vector>
@@ -77,8 +78,32 @@ TEST_F(AgentSupervisorTest, StartsTheAgentsWithTheirArguments) {
   ASSERT_THAT(supervisor.Start(), IsOk());
 
   ASSERT_TRUE(Eventually([this] { return Lives().size() == 1; }));
-  EXPECT_TRUE(Lives()[0].ends_with(" --plugin disk --name disk --server unix:" + config_.socket))
+  EXPECT_TRUE(Lives()[0].ends_with(" --plugin disk --name disk --server unix:" + config_.socket +
+                                   " --max-rate 0 --retry-for 15"))
       << Lives()[0];
+}
+
+// Everybody on the machine can read a process's arguments.
+TEST_F(AgentSupervisorTest, PassesOptionsWhereOthersCannotReadThem) {
+  WriteAgent("printf '%s' \"$CAPSTAN_AGENT_OPTIONS\" > " + directory_.Under("options.new") +
+             "\nmv " + directory_.Under("options.new") + " " + directory_.Under("options") +
+             "\nexec sleep 60");
+  config_.agents = {{.name = "s3",
+                     .plugin = "s3",
+                     .options = {{"endpoint", "http://x"}, {"secret", "hunter2 = \"3\""}},
+                     .max_rate_mb = 40,
+                     .retry_for_s = 7}};
+  AgentSupervisor supervisor(config_);
+  ASSERT_THAT(supervisor.Start(), IsOk());
+
+  const auto options = [this] {
+    std::ifstream file(directory_.Under("options"));
+    return std::string(std::istreambuf_iterator<char>(file), {});
+  };
+  ASSERT_TRUE(Eventually([&] { return !options().empty(); }));
+  EXPECT_EQ(options(), "endpoint=http://x\nsecret=hunter2 = \"3\"\n");
+  EXPECT_EQ(Lives()[0].find("hunter2"), std::string::npos) << Lives()[0];
+  EXPECT_TRUE(Lives()[0].ends_with(" --max-rate 40 --retry-for 7")) << Lives()[0];
 }
 
 TEST_F(AgentSupervisorTest, StartsADeadAgentAgain) {
@@ -134,6 +159,37 @@ TEST_F(AgentSupervisorTest, EndsNobodyElsesProcess) {
   EXPECT_EQ(::waitpid(foreign, nullptr, WNOHANG), 0) << "it was ended";
   ::kill(foreign, SIGKILL);
   ::waitpid(foreign, nullptr, 0);
+}
+
+TEST_F(AgentSupervisorTest, TellsHowAnAgentEnded) {
+  WriteAgent(
+      "echo 'E 12:03:04.512 no such drive' >&2\necho 'E 12:03:04.513 HINT: name one' >&2\n"
+      "exit 1");
+  AgentSupervisor supervisor(config_);
+  EXPECT_EQ(supervisor.List()[0].restarts, 0U);
+  EXPECT_EQ(supervisor.List()[0].last_exit, "");
+  ASSERT_THAT(supervisor.Start(), IsOk());
+
+  ASSERT_TRUE(Eventually([&] { return supervisor.List()[0].restarts == 1; }));
+  const AgentProcess process = supervisor.List()[0];
+  EXPECT_EQ(process.name, "disk");
+  EXPECT_EQ(process.last_exit, "exit 1: no such drive");
+  EXPECT_GT(process.last_exit_unix_s, 0);
+}
+
+TEST_F(AgentSupervisorTest, TellsASignalFromAHang) {
+  WriteAgent("exec sleep 60");
+  AgentSupervisor supervisor(config_);
+  ASSERT_THAT(supervisor.Start(), IsOk());
+  ASSERT_TRUE(Eventually([&] { return Pids().size() == 1 && supervisor.List()[0].pid != 0; }));
+  EXPECT_EQ(supervisor.List()[0].pid, Pids()[0]);
+  ASSERT_EQ(::kill(Pids()[0], SIGSEGV), 0);
+  ASSERT_TRUE(Eventually([&] { return Pids().size() == 2; }));
+  EXPECT_EQ(supervisor.List()[0].last_exit, "signal 11 (Segmentation fault)");
+
+  supervisor.EndHung("disk", Pids()[1]);
+  ASSERT_TRUE(Eventually([&] { return supervisor.List()[0].restarts == 2; }));
+  EXPECT_EQ(supervisor.List()[0].last_exit, "hung: killed");
 }
 
 TEST_F(AgentSupervisorTest, OrdersToEndAreIgnoredWhileNothingRuns) {

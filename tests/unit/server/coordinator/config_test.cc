@@ -3,6 +3,7 @@
 #include <fstream>
 #include <string>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "tests/support/status_matchers.h"
@@ -48,6 +49,8 @@ device_timeout_s = 1
 open_timeout_s = 2
 database_timeout_s = 3
 recover_timeout_s = 4
+checkpoint_s = 3
+checkpoint_mb = 5
 agent_lease_s = 5
 virtual_device_wait_s = 0
 authentication = "password"
@@ -56,6 +59,9 @@ server_name = "SALES"
 machine_name = "host7"
 start_agents = false
 agent_program = "/opt/capstan-agent"
+log_folder = "/var/log_spool"
+log_limit_mb = 7
+discovery_folders = ["/srv", "/home/db"]
 [[agent]]
 plugin = "disk"
 [[agent]]
@@ -72,6 +78,8 @@ plugin = "/opt/vault.so"
   EXPECT_EQ(config_.open_timeout_s, 2);
   EXPECT_EQ(config_.database_timeout_s, 3);
   EXPECT_EQ(config_.recover_timeout_s, 4);
+  EXPECT_EQ(config_.checkpoint_s, 3);
+  EXPECT_EQ(config_.checkpoint_mb, 5);
   EXPECT_EQ(config_.agent_lease_s, 5);
   EXPECT_EQ(config_.virtual_device_wait_s, 0);
   EXPECT_EQ(config_.authentication, Authentication::kPassword);
@@ -80,6 +88,9 @@ plugin = "/opt/vault.so"
   EXPECT_EQ(config_.machine_name, "host7");
   EXPECT_FALSE(config_.start_agents);
   EXPECT_EQ(config_.agent_program, "/opt/capstan-agent");
+  EXPECT_EQ(config_.log_folder, "/var/log_spool");
+  EXPECT_EQ(config_.log_limit_mb, 7);
+  EXPECT_THAT(config_.discovery_folders, ::testing::ElementsAre("/srv", "/home/db"));
   ASSERT_EQ(config_.agents.size(), 2U);
   EXPECT_EQ(config_.agents[0].name, "disk");
   EXPECT_EQ(config_.agents[1].name, "vault");
@@ -120,6 +131,32 @@ INSTANTIATE_TEST_SUITE_P(
 TEST_F(ConfigTest, UnknownKeysOfAnAgentNameTheirLine) {
   EXPECT_THAT(Apply("[[agent]]\nplugin = \"disk\"\nplugln = \"s3\"\n"),
               MessageHas("line 3: unknown key 'plugln' of an agent"));
+}
+
+TEST_F(ConfigTest, OptionsOfAnAgentAreItsPluginsOwn) {
+  ASSERT_THAT(
+      Apply("[[agent]]\nplugin = \"s3\"\nmax_rate_mb = 100\nretry_for_s = 0\n"
+            "options = { endpoint = \"http://a/?b=c\", parts = 8, tls = false, note = \"\" }\n"),
+      IsOk());
+  ASSERT_EQ(config_.agents.size(), 1U);
+  const AgentConfig& agent = config_.agents[0];
+  EXPECT_THAT(agent.options,
+              testing::UnorderedElementsAre(
+                  testing::Pair("endpoint", "http://a/?b=c"), testing::Pair("parts", "8"),
+                  testing::Pair("tls", "false"), testing::Pair("note", "")));
+  EXPECT_EQ(agent.max_rate_mb, 100);
+  EXPECT_EQ(agent.retry_for_s, 0);
+}
+
+TEST_F(ConfigTest, WrongOptionsOfAnAgentNameTheirLine) {
+  const std::string agent = "[[agent]]\nplugin = \"s3\"\n";
+  EXPECT_THAT(Apply(agent + "options = \"a=b\"\n"), MessageHas("line 3: options are written as"));
+  EXPECT_THAT(Apply(agent + "options = { a = 1.5 }\n"), MessageHas("line 3: option 'a' must be"));
+  EXPECT_THAT(Apply(agent + "options = { a = [1] }\n"), MessageHas("option 'a' must be"));
+  EXPECT_THAT(Apply(agent + "options = { \"a=b\" = \"c\" }\n"), MessageHas("cannot have"));
+  EXPECT_THAT(Apply(agent + "options = { a = \"b\\nc\" }\n"), MessageHas("cannot have"));
+  EXPECT_THAT(Apply(agent + "max_rate_mb = -1\n"), MessageHas("line 3: max_rate_mb must be"));
+  EXPECT_THAT(Apply(agent + "retry_for_s = 86401\n"), MessageHas("from 0 to 86400"));
 }
 
 TEST_F(ConfigTest, AFileThatIsNotThereIsAnError) {
@@ -169,6 +206,30 @@ TEST_F(ConfigTest, CompleteMakesPathsAbsolute) {
   EXPECT_TRUE(config_.data_dir.ends_with("/data"));
 }
 
+// Metrics ask for no password.
+TEST_F(ConfigTest, MetricsAreForThisMachineUnlessOthersAreAllowed) {
+  const auto complete = [this](const std::string& listen, bool allow_remote = false) {
+    config_ = {};
+    config_.data_dir = "/d";
+    config_.metrics_listen = listen;
+    config_.metrics_allow_remote = allow_remote;
+    return Complete(&config_);
+  };
+  for (const char* listen :
+       {"", "127.0.0.1:9464", "127.8.8.8:1", "localhost:65535", "[::1]:9464"}) {
+    EXPECT_THAT(complete(listen), IsOk()) << listen;
+  }
+  for (const char* listen : {"0.0.0.0:9464", "10.0.0.1:9464", "[::]:9464", "example.com:9464"}) {
+    EXPECT_THAT(complete(listen), MessageHas("open to other machines")) << listen;
+    EXPECT_THAT(complete(listen, /*allow_remote=*/true), IsOk()) << listen;
+  }
+  for (const char* listen : {"9464", ":9464", "127.0.0.1", "127.0.0.1:", "127.0.0.1:0",
+                             "127.0.0.1:65536", "127.0.0.1:x", "127.0.0.1:80x"}) {
+    EXPECT_THAT(complete(listen, true), MessageHas("is not ADDRESS:PORT")) << listen;
+  }
+  EXPECT_THAT(Apply("metrics_allow_remote = 1\n"), MessageHas("must be true or false"));
+}
+
 TEST_F(ConfigTest, CompleteRefusesWhatMakesNoSense) {
   EXPECT_THAT(Complete(&config_), MessageHas("no data directory"));
 
@@ -182,8 +243,12 @@ TEST_F(ConfigTest, CompleteRefusesWhatMakesNoSense) {
 
   config_ = {};
   config_.data_dir = "/d";
-  config_.agents = {{"a", "disk"}, {"a", "s3"}};
+  config_.agents = {{.name = "a", .plugin = "disk"}, {.name = "a", .plugin = "s3"}};
   EXPECT_THAT(Complete(&config_), MessageHas("two agents are named 'a'"));
+  config_.agents = {{.name = "a", .plugin = "disk", .retry_for_s = 60}};
+  EXPECT_THAT(Complete(&config_), MessageHas("fails after device_timeout_s, 60"));
+  config_.device_timeout_s = 61;
+  EXPECT_THAT(Complete(&config_), IsOk());
 }
 
 TEST_F(ConfigTest, ReadsWhereDrivesLie) {

@@ -1,5 +1,3 @@
-#include "server/coordinator/media_devices.h"
-
 #include <cerrno>
 #include <chrono>
 #include <map>
@@ -8,10 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "server/messages/messages.h"
-#include "tests/support/scripted_link.h"
-#include "tests/support/status_matchers.h"
-#include "tests/support/temporary_directory.h"
-#include "vdi/client_device_set.h"
+#include "tests/unit/server/coordinator/media_devices_fixture.h"
 
 namespace capstan::coordinator {
 namespace {
@@ -23,63 +18,6 @@ using test::MessageHas;
 using test::ScriptedLink;
 using ::testing::HasSubstr;
 using namespace std::chrono_literals;
-
-class MediaDevicesTest : public ::testing::Test {
- protected:
-  void SetUp() override {
-    auto rendezvous = vdi::Rendezvous::Listen({.path = directory_.Under("vdi.sock")});
-    ASSERT_THAT(rendezvous, IsOk());
-    rendezvous_ = std::move(rendezvous).value();
-    devices_ = std::make_unique<MediaDevices>(
-        agents_, *rendezvous_,
-        MediaDevices::Options{.virtual_device_wait = 300ms,
-                              .agent_wait = 200ms,
-                              .server_address = "unix:/run/capstand.sock",
-                              .drive_map = DriveMap::Create({{"e:", "/srv/e"}}).value()});
-  }
-
-  void Attach(const AgentHello& hello = DiskHello()) {
-    agent_ = *agents_.Attach(hello, link_);
-    link_->OnOrder([this](std::uint64_t id, const Order& order) { CarryOut(id, order); });
-  }
-
-  // A well-behaved agent: creates the set that it is told to open.
-  void CarryOut(std::uint64_t order_id, const Order& order) {
-    OrderResult result = answer_;
-    if (const auto* open = std::get_if<OpenSetOrder>(&order); open && result.status.ok()) {
-      auto set = vdi::ClientDeviceSet::Create(
-          rendezvous_->path(), open->set_name,
-          {.device_count = static_cast<std::uint32_t>(open->devices.size())});
-      result.status = set.status();
-      if (set.ok()) {
-        clients_[open->set_name] = std::move(set).value();
-      }
-    }
-    if (const auto* close = std::get_if<CloseSetOrder>(&order)) {
-      clients_.erase(close->set_name);
-      result = {};
-    }
-    agents_.OnResult(agent_, order_id, result);
-  }
-
-  engine::DeviceSetRequest Request(engine::OpenMode mode = engine::OpenMode::kCreate) const {
-    return {.device_class = "DISK",
-            .mode = mode,
-            .targets = {{.name = "/backup/a.bak", .token = "J-1"}},
-            .size_estimate = 1 << 20,
-            .job_id = 51,
-            .cancelled = {}};
-  }
-
-  test::TemporaryDirectory directory_;
-  AgentDirectory agents_{{.lease = 60s}};
-  std::unique_ptr<vdi::Rendezvous> rendezvous_;
-  std::unique_ptr<MediaDevices> devices_;
-  std::shared_ptr<ScriptedLink> link_ = std::make_shared<ScriptedLink>();
-  AgentId agent_ = 0;
-  OrderResult answer_;
-  std::map<std::string, std::unique_ptr<vdi::ClientDeviceSet>> clients_;
-};
 
 TEST_F(MediaDevicesTest, OpensTheSetThatTheAgentCreated) {
   Attach();
@@ -117,6 +55,36 @@ TEST_F(MediaDevicesTest, WithoutAnAgentSaysHowToStartOne) {
   EXPECT_THAT(provided, HasReason(65001));
   EXPECT_EQ(provided.status().hint(),
             "start one: capstan-agent --plugin disk --server unix:/run/capstand.sock");
+}
+
+TEST_F(MediaDevicesTest, TheSchemeOfTheNameChoosesTheAgent) {
+  AgentHello cas = DiskHello();
+  cas.name = "cas";
+  cas.device_class = "URL";
+  cas.schemes = {"cas"};
+  AgentHello s3 = cas;
+  s3.name = "s3";
+  s3.schemes = {"s3"};
+  ASSERT_THAT(agents_.Attach(s3, std::make_shared<ScriptedLink>()), IsOk());
+  Attach(cas);
+  engine::DeviceSetRequest request = Request();
+  request.device_class = "URL";
+  request.targets = {{.name = "CAS:///srv/store/a", .token = "J-1"}};
+
+  const auto provided = devices_->Open(request, Deadline::After(10s));
+  ASSERT_THAT(provided, IsOk());
+  EXPECT_EQ(provided->agent, "cas");
+
+  request.targets.push_back({.name = "s3://bucket/a", .token = "J-2"});
+  const auto mixed = devices_->Open(request, Deadline::After(10s));
+  EXPECT_THAT(mixed, HasReason(3201));
+  EXPECT_THAT(mixed, MessageHas("s3://bucket/a"));
+  EXPECT_THAT(std::string(mixed.status().hint()), HasSubstr("agent 'cas' serves"));
+
+  request.targets = {{.name = "gs://bucket/a", .token = "J-1"}};
+  const auto nobody = devices_->Open(request, Deadline::After(10s));
+  EXPECT_THAT(nobody, HasReason(65001));
+  EXPECT_THAT(std::string(nobody.status().hint()), HasSubstr("begin with gs://"));
 }
 
 TEST_F(MediaDevicesTest, WaitsForAnAgentThatIsStarting) {

@@ -40,6 +40,8 @@ class EngineFixture : public testing::Test {
     settings.buffer_memory_limit = 64 << 20;
     settings.timeouts.device = device_timeout_;
     settings.timeouts.open = std::chrono::seconds(20);
+    settings.checkpoint_interval = checkpoint_interval_;
+    settings.checkpoint_bytes = checkpoint_bytes_;
     engine_ = std::make_unique<Engine>(Engine::Parts{.catalog = *catalog_,
                                                      .jobs = jobs_,
                                                      .devices = devices_,
@@ -107,6 +109,8 @@ class EngineFixture : public testing::Test {
 
   // Read by Start. Long: only a test of a stalled device waits for it.
   std::chrono::milliseconds device_timeout_{20'000};
+  std::chrono::milliseconds checkpoint_interval_ = Settings().checkpoint_interval;
+  std::uint64_t checkpoint_bytes_ = Settings().checkpoint_bytes;
   test::TemporaryDirectory directory_;
   test::MemoryDevices devices_{directory_.path() + "/vdi.sock"};
   test::MemoryWriter writer_;

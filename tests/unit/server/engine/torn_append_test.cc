@@ -12,7 +12,6 @@
 #include "tests/support/test_certificates.h"
 #include "tests/unit/server/engine/coding_samples.h"
 #include "tests/unit/server/engine/engine_fixture.h"
-#include "tests/unit/server/engine/tape_fixture.h"
 #include "tests/unit/server/media/foreign_medium.h"
 #include "tests/unit/server/media/memory_source.h"
 
@@ -368,32 +367,6 @@ TEST_F(TornAppend, CutBehindMediaOfOtherProgramsIsAppendedToAgain) {
     EXPECT_TRUE(listing->sets[0].foreign) << end;
     ExpectRestores({"f"}, 2, writer_.files[0]);
   }
-}
-
-class TapeMediaSet : public TapeFixture {
- protected:
-  Status BackUp(MediaUse use) {
-    BackupRequest request;
-    request.transfer = Transfer({"t"});
-    request.transfer.device_class = "TAPE";
-    request.database = "sales";
-    request.media_use = use;
-    return engine_->Backup(request, observer_);
-  }
-};
-
-// BACKUP ... TO TAPE = ...: a drive whose filemarks are its own cannot be set behind the last one.
-TEST_F(TapeMediaSet, IsNotAppendedTo) {
-  writer_.files = {Rows(200'000, 1)};
-  ASSERT_THAT(BackUp(MediaUse::kFormat), IsOk());
-  devices_.Finish();
-  const Bytes before = devices_.cartridges("t")[0]->bytes;
-
-  EXPECT_THAT(BackUp(MediaUse::kAppend), HasReason(3246));
-
-  devices_.Finish();
-  EXPECT_TRUE(devices_.cartridges("t")[0]->bytes == before);
-  ASSERT_THAT(BackUp(MediaUse::kOverwrite), IsOk());
 }
 
 }  // namespace

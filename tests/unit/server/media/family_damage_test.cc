@@ -261,6 +261,25 @@ TEST(FamilyDamage, OtherContentsHaveTheirOwnMessages) {
   EXPECT_THAT(ReadVerified(std::as_bytes(std::span(elf))), HasReason(3242));
 }
 
+// S1-25: a copy of live files is no backup.
+TEST(FamilyDamage, RefusesWhatPeopleTakeForABackupByName) {
+  const auto read = [](std::string start) {
+    start.resize(8192);
+    return ReadVerified(std::as_bytes(std::span(start)));
+  };
+  const std::string tar = std::string(257, 'x') + "ustar";
+  for (const auto& [start, name] :
+       std::vector<std::pair<std::string, std::string>>{{"SQLite format 3", "an SQLite database"},
+                                                        {"PGDMP", "pg_dump"},
+                                                        {tar, "a tar archive"},
+                                                        {"\x1f\x8b", "a gzip file"},
+                                                        {"\x28\xb5\x2f\xfd", "a zstd file"}}) {
+    const Status status = read(start);
+    EXPECT_THAT(status, HasReason(3242));
+    EXPECT_THAT(std::string(status.hint()), testing::HasSubstr(name));
+  }
+}
+
 // S0-27
 TEST(FamilyDamage, OtherVersionsOfTheFormatHaveTheirOwnMessage) {
   Medium tape = SmallMedium();

@@ -410,5 +410,79 @@ TEST(MediaPlan, ChecksTheRowsBeforeAnyMediumIsLookedAt) {
       HasReason(3205));
 }
 
+// A tape of family `number` of two with whole sets up to `sets`.
+MediumState Tape(std::string target, std::uint16_t number, std::uint16_t sets) {
+  MediumState state = Family(std::move(target), number, 2);
+  state.listing->sets.clear();
+  for (std::uint16_t i = 1; i <= sets; ++i) {
+    SetListing& set = state.listing->sets.emplace_back();
+    set.set.position = i;
+    set.set.backup_set_guid = TestGuid(static_cast<std::uint8_t>(i));
+  }
+  const auto place_of = [](std::uint16_t position) {
+    return AppendPoint{.position = position,
+                       .form = {.hard_filemarks = true},
+                       .filemarks = {},
+                       .set_map = SetMap(),
+                       .place = {.filemarks = 2U * position - 1}};
+  };
+  state.listing->size_bytes = 0;
+  state.listing->append = place_of(static_cast<std::uint16_t>(sets + 1));
+  state.listing->over_last = place_of(sets);
+  return state;
+}
+
+TEST(MediaPlan, TapesGetTheNextSetWhereTheyAllEnd) {
+  const Result<MediaPlan> plan = Plan(Wishes(), {Tape("b", 2, 3), Tape("a", 1, 3)});
+
+  ASSERT_THAT(plan, IsOk());
+  EXPECT_EQ(plan->position, 4);
+  EXPECT_EQ(plan->action, MediumAction::kAppend);
+  EXPECT_FALSE(plan->copies_sets);
+  EXPECT_EQ(plan->families[1].mirrors[0].append->place.filemarks, 7U);
+}
+
+// A crash ended the set on one tape and left it torn on the other.
+TEST(MediaPlan, ASetThatIsTornOnOneTapeIsGivenUpOnAll) {
+  MediumState torn = Tape("b", 2, 2);
+  torn.listing->unfinished_set = TestGuid(3);
+
+  const Result<MediaPlan> plan = Plan(Wishes(), {Tape("a", 1, 3), torn});
+
+  ASSERT_THAT(plan, IsOk());
+  EXPECT_EQ(plan->position, 3);
+  EXPECT_EQ(plan->families[0].mirrors[0].append->place.filemarks, 5U);
+  EXPECT_EQ(plan->families[1].mirrors[0].append->place.filemarks, 5U);
+
+  torn.listing->unfinished_set = TestGuid(9);  // another one
+  EXPECT_THAT(Plan(Wishes(), {Tape("a", 1, 3), torn}), HasReason(3232));
+  torn.listing->unfinished_set.reset();  // it ended before
+  EXPECT_THAT(Plan(Wishes(), {Tape("a", 1, 3), torn}), HasReason(3232));
+  torn.listing->unfinished_set = TestGuid(3);
+  EXPECT_THAT(Plan(Wishes(), {Tape("a", 1, 4), torn}), HasReason(3232));  // too far behind
+  MediumState spanned = Tape("a", 1, 3);
+  spanned.listing->over_last.reset();  // it begins on an earlier tape
+  EXPECT_THAT(Plan(Wishes(), {spanned, torn}), HasReason(3232));
+}
+
+TEST(MediaPlan, TapesThatEndInDifferentSetsDoNotFit) {
+  MediumState other = Tape("b", 2, 3);
+  other.listing->sets.back().set.backup_set_guid = TestGuid(9);
+  EXPECT_THAT(Plan(Wishes(), {Tape("a", 1, 3), other}), HasReason(3232));
+}
+
+TEST(MediaPlan, ALaterMediumIsAppendedToAndNotInitialised) {
+  MediumState first = Tape("a", 1, 3);
+  MediumState last = Tape("b", 2, 3);
+  last.listing->header.media_sequence_number = 2;
+  const Result<MediaPlan> plan = Plan(Wishes(), {first, last});
+  ASSERT_THAT(plan, IsOk());
+  EXPECT_EQ(plan->families[1].header.media_sequence_number, 2);
+
+  EXPECT_THAT(Plan(Wishes(MediaUse::kOverwrite), {first, last}), HasReason(3247));
+  last.listing->append.reset();
+  EXPECT_THAT(Plan(Wishes(), {first, last}), HasReason(3247));
+}
+
 }  // namespace
 }  // namespace capstan::media

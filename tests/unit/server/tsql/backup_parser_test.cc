@@ -193,7 +193,6 @@ TEST(BackupParser, RefusesMirrorsThatAreNotLikeTheFirstCopy) {
 
 TEST(BackupParser, RefusesWhatIsNotSupportedByName) {
   for (const BadBatch& bad : std::vector<BadBatch>{
-           {"BACKUP LOG d TO DISK='x'", 3032, "(log)"},
            {"BACKUP TRANSACTION d TO DISK='x'", 3032, "(transaction)"},
            {"BACKUP DATABASE d FILE='f' TO DISK='x'", 3032, "(file)"},
            {"BACKUP DATABASE d FILEGROUP='f' TO DISK='x'", 3032, "(filegroup)"},

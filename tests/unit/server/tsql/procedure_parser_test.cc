@@ -53,6 +53,29 @@ TEST(ProcedureParser, RefusesWrongArguments) {
   }
 }
 
+// S0-14
+TEST(ProcedureParser, MeasuresDevices) {
+  const auto plain = ParseOne<DeviceBenchStatement>("EXEC sp_device_bench '/backup'");
+  EXPECT_EQ(plain.target, "/backup");
+  EXPECT_EQ(plain.device_class, DeviceClass::kDisk);
+  EXPECT_EQ(plain.size_mb, 1024U);
+  EXPECT_EQ(plain.transfer_size, 1U << 20);
+  EXPECT_TRUE(plain.read);
+  const auto full = ParseOne<DeviceBenchStatement>(
+      "EXEC sp_device_bench @target = N's3://b/p', @class = N'url', @size_mb = 64, "
+      "@transfer_size = 131072, @read = 0");
+  EXPECT_EQ(full.device_class, DeviceClass::kUrl);
+  EXPECT_EQ(full.size_mb, 64U);
+  EXPECT_EQ(full.transfer_size, 131072U);
+  EXPECT_FALSE(full.read);
+  for (const char* wrong :
+       {"''", "'/b', 'TAPE'", "'/b', @size_mb = 0", "'/b', @size_mb = 1048577",
+        "'/b', @size_mb = 'x'", "'/b', @transfer_size = 65535", "'/b', @transfer_size = 65537",
+        "'/b', @transfer_size = 4259840", "'/b', @read = 2"}) {
+    ExpectError({std::string("EXEC sp_device_bench ") + wrong, 3217, ""});
+  }
+}
+
 // S3-09, S3-10
 TEST(ProcedureParser, Configures) {
   EXPECT_EQ(ParseOne<ConfigureStatement>("sp_configure").option, "");

@@ -90,7 +90,7 @@ TEST(RestoreParser, SaysWhereTheSyntaxBreaks) {
            {"RESTORE DATABASE d FROM DISK='x'\nWITH MOVE a TO 'b'", 102, "near 'a'.", 2},
            {"RESTORE DATABASE d FROM DISK='x' WITH MOVE 'a' TO ''", 3217, "for MOVE parameter"},
            {"RESTORE DATABASE d", 3207, "at least one backup device"},
-           {"RESTORE DATABASE d WITH RECOVERY", 3207, "at least one backup device"},
+           {"RESTORE LOG d", 3207, "at least one backup device"},
            {"RESTORE DATABASE d FROM DISK=''", 3044, "zero-length"},
            {"RESTORE DATABASE d FROM DISK='a', URL='b'", 3011, "same general class"}}) {
     ExpectError(bad);
@@ -100,18 +100,17 @@ TEST(RestoreParser, SaysWhereTheSyntaxBreaks) {
 // S4-29..S4-41 name forms that this version refuses
 TEST(RestoreParser, RefusesWhatIsNotSupportedByName) {
   for (const BadBatch& bad : std::vector<BadBatch>{
-           {"RESTORE LOG d FROM DISK='x'", 3032, "(log)"},
            {"RESTORE BACKUPSETONLY FROM DISK='x' WITH METADATA_ONLY", 3032, "(backupsetonly)"},
            {"RESTORE REWINDONLY FROM TAPE='x'", 3032, "(rewindonly)"},
            {"RESTORE DATABASE d PAGE='1:5' FROM DISK='x'", 3032, "(page)"},
            {"RESTORE DATABASE d FILE='f' FROM DISK='x'", 3032, "(file)"},
            {"RESTORE DATABASE d FROM DATABASE_SNAPSHOT = 's'", 3032, "(database_snapshot)"},
-           {"RESTORE DATABASE d FROM DISK='x' WITH NORECOVERY", 3032, "(norecovery)"},
-           {"RESTORE DATABASE d FROM DISK='x' WITH STANDBY = 'u'", 3032, "(standby)"},
-           {"RESTORE DATABASE d FROM DISK='x' WITH STOPATMARK = 'm' AFTER '2020-01-01'", 3032,
-            "(stopatmark)"},
            {"RESTORE DATABASE d FROM DISK='x' WITH STOPAT = '2020-01-01', PARTIAL", 3032,
-            "(stopat, partial)"},
+            "(partial)"},
+           {"RESTORE LOG d FROM DISK='x' WITH SNAPSHOT", 3032, "(snapshot)"},
+           {"RESTORE DATABASE d WITH NORECOVERY", 3032, "(norecovery)"},
+           {"RESTORE DATABASE d FROM CATALOG WITH FILE = 2", 3032, "(file)"},
+           {"RESTORE DATABASE d FROM DISK='x' SOURCE = 'e'", 3032, "(source)"},
            {"RESTORE DATABASE d FROM DISK='x' WITH FILE = 3, DBNAME = 'e', METADATA_ONLY", 3032,
             "(dbname, metadata_only)"},
            {"RESTORE LABELONLY FROM DISK='x' WITH LOADHISTORY", 3032, "(loadhistory)"},

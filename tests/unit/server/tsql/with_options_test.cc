@@ -47,19 +47,17 @@ TEST(WithOptions, RefusesOptionsThatExcludeEachOther) {
 }
 
 TEST(WithOptions, ListsAllThatIsNotSupported) {
-  ExpectError(
-      {kBackup + "INIT,\nDIFFERENTIAL, METADATA_ONLY", 3032,
-       "One or more of the options (differential, metadata_only) are not supported for this "
-       "statement. Review the documentation for supported options.",
-       2});
-  EXPECT_EQ(ErrorOf(kBackup + "DIFFERENTIAL").status.hint(),
-            "this version of Capstan does not support DIFFERENTIAL");
+  ExpectError({kBackup + "INIT,\nMETADATA_ONLY, PASSWORD = 'x'", 3032,
+               "One or more of the options (metadata_only, password) are not supported for this "
+               "statement. Review the documentation for supported options.",
+               2});
+  EXPECT_EQ(ErrorOf(kBackup + "METADATA_ONLY").status.hint(),
+            "this version of Capstan does not support METADATA_ONLY");
 }
 
 TEST(WithOptions, ParsesWhatItRefuses) {
-  for (const char* option :
-       {"DIFFERENTIAL", "PASSWORD = 'p'", "MEDIAPASSWORD = 'p'", "METADATA_ONLY", "NORECOVERY",
-        "CREDENTIAL = 'c'", "STANDBY = 'f'", "NO_TRUNCATE", "FILE_SNAPSHOT"}) {
+  for (const char* option : {"PASSWORD = 'p'", "MEDIAPASSWORD = 'p'", "METADATA_ONLY", "NORECOVERY",
+                             "CREDENTIAL = 'c'", "STANDBY = 'f'", "NO_TRUNCATE", "FILE_SNAPSHOT"}) {
     ExpectError({kBackup + option + ", STATS = 10", 3032, "not supported"});
   }
   ExpectError({kBackup + "METADATA_ONLY (A = (B)", 102, "near ')'."});
@@ -103,6 +101,16 @@ TEST(WithOptions, RefusesValuesOutOfRange) {
            {kRestore + "FILE = 65536", 3250, "'65536'"}}) {
     ExpectError(bad);
   }
+}
+
+TEST(WithOptions, LimitsTheRate) {
+  EXPECT_EQ(ParseOne<BackupStatement>(kBackup + "MAXRATE = 40").transfer.max_rate_mb, 40U);
+  EXPECT_EQ(ParseOne<RestoreStatement>(kRestore + "maxrate = 1").transfer.max_rate_mb, 1U);
+  EXPECT_EQ(ParseOne<BackupStatement>(kBackup + "INIT").transfer.max_rate_mb, std::nullopt);
+  ExpectError({kBackup + "MAXRATE = 0", 3250, "MAXRATE"});
+  ExpectError({kBackup + "MAXRATE = 1048577", 3250, "MAXRATE"});
+  ExpectError({kBackup + "MAXRATE", 102, ""});
+  ExpectError({kBackup + "MAXRATE = 1, MAXRATE = 2", 3031, "'maxrate'"});
 }
 
 TEST(WithOptions, LimitsTextsInCharacters) {
@@ -162,13 +170,14 @@ TEST(WithOptions, TakesWhatConcernsTheMediaOfABackup) {
 }
 
 TEST(WithOptions, TakesWhatRestoresAsk) {
-  const auto restore =
-      ParseOne<RestoreStatement>(kRestore +
-                                 "MEDIANAME = 'm', MEDIAPASSWORD = 'p', CONTINUE_AFTER_ERROR, "
-                                 "PASSPHRASE FROM ENVIRONMENT 'KEY'");
+  const auto restore = ParseOne<RestoreStatement>(
+      kRestore +
+      "MEDIANAME = 'm', MEDIAPASSWORD = 'p', CONTINUE_AFTER_ERROR, RESTART, "
+      "PASSPHRASE FROM ENVIRONMENT 'KEY'");
   EXPECT_EQ(restore.media_name, "m");
   EXPECT_EQ(restore.media_password, "p");
   EXPECT_TRUE(restore.continue_after_error);
+  EXPECT_TRUE(restore.restart);
   ASSERT_TRUE(restore.passphrase.has_value());
   EXPECT_EQ(restore.passphrase->from, PassphraseClause::From::kEnvironment);
   EXPECT_EQ(restore.passphrase->name, "KEY");
@@ -249,7 +258,7 @@ TEST(WithOptions, SaysWhatIsTerminating) {
       {"RESTORE LABELONLY FROM DISK='a' WITH MAXTRANSFERSIZE=100000", "RESTORE LABELONLY"},  // 3217
       {"BACKUP DATABASE d TO DISK='a' WITH SNAPSHOT", "BACKUP DATABASE"},                    // 3277
       {"BACKUP DATABASE d TO DISK='a' WITH INIT, NOINIT", ""},                               // 3031
-      {"BACKUP DATABASE d TO DISK='a' WITH DIFFERENTIAL", ""},                               // 3032
+      {"BACKUP DATABASE d TO DISK='a' WITH METADATA_ONLY", ""},                              // 3032
       {"BACKUP DATABASE d TO DISK='a' WITH COLOUR", ""},                                     // 155
       {"BACKUP DATABASE d TOO", ""},                                                         // 102
       {"RESTORE DATABASE d FROM DISK='a'; SELECT", ""},                                      // 102

@@ -23,6 +23,25 @@ TEST(Quoting, DoublesWhatWouldEndTheName) {
   EXPECT_EQ(QuoteString(""), "N''");
 }
 
+TEST(DeviceBenchStatement, SaysWhatDiffersFromTheDefault) {
+  EXPECT_EQ(DeviceBenchStatement({.target = {TargetClass::kDisk, "/a'b"}, .size_mb = 64}),
+            "EXEC sp_device_bench @target = N'/a''b', @class = N'DISK', @size_mb = 64");
+  EXPECT_EQ(DeviceBenchStatement({.target = {TargetClass::kUrl, "s3://b/p"},
+                                  .size_mb = 1,
+                                  .transfer_size = 65536,
+                                  .read = false}),
+            "EXEC sp_device_bench @target = N's3://b/p', @class = N'URL', @size_mb = 1, "
+            "@transfer_size = 65536, @read = 0");
+}
+
+TEST(BackupStatement, SaysTheLimitOfTheRate) {
+  BackupOptions options;
+  options.database = "d";
+  options.targets = {{TargetClass::kDisk, "/a"}};
+  options.transfer.max_rate_mb = 40;
+  EXPECT_NE(BackupStatement(options).find("MAXRATE = 40"), std::string::npos);
+}
+
 TEST(AbsolutePath, StandsOnTheWorkingDirectoryUnlessItIsAbsolute) {
   EXPECT_EQ(AbsolutePath("a.bak", kHere), "/home/dba/a.bak");
   EXPECT_EQ(AbsolutePath("../x/./a.bak", kHere), "/home/x/a.bak");
@@ -86,6 +105,42 @@ TEST(ParseMove, SplitsAtTheFirstEqualsSign) {
   EXPECT_THAT(ParseMove("sales", kHere), HasCode(Code::kInvalidArgument));
   EXPECT_THAT(ParseMove("=x", kHere), MessageHas("what moves where"));
   EXPECT_THAT(ParseMove("x=", kHere), HasCode(Code::kInvalidArgument));
+}
+
+TEST(ChainStatements, SayWhatTheServerIsToFind) {
+  BackupOptions backup{
+      .database = "d", .targets = {{.name = "/x"}}, .transfer = {.stats_percent = 0}};
+  backup.log = true;
+  backup.tail = "NORECOVERY";
+  EXPECT_EQ(BackupStatement(backup), "BACKUP LOG [d] TO DISK = N'/x' WITH NORECOVERY");
+  backup.log = false;
+  backup.tail = "";
+  backup.differential = true;
+  EXPECT_EQ(BackupStatement(backup), "BACKUP DATABASE [d] TO DISK = N'/x' WITH DIFFERENTIAL");
+  RestoreOptions restore{.database = "d", .transfer = {.stats_percent = 0}};
+  restore.from_catalog = true;
+  restore.source_database = "e'f";
+  restore.stop_at = "2030-01-01";
+  restore.plan_only = true;
+  restore.data_folder = "/srv";
+  EXPECT_EQ(RestoreStatement(restore),
+            "RESTORE DATABASE [d] FROM CATALOG SOURCE = N'e''f' WITH MOVE DATAFILES TO N'/srv', "
+            "STOPAT = N'2030-01-01', PLANONLY");
+  RestoreOptions recover{.database = "d"};
+  recover.recover_only = true;
+  EXPECT_EQ(RestoreStatement(recover), "RESTORE DATABASE [d] WITH RECOVERY");
+  recover.standby = "/u";
+  EXPECT_EQ(RestoreStatement(recover), "RESTORE DATABASE [d] WITH STANDBY = N'/u'");
+}
+
+TEST(ChainStatements, SayWhatIsKept) {
+  EXPECT_EQ(ExpireStatement({.keep_full = 2, .dry_run = true, .databases = {"a", "b"}}),
+            "EXEC sp_expire_backups @keep_full = 2, @dry_run = 1, @database = N'a', "
+            "@database2 = N'b'");
+  EXPECT_EQ(ExpireStatement({.keep_days = 14}), "EXEC sp_expire_backups @keep_days = 14");
+  EXPECT_EQ(DiscoverStatement({"/a", "/b"}), "EXEC sp_discover_databases N'/a', N'/b'");
+  EXPECT_EQ(AlterDatabaseStatement("d", "full", "none"),
+            "ALTER DATABASE [d] SET RECOVERY full, BACKUP_PREFERENCE = none");
 }
 
 TEST(BackupStatement, NamesOnlyWhatWasAskedFor) {

@@ -1,8 +1,11 @@
 // Endpoints, history and lists: text from people or the server -> what is shown or used.
+#include <sstream>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "tests/support/status_matchers.h"
+#include "tools/capstan/agent_view.h"
 #include "tools/capstan/history_view.h"
 #include "tools/capstan/row_reader.h"
 #include "tools/client/endpoint.h"
@@ -33,6 +36,74 @@ TEST(ParseEndpoint, RefusesTheRest) {
   EXPECT_THAT(ParseEndpoint("/" + std::string(106, 'x')), IsOk());
 }
 
+ResultSet OneRow(const std::vector<std::pair<std::string, std::optional<std::string>>>& cells) {
+  ResultSet rows;
+  Row row;
+  for (const auto& [name, value] : cells) {
+    rows.columns.push_back({name, "nvarchar"});
+    row.push_back(value);
+  }
+  rows.rows.push_back(std::move(row));
+  return rows;
+}
+
+TEST(FormatAgents, SaysWhatIsKnownAndNothingElse) {
+  EXPECT_EQ(FormatAgents(OneRow({{"agent_name", "s3"},
+                                 {"plugin", "s3"},
+                                 {"plugin_version", "1.2"},
+                                 {"plugin_vendor", "Capstan"},
+                                 {"device_class", "URL"},
+                                 {"schemes", "s3, https"},
+                                 {"features", "read, write"},
+                                 {"state", "Idle"},
+                                 {"pid", "77"},
+                                 {"attached_at", "2026-11-21 09:00:00.000"},
+                                 {"started_by", "server"},
+                                 {"restarts", "1"},
+                                 {"last_exit", "signal 9 (Killed) (12 s ago)"},
+                                 {"last_error", std::nullopt}})),
+            "Agent 's3': Idle\n"
+            "   Plugin: s3 1.2 by Capstan, URL, for s3, https\n"
+            "   Features: read, write\n"
+            "   Process: pid 77, started by server, 1 restart\n"
+            "   Attached: 2026-11-21 09:00:00\n"
+            "   Last exit: signal 9 (Killed) (12 s ago)\n");
+  EXPECT_EQ(FormatAgents(OneRow({{"agent_name", "x\x1b[2J"}, {"state", "Starting"}})),
+            "Agent 'x?[2J': Starting\n");
+  EXPECT_EQ(FormatAgents({}), "");
+}
+
+TEST(FormatDevices, FitsEightyColumns) {
+  const ResultSet rows = OneRow({{"session_id", "51"},
+                                 {"target", "/" + std::string(200, 'x') + "/a.bak"},
+                                 {"agent", "disk"},
+                                 {"mode", "io_uring direct"},
+                                 {"bytes", "1073741824"},
+                                 {"current_bytes_per_second", "1048576"},
+                                 {"mean_bytes_per_second", "2097152"},
+                                 {"in_flight", "4"},
+                                 {"state", "Active"},
+                                 {"wait", "device"},
+                                 {"errors", "0"},
+                                 {"stops", "2"},
+                                 {"waits_for", "the rate limit"},
+                                 {"average_latency_ms", "1.25"},
+                                 {"max_latency_ms", "80.500"},
+                                 {"throttled_ms", "1500"},
+                                 {"retries", "3"},
+                                 {"last_error", std::string(300, 'e')}});
+  const std::string text = FormatDevices(rows);
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    EXPECT_LE(line.size(), 80U + 4) << line;  // an ellipsis has more bytes than cells
+  }
+  EXPECT_THAT(text, testing::HasSubstr("   State: Active, waits for the rate limit\n"));
+  EXPECT_THAT(text, testing::HasSubstr("   Agent: disk, io_uring direct\n"));
+  EXPECT_THAT(text,
+              testing::HasSubstr("   Requests: 4 in flight, latency 1.2 ms, at most 80.5 ms\n"));
+  EXPECT_THAT(text, testing::HasSubstr("   Trouble: 3 retries, 2 stops, held back for 1.500 s\n"));
+}
+
 TEST(ParseDateTime, TakesTheServersFormsOnly) {
   EXPECT_EQ(ParseDateTime("1970-01-02 00:00:01"), 86401000);
   EXPECT_EQ(ParseDateTime("1970-01-01T00:00:00.5"), 500);
@@ -60,8 +131,12 @@ ResultSet Sets() {
 ResultSet Devices() {
   return {.columns = {{"media_set_id", "int"},
                       {"family_sequence_number", "tinyint"},
+                      {"mirror", "tinyint"},
                       {"physical_device_name", "nvarchar(260)"}},
-          .rows = {{"7", "1", "/b/1.bak"}, {"7", "2", "/b/2, too.bak"}}};
+          .rows = {{"7", "1", "0", "/b/1.bak"},
+                   {"7", "1", "1", "/m/1.bak"},
+                   {"7", "2", "0", "/b/2, too.bak"},
+                   {"7", "2", "1", "/m/2.bak"}}};
 }
 
 TEST(History, JoinsSetsWithTheirDevices) {
@@ -72,6 +147,7 @@ TEST(History, JoinsSetsWithTheirDevices) {
   EXPECT_EQ(entries[0].duration_ms, 2000u);
   EXPECT_EQ(entries[0].bytes_per_second, 1048576u);
   EXPECT_THAT(entries[0].devices, ElementsAre("/b/1.bak", "/b/2, too.bak"));
+  EXPECT_THAT(entries[0].mirrors, ElementsAre(ElementsAre("/m/1.bak", "/m/2.bak")));
   EXPECT_EQ(entries[1].type, "X");
   EXPECT_EQ(entries[1].duration_ms, std::nullopt);
   EXPECT_THAT(entries[1].devices, ElementsAre());
@@ -80,8 +156,9 @@ TEST(History, JoinsSetsWithTheirDevices) {
 TEST(History, ShowsWhatIsKnownAndADashForTheRest) {
   const ResultSet table = HistoryTable(BuildHistory(Sets(), Devices()));
 
-  EXPECT_THAT(table.rows[0], ElementsAre("2026-11-21 09:00:02.000", "sales", "Full", "2.0 MiB",
-                                         "2.000 s", "1.0 MiB/s", "/b/1.bak, /b/2, too.bak"));
+  EXPECT_THAT(table.rows[0],
+              ElementsAre("2026-11-21 09:00:02.000", "sales", "Full", "2.0 MiB", "2.000 s",
+                          "1.0 MiB/s", "/b/1.bak, /b/2, too.bak mirrored to /m/1.bak, /m/2.bak"));
   EXPECT_THAT(table.rows[1], ElementsAre("-", "it's", "X", "-", "-", "-", ""));
 }
 
@@ -91,10 +168,11 @@ TEST(History, KeepsDevicesApartInJson) {
             "  {\"backup_set_id\": \"2\", \"database\": \"sales\", \"type\": \"Full\", "
             "\"started\": \"2026-11-21 09:00:00.000\", \"finished\": \"2026-11-21 09:00:02.000\", "
             "\"size_bytes\": 2097152, \"duration_ms\": 2000, \"bytes_per_second\": 1048576, "
-            "\"devices\": [\"/b/1.bak\", \"/b/2, too.bak\"]},\n"
+            "\"devices\": [\"/b/1.bak\", \"/b/2, too.bak\"], "
+            "\"mirrors\": [[\"/m/1.bak\", \"/m/2.bak\"]]},\n"
             "  {\"backup_set_id\": \"1\", \"database\": \"it's\", \"type\": \"X\", "
             "\"started\": \"2026-11-21 09:00:00\", \"finished\": \"\", \"size_bytes\": null, "
-            "\"duration_ms\": null, \"bytes_per_second\": null, \"devices\": []}\n"
+            "\"duration_ms\": null, \"bytes_per_second\": null, \"devices\": [], \"mirrors\": []}\n"
             "]\n");
   EXPECT_EQ(HistoryJson({}), "[]\n");
 }

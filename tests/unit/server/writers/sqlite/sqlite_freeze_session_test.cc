@@ -210,7 +210,7 @@ TEST(FreezeSession, EndsWithItsProcess) {
     test::MakeDatabase(path, mode, 10);
     int pipe[2];
     ASSERT_EQ(::pipe(pipe), 0);
-    test::ChildProcess server([&] {
+    test::ForkedProcess server([&] {
       SqliteWriter writer;
       auto session = writer.BeginSnapshot(path, "db");
       const bool frozen = session.ok() && (*session)->Freeze({}).ok();

@@ -146,7 +146,7 @@ TEST_F(SqliteRestore, IdleConnectionOfAnotherProcessCountsAsUseInWalMode) {
   MakeDatabase(path_, "WAL", 50);
   int ready[2];
   ASSERT_EQ(::pipe(ready), 0);
-  ChildProcess idle([&] {
+  ForkedProcess idle([&] {
     Application application(path_);
     const bool one = application.Ask("SELECT count(*) FROM t") == "50";
     (void)!::write(ready[1], "x", 1);
@@ -170,7 +170,7 @@ TEST_F(SqliteRestore, WreckInUseStaysAsItIs) {
   int done[2];
   ASSERT_EQ(::pipe(ready), 0);
   ASSERT_EQ(::pipe(done), 0);
-  ChildProcess locker([&] {
+  ForkedProcess locker([&] {
     const int fd = ::open(path_.c_str(), O_RDWR | O_CLOEXEC);
     struct flock lock {};
     lock.l_type = F_RDLCK;

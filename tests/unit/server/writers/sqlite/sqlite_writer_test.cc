@@ -1,5 +1,7 @@
 #include "server/writers/sqlite/sqlite_writer.h"
 
+#include <filesystem>
+
 #include <gtest/gtest.h>
 
 #include "tests/support/sqlite_fixture.h"
@@ -40,6 +42,16 @@ TEST_F(SqliteWriterTest, DescribesADatabase) {
   EXPECT_FALSE(description->volumes[0].empty());
 }
 
+// S2-21
+TEST_F(SqliteWriterTest, TellsAReadOnlyDatabase) {
+  MakeDatabase(path_, "WAL", 10);
+  EXPECT_FALSE(writer_.Describe(path_, "db")->read_only);
+  std::filesystem::permissions(path_, std::filesystem::perms::owner_read);
+
+  EXPECT_TRUE(writer_.Describe(path_, "db")->read_only);
+  EXPECT_THAT(BackUp(writer_, path_), IsOk());
+}
+
 TEST_F(SqliteWriterTest, RollbackModeIsSimpleRecovery) {
   MakeDatabase(path_, "DELETE", 1);
 
@@ -47,11 +59,18 @@ TEST_F(SqliteWriterTest, RollbackModeIsSimpleRecovery) {
   EXPECT_THAT(Begin(BackupKind::kLog), HasReason(4208));
 }
 
-TEST_F(SqliteWriterTest, RefusesKindsThatItCannotMake) {
-  MakeDatabase(path_, "WAL", 1);
+TEST_F(SqliteWriterTest, WithoutAFolderThereIsNoLogAndDifferentialsHoldEverything) {
+  MakeDatabase(path_, "WAL", 100);
+  ASSERT_THAT(BackUp(writer_, path_), IsOk());
 
-  EXPECT_THAT(Begin(BackupKind::kLog), HasCode(Code::kUnimplemented));
-  EXPECT_THAT(Begin(BackupKind::kDifferential), HasCode(Code::kUnimplemented));
+  EXPECT_THAT(Begin(BackupKind::kLog), HasReason(4214));
+  EXPECT_THAT(Begin(BackupKind::kDifferential), HasReason(3035));
+  auto session = writer_.BeginBackup(
+      path_, "db", {.kind = BackupKind::kDifferential, .base = DifferentialBase{}});
+  ASSERT_THAT(session, IsOk());
+  const auto image = ReadAll(**session, 65536);
+  ASSERT_THAT(image, IsOk());
+  EXPECT_EQ(*image, *BackUp(writer_, path_));
 }
 
 TEST_F(SqliteWriterTest, StateFollowsItsSessions) {
@@ -98,7 +117,7 @@ TEST_F(SqliteWriterTest, LsnGrowsWithEveryCommitAndOnlyThen) {
     std::filesystem::remove(path_);
     MakeDatabase(path_, mode, 1);
     Application application(path_);
-    const auto lsn = [&] { return (*Begin())->last_lsn(); };
+    const auto lsn = [&] { return (*Begin())->lsns().last; };
     Lsn before = lsn();
     for (int i = 0; i < 20; ++i) {
       EXPECT_EQ(lsn(), before);

@@ -1,4 +1,4 @@
-#include "server/writers/sqlite/writer_state_tracker.h"
+#include "server/writers/writer_state_tracker.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "server/writers/sqlite/page_cache_guard.h"
+#include "server/writers/page_cache_guard.h"
 
 #include <algorithm>
 #include <vector>
