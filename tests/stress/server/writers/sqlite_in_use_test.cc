@@ -91,7 +91,7 @@ void BackUpRepeatedly(const std::string& path, const std::string& copy, std::uin
     ASSERT_THAT(session, IsOk());
     const auto image = ReadAll(**session, length_max);
     ASSERT_THAT(image, IsOk());
-    const Lsn lsn = (*session)->last_lsn();
+    const Lsn lsn = (*session)->lsns().last;
     ASSERT_THAT((*session)->End(), IsOk());
     WriteWhole(copy, *image);
 
@@ -113,8 +113,8 @@ TEST_P(SqliteInUse, EveryCopyIsOneStateWhileOthersCommitAndCheckpoint) {
   TemporaryDirectory scratch;
   const std::string path = scratch.Under("busy.db");
   MakeBusyDatabase(path, "WAL", GetParam());
-  ChildProcess writing([&] { return Write(path, 1); });
-  ChildProcess checkpointing([&] { return Checkpoint(path, 2); });
+  ForkedProcess writing([&] { return Write(path, 1); });
+  ForkedProcess checkpointing([&] { return Checkpoint(path, 2); });
 
   BackUpRepeatedly(path, scratch.Under("copy.db"), 70000);
 
@@ -129,7 +129,7 @@ TEST(SqliteInUseRollback, EveryCopyIsOneStateWhileOthersCommit) {
   TemporaryDirectory scratch;
   const std::string path = scratch.Under("busy.db");
   MakeBusyDatabase(path, "DELETE", 4096);
-  ChildProcess writing([&] { return Write(path, 3); });
+  ForkedProcess writing([&] { return Write(path, 3); });
 
   BackUpRepeatedly(path, scratch.Under("copy.db"), 1 << 20);
 
