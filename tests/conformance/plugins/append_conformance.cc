@@ -34,6 +34,9 @@ void AppendConformance::SetUp() {
   if (!IsSkipped() && (plugin().info().capabilities & CAPSTAN_CAN_APPEND) == 0) {
     GTEST_SKIP() << "the plugin does not announce CAPSTAN_CAN_APPEND";
   }
+  if (!IsSkipped() && !can(CAPSTAN_CAN_UNDO)) {
+    GTEST_SKIP() << "the plugin does not announce CAPSTAN_CAN_UNDO";
+  }
 }
 
 std::uint64_t AppendConformance::Size() {

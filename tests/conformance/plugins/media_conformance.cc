@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <deque>
+#include <thread>
 
 #include <gmock/gmock.h>
 
@@ -14,6 +16,11 @@ namespace capstan::test {
 namespace {
 
 constexpr std::size_t kBlock = 65536;
+
+// Nothing is behind these bytes: of a file, of a tape.
+bool IsEnd(std::uint32_t code) {
+  return code == CAPSTAN_E_END || code == CAPSTAN_E_NO_DATA;
+}
 
 bool SameBytes(std::span<const std::byte> a, std::span<const std::byte> b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end());
@@ -53,12 +60,18 @@ bool MediaConformance::HoldsMedia(const std::vector<unsigned>& seeds) {
   EXPECT_THAT(request.Read(*device, 0, {read.data(), read.size()}), IsOk());
   const capstan_request& done = request.Wait();
   EXPECT_THAT(device->Close(CAPSTAN_OUTCOME_DONE), IsOk());
-  bool same = done.completion_code == 38 && done.bytes_transferred == seeds.size() * kBlock;
+  bool same = IsEnd(done.completion_code) && done.bytes_transferred == seeds.size() * kBlock;
   for (std::size_t i = 0; same && i < seeds.size(); ++i) {
     same =
         SameBytes(MediaBuffer(kBlock, seeds[i]).bytes(), read.bytes().subspan(i * kBlock, kBlock));
   }
   return same;
+}
+
+// A cartridge holds more than the bytes that were written.
+void MediaConformance::ExpectSizeOfOneBlock(const agent::MediumStat& stat) {
+  EXPECT_GE(stat.size, kBlock);
+  EXPECT_LE(stat.size, random_access() ? kBlock : 2 * kBlock);
 }
 
 TEST_P(MediaConformance, ReadsBackWhatWasWritten) {
@@ -70,6 +83,9 @@ TEST_P(MediaConformance, ReadsBackWhatWasWritten) {
 
 // Many requests in flight, submitted from the end to the beginning: place is given, not order.
 TEST_P(MediaConformance, WritesAtGivenPositionsInAnyOrder) {
+  if (!random_access()) {
+    GTEST_SKIP() << "no random access";
+  }
   constexpr std::size_t kCount = 32;
   const MediaBuffer buffer(kCount * kBlock, 3);
   const MediaBuffer read(kCount * kBlock);
@@ -111,6 +127,7 @@ TEST_P(MediaConformance, FlushCompletesAfterEarlierWrites) {
   struct Order {
     std::atomic<std::size_t> writes{0};
     std::atomic<std::size_t> seen_by_flush{0};
+    std::atomic<bool> flushed{false};
   } order;
 
   std::vector<capstan_request> writes(kCount);
@@ -128,10 +145,15 @@ TEST_P(MediaConformance, FlushCompletesAfterEarlierWrites) {
   flush.complete = [](capstan_request* r) {
     auto& seen = *static_cast<Order*>(r->context);
     seen.seen_by_flush = seen.writes.load();
+    seen.flushed = true;
   };
   flush.context = &order;
   ASSERT_THAT(writer->Submit(&flush), IsOk());
-  ASSERT_THAT(writer->Close(CAPSTAN_OUTCOME_DISCARD), IsOk());  // waits for all of them
+  // A close may give up what is in flight. Ends: CTest's own deadline.
+  while (!order.flushed) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  ASSERT_THAT(writer->Close(CAPSTAN_OUTCOME_DISCARD), IsOk());
 
   EXPECT_EQ(order.seen_by_flush, kCount);
   EXPECT_EQ(flush.completion_code, 0U);
@@ -153,12 +175,15 @@ TEST_P(MediaConformance, KeepsTransfersOf512Bytes) {
   ASSERT_THAT(request.Read(*reader, 0, {read.data(), read.size()}), IsOk());
   const capstan_request& done = request.Wait();
 
-  EXPECT_EQ(done.completion_code, 38U);
+  EXPECT_TRUE(IsEnd(done.completion_code));
   EXPECT_TRUE(SameBytes(buffer.bytes(), {read.data(), done.bytes_transferred}));
   ASSERT_THAT(reader->Close(CAPSTAN_OUTCOME_DONE), IsOk());
 }
 
 TEST_P(MediaConformance, EndOfDataGivesTheValidPart) {
+  if (!random_access()) {
+    GTEST_SKIP() << "no random access";
+  }
   MakeMedium(7);
   const MediaBuffer read(kBlock);
   const auto device = Open(CAPSTAN_OPEN_READ);
@@ -180,6 +205,9 @@ TEST_P(MediaConformance, EndOfDataGivesTheValidPart) {
 }
 
 TEST_P(MediaConformance, ReplaceKeepsTheOldMediumUntilComplete) {
+  if (!can(CAPSTAN_CAN_UNDO)) {
+    GTEST_SKIP() << "the plugin does not announce CAPSTAN_CAN_UNDO";
+  }
   MakeMedium(1);
   const MediaBuffer buffer(kBlock, 2);
   const auto device = Open(CAPSTAN_OPEN_REPLACE);
@@ -194,6 +222,9 @@ TEST_P(MediaConformance, ReplaceKeepsTheOldMediumUntilComplete) {
 }
 
 TEST_P(MediaConformance, DiscardKeepsTheOldMediumAndNothingElse) {
+  if (!can(CAPSTAN_CAN_UNDO)) {
+    GTEST_SKIP() << "the plugin does not announce CAPSTAN_CAN_UNDO";
+  }
   MakeMedium(1);
   const MediaBuffer buffer(kBlock, 2);
   const auto device = Open(CAPSTAN_OPEN_REPLACE);
@@ -207,6 +238,9 @@ TEST_P(MediaConformance, DiscardKeepsTheOldMediumAndNothingElse) {
 
 // S2-11: what the job did not confirm must not stay visible, though this device completed.
 TEST_P(MediaConformance, DiscardAfterCompleteRemovesTheNewMedium) {
+  if (!can(CAPSTAN_CAN_UNDO)) {
+    GTEST_SKIP() << "the plugin does not announce CAPSTAN_CAN_UNDO";
+  }
   const MediaBuffer buffer(kBlock, 2);
   const auto device = Open(CAPSTAN_OPEN_CREATE);
   ASSERT_EQ(WriteBytes(*device, 0, buffer.bytes()), 0U);
@@ -229,6 +263,9 @@ TEST_P(MediaConformance, DoneWithoutCompleteIsAnErrorAndLeavesNothing) {
 }
 
 TEST_P(MediaConformance, KeptConstructionIsCommittedByRecover) {
+  if (!can(CAPSTAN_CAN_UNDO)) {
+    GTEST_SKIP() << "the plugin does not announce CAPSTAN_CAN_UNDO";
+  }
   MakeMedium(1);
   const MediaBuffer buffer(kBlock, 2);
   auto device = Open(CAPSTAN_OPEN_REPLACE, "t-keep");
@@ -245,6 +282,9 @@ TEST_P(MediaConformance, KeptConstructionIsCommittedByRecover) {
 }
 
 TEST_P(MediaConformance, KeptConstructionIsDiscardedByRecover) {
+  if (!can(CAPSTAN_CAN_UNDO)) {
+    GTEST_SKIP() << "the plugin does not announce CAPSTAN_CAN_UNDO";
+  }
   MakeMedium(1);
   const MediaBuffer buffer(kBlock, 2);
   const auto device = Open(CAPSTAN_OPEN_REPLACE, "t-keep");
@@ -259,12 +299,18 @@ TEST_P(MediaConformance, KeptConstructionIsDiscardedByRecover) {
 }
 
 TEST_P(MediaConformance, RecoverCommitOfNothingFails) {
+  if (!can(CAPSTAN_CAN_UNDO)) {
+    GTEST_SKIP() << "the plugin does not announce CAPSTAN_CAN_UNDO";
+  }
   EXPECT_THAT(plugin().Recover(target(), "t-none", CAPSTAN_RECOVER_COMMIT),
               HasCode(Code::kNotFound));
   EXPECT_THAT(plugin().Recover(target(), "t-none", CAPSTAN_RECOVER_DISCARD), IsOk());
 }
 
 TEST_P(MediaConformance, DeviceThatIsDroppedKeepsItsConstruction) {
+  if (!can(CAPSTAN_CAN_UNDO)) {
+    GTEST_SKIP() << "the plugin does not announce CAPSTAN_CAN_UNDO";
+  }
   { const auto device = Open(CAPSTAN_OPEN_CREATE, "t-drop"); }
 
   EXPECT_EQ(place_->LeftOverCount(), 1U);
@@ -293,7 +339,7 @@ TEST_P(MediaConformance, SecondWriterOfATargetIsRefused) {
 
   EXPECT_EQ(second.status().os_error(), EBUSY);
   EXPECT_THAT(second, MessageHas(target()));
-  EXPECT_EQ(place_->LeftOverCount(), 1U);
+  EXPECT_EQ(place_->LeftOverCount(), can(CAPSTAN_CAN_UNDO) ? 1U : 0U);
   EXPECT_THAT(first->Close(CAPSTAN_OUTCOME_DISCARD), IsOk());
 }
 
@@ -321,12 +367,17 @@ TEST_P(MediaConformance, TransfersOutOfRangeAreRefused) {
   const auto device = Open(CAPSTAN_OPEN_REPLACE);
   MediaRequest request;
 
-  EXPECT_THAT(request.Write(*device, -4096, buffer.bytes()), HasCode(Code::kInvalidArgument));
+  if (random_access()) {
+    EXPECT_THAT(request.Write(*device, -4096, buffer.bytes()), HasCode(Code::kInvalidArgument));
+  }
   EXPECT_THAT(request.Write(*device, 0, buffer.bytes().first(0)), HasCode(Code::kInvalidArgument));
   EXPECT_THAT(device->Close(CAPSTAN_OUTCOME_DISCARD), IsOk());
 }
 
 TEST_P(MediaConformance, PositionIsSetFromBeginCurrentAndEnd) {
+  if (!random_access()) {
+    GTEST_SKIP() << "no random access";
+  }
   MakeMedium(1);
   const auto device = Open(CAPSTAN_OPEN_READ);
   const auto set = [&](std::uint32_t whence, std::int64_t position) {
@@ -351,7 +402,9 @@ TEST_P(MediaConformance, PositionIsSetFromBeginCurrentAndEnd) {
 TEST_P(MediaConformance, UnknownOperationCompletesAsNotSupported) {
   const auto device = Open(CAPSTAN_OPEN_REPLACE);
 
-  EXPECT_EQ(RunRequest(*device, CAPSTAN_OP_WRITE_MARK), 50U);
+  if ((plugin().info().device_features & CAPSTAN_FEATURE_FILE_MARKS) == 0) {
+    EXPECT_EQ(RunRequest(*device, CAPSTAN_OP_WRITE_MARK), 50U);
+  }
   EXPECT_EQ(RunRequest(*device, 999), 50U);
   EXPECT_THAT(device->Close(CAPSTAN_OUTCOME_DISCARD), IsOk());
 }
@@ -367,18 +420,23 @@ TEST_P(MediaConformance, EstimateDoesNotDecideTheSize) {
   ASSERT_EQ(RunRequest(**device, CAPSTAN_OP_COMPLETE), 0U);
   ASSERT_THAT((*device)->Close(CAPSTAN_OUTCOME_DONE), IsOk());
 
-  EXPECT_EQ(plugin().Stat(target())->size, kBlock);
+  ExpectSizeOfOneBlock(*plugin().Stat(target()));
 }
 
 TEST_P(MediaConformance, StatAndRemoveKnowTheMedium) {
   EXPECT_FALSE(plugin().Stat(target())->exists);
-  EXPECT_EQ(plugin().Remove(target()).os_error(), ENOENT);
+  if (can(CAPSTAN_CAN_REMOVE)) {
+    EXPECT_EQ(plugin().Remove(target()).os_error(), ENOENT);
+  }
   MakeMedium(1);
   const auto stat = plugin().Stat(target());
   ASSERT_THAT(stat, IsOk());
   EXPECT_TRUE(stat->exists);
-  EXPECT_EQ(stat->size, kBlock);
+  ExpectSizeOfOneBlock(*stat);
   EXPECT_GT(stat->free_space, 0U);
+  if (!can(CAPSTAN_CAN_REMOVE)) {
+    return;
+  }
 
   EXPECT_THAT(plugin().Remove(target()), IsOk());
   EXPECT_FALSE(plugin().Stat(target())->exists);
@@ -389,7 +447,7 @@ TEST_P(MediaConformance, SaysHowItMovesBytes) {
   const auto device = Open(CAPSTAN_OPEN_REPLACE);
   ASSERT_EQ(WriteBytes(*device, 0, buffer.bytes()), 0U);
 
-  EXPECT_THAT(device->mode(), testing::MatchesRegex(GetParam().mode));
+  EXPECT_THAT(device->status().mode, testing::MatchesRegex(GetParam().mode));
   EXPECT_THAT(device->Close(CAPSTAN_OUTCOME_DISCARD), IsOk());
 }
 

@@ -1,13 +1,16 @@
 // The conformance suite of media plugins: what plugin.h promises, as tests. A plugin's test program
-// links media_conformance.cc and append_conformance.cc (whose clauses are skipped for a plugin that
-// does not announce CAPSTAN_CAN_APPEND) and instantiates them:
+// links media_conformance.cc and append_conformance.cc and instantiates them; clauses about what
+// the plugin does not announce (CAPSTAN_CAN_APPEND, CAPSTAN_CAN_UNDO, random access) are skipped:
 //
 //   INSTANTIATE_TEST_SUITE_P(Disk, MediaConformance, testing::Values(DiskUnderTest()), NameOf);
 //   INSTANTIATE_TEST_SUITE_P(Disk, AppendConformance, testing::Values(DiskUnderTest()), NameOf);
+//
+// Media that are one after the other have tape_conformance.h besides.
 #pragma once
 
 #include <functional>
 #include <memory>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -34,6 +37,10 @@ struct MediaUnderTest {
   std::string mode;  // regular expression for MediaDevice::mode after the first transfer
 };
 
+// Otherwise the bytes of the struct are in the names of the tests.
+inline void PrintTo(const MediaUnderTest& media, std::ostream* out) {
+  *out << media.name;
+}
 inline std::string NameOf(const testing::TestParamInfo<MediaUnderTest>& info) {
   return info.param.name;
 }
@@ -44,11 +51,16 @@ class MediaConformance : public testing::TestWithParam<MediaUnderTest> {
 
   agent::MediaPlugin& plugin() { return place_->plugin(); }
   std::string target() { return place_->TargetOf("medium.bak"); }
+  bool can(std::uint32_t capability) { return (plugin().info().capabilities & capability) != 0; }
+  bool random_access() {
+    return (plugin().info().device_features & CAPSTAN_FEATURE_RANDOM_ACCESS) != 0;
+  }
   std::unique_ptr<agent::MediaDevice> Open(capstan_open_mode mode, const std::string& token = "t1");
   // A finished medium of one 64 KiB block, made from `seed`.
   void MakeMedium(unsigned seed);
   // Whether the medium is exactly what MakeMedium(seed) writes.
   bool HoldsMedium(unsigned seed) { return HoldsMedia({seed}); }
+  void ExpectSizeOfOneBlock(const agent::MediumStat& stat);
   // Whether it is exactly that of several, one behind the other.
   bool HoldsMedia(const std::vector<unsigned>& seeds);
 

@@ -81,6 +81,17 @@ bool WaitForFile(const std::string& path) {
 
 // --- accounts and umask ---
 
+// A socket is there a moment before its group may use it.
+bool WaitForGroupsTurn(const std::string& path) {
+  const Deadline deadline = Patience();
+  struct stat info {};
+  while ((::stat(path.c_str(), &info) != 0 || (info.st_mode & S_IWGRP) == 0) &&
+         !deadline.passed()) {
+    ::usleep(1000);
+  }
+  return !deadline.passed();
+}
+
 // The folder of a socket, and as whom the engine listens there.
 struct Shared {
   gid_t engine_group = kSharedGroup;
@@ -107,7 +118,7 @@ class Accounts : public testing::Test {
                  : std::string("no rights to become the engine");
     });
     ChildProcess stranger([&]() -> std::string {
-      if (!WaitForFile(path) || !Become(kStranger, kStranger, kStranger)) {
+      if (!WaitForGroupsTurn(path) || !Become(kStranger, kStranger, kStranger)) {
         return "not ready";
       }
       const Status status = RunClientAt(path);
