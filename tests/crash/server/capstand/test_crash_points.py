@@ -11,6 +11,7 @@ import re
 import signal
 import sqlite3
 import sys
+import time
 import unittest
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -44,6 +45,11 @@ RESTORE_POINTS = [
     "engine.restore_swapped",
     "catalog.before_restore_commit", "catalog.after_restore_commit",
 ]
+# Of a restore that lasts so long: in each the second checkpoint, so that there is one to go on from.
+RESTART_POINTS = ["restore.checkpoint.written:2", "restore.checkpoint.saved:2"]
+# Of RESTORE ... WITH RECOVERY alone.
+RECOVERY_POINTS = ["catalog.after_begin", "engine.recovered", "catalog.before_restore_commit",
+                   "catalog.after_restore_commit"]
 # The catalog's last word on an interrupted job is spoken at the next start, which may die as well.
 COMMITTING = ["catalog.before_commit", "catalog.after_commit"]
 FORGETTING = ["catalog.before_forget", "catalog.after_forget"]
@@ -55,6 +61,19 @@ ELSEWHERE += ["catalog.after_revoke"]
 # They need a program that takes snapshots: tests/crash/server/writers/sqlite_mount_crash_test.cc.
 ELSEWHERE += ["sqlite.mount.cleared", "sqlite.mount.checked", "sqlite.mount.old_removed",
               "sqlite.mount.placed_removed", "sqlite.mount.returning"]
+
+# Chains of SQLite backups: tests/crash/server/writers/sqlite_log_crash_test.cc.
+ELSEWHERE += ["sqlite.log.torn_block", "sqlite.log.copied", "sqlite.log.before_loose",
+              "sqlite.log.loose", "sqlite.log.before_trim", "sqlite.log.trimmed",
+              "sqlite.log.restoring_renamed", "sqlite.log.restoring_adopted",
+              "sqlite.log.restoring_abandoned", "sqlite.log.part_ready", "sqlite.log.part_pending",
+              "sqlite.log.part_written", "sqlite.log.part_taken", "sqlite.log.restoring_checked",
+              "sqlite.log.restoring_swapped", "sqlite.log.standby_copied",
+              "sqlite.log.standby_swapped"]
+# Clusters: tests/crash/server/writers/postgres_restore_crash_test.cc.
+ELSEWHERE += ["postgres.restore.marked", "postgres.restore.written",
+              "postgres.log_restore.gathered", "postgres.log_restore.moved",
+              "postgres.recovery.begun", "postgres.recovery.ended"]
 
 
 def registered_points() -> set[str]:
@@ -78,6 +97,9 @@ def add_version(database: Path) -> None:
         connection.execute("INSERT INTO versions VALUES (1)")
 
 
+DEATH_IS_SEEN_S = 5.0
+
+
 @contextmanager
 def dying_at(point: str) -> Iterator[None]:
     """Servers that are started inside of this, and their agents, die at the point."""
@@ -97,11 +119,19 @@ class CrashPoints(unittest.TestCase):
             self.server.start(wait_for_agent=False)
         mark = len(self.server.console.read_text(errors="replace"))
         action()
-        assert self.server.process is not None
-        server_died = self.server.process.poll() == -signal.SIGKILL
-        said = self.server.console.read_text(errors="replace")[mark:]
+        # Its client may know of a death before its parent does.
+        deadline = time.monotonic() + DEATH_IS_SEEN_S
+        while not (died := self.somebody_died(mark)) and time.monotonic() < deadline:
+            time.sleep(0.02)
         self.server.kill()
-        return server_died or "killed by signal 9" in said
+        return died
+
+    def somebody_died(self, mark: int) -> bool:
+        """Of kill -9: the server, or its agent, as it says in the console behind the mark."""
+        assert self.server.process is not None
+        said = self.server.console.read_text(errors="replace")[mark:]
+        return (self.server.process.poll() == -signal.SIGKILL
+                or "agent process ended" in said and "signal 9 (Killed)" in said)
 
     def start_anew(self) -> None:
         self.server.start()
@@ -151,7 +181,8 @@ class CrashPoints(unittest.TestCase):
 
     def test_every_point_is_in_a_list(self) -> None:
         listed = {point.split(":")[0] for point in
-                  BACKUP_POINTS + RESTORE_POINTS + FAILING_BACKUP_POINTS + ELSEWHERE}
+                  BACKUP_POINTS + RESTORE_POINTS + RESTART_POINTS + RECOVERY_POINTS
+                  + FAILING_BACKUP_POINTS + ELSEWHERE}
         registered = registered_points()
         self.assertEqual(listed - registered, set())
         # tests/crash/vdi passes all that there are in vdi/; here are those that a job gives sense.
@@ -234,6 +265,54 @@ class CrashPoints(unittest.TestCase):
                 self.assertIn(rows_of(target), (before, self.version))
                 self.check(restore())
                 self.assertEqual(rows_of(target), self.version)
+
+    def test_a_restore_goes_on_from_its_checkpoint(self) -> None:
+        """S0-50."""
+        self.server.settings.update(checkpoint_s=1, checkpoint_mb=1)
+        self.server.terminate()
+        self.server.start()
+        target = self.server.db / "target.db"
+        options = f"MOVE 'source' TO '{target}', MAXTRANSFERSIZE = 65536, REPLACE"
+        self.check(self.server.backup("source", *self.media,
+                                      options="INIT, MAXTRANSFERSIZE = 65536"))
+        self.check(self.server.restore("target", *self.media, options=options))
+        for point in RESTART_POINTS:
+            with self.subTest(point):
+                add_version(target)
+                self.assertTrue(self.dies(point, lambda: self.server.restore(
+                    "target", *self.media, options=options + ", MAXRATE = 1")))
+                self.server.start()
+                self.assertEqual(rows_of(target), self.version + 1, "the old one is in use still")
+                self.assertEqual(len(self.server.journal()), 1)
+                self.assertEqual(len(self.server.leftovers()), 1)
+                outcome = self.server.restore("target", *self.media, options=options + ", RESTART")
+                self.check(outcome)
+                self.assertIn("RESTART goes on with an interrupted restore", outcome.stdout)
+                self.assertEqual(rows_of(target), self.version)
+                self.server.check_no_leftovers(self)
+                self.assertEqual(self.server.journal(), [])
+
+    def test_recovery_goes_on_where_it_died(self) -> None:
+        target = self.server.db / "target.db"
+
+        def recover() -> harness.Outcome:
+            return self.server.exec("RESTORE DATABASE target WITH RECOVERY")
+
+        self.check(self.backup())
+        for point in RECOVERY_POINTS:
+            with self.subTest(point):
+                self.check(self.server.restore(
+                    "target", *self.media,
+                    options=f"MOVE 'source' TO '{target}', REPLACE, NORECOVERY"))
+                self.crash(point, recover)
+                again = recover()
+                if point == "catalog.after_restore_commit":
+                    self.assertIn("3153", again.stderr, "it was recovered, and the catalog knows")
+                else:
+                    self.check(again)
+                self.assertEqual(rows_of(target), self.version)
+                self.next_version()
+                self.check(self.backup())
 
     def test_a_failing_backup_is_forgotten(self) -> None:
         self.check(self.backup())
