@@ -26,9 +26,8 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
-
 SUPPORT = Path(__file__).resolve().parents[1] / "support"
+sys.path.insert(0, str(SUPPORT))
 MTF_EXTRACT = SUPPORT / "mtf_extract.py"
 WRITER_PROGRAM = Path(__file__).resolve().with_name("committing_writer.py")
 
@@ -160,8 +159,9 @@ def quoted(text: object) -> str:
 
 def toml(value: object) -> str:
     """A value of the configuration; a dict becomes an inline table."""
-    return json.dumps(value) if not isinstance(value, dict) else (
-        "{ " + ", ".join(f"{json.dumps(k)} = {json.dumps(v)}" for k, v in value.items()) + " }")
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{json.dumps(k)} = {toml(v)}" for k, v in value.items()) + " }"
+    return f"[{', '.join(map(toml, value))}]" if isinstance(value, list) else json.dumps(value)
 
 
 def bracketed(name: str) -> str:
@@ -223,9 +223,9 @@ class CapstanServer:
             wait_for(self.agent_attached, "the disk agent")
 
     def agent_attached(self) -> bool:
-        rows = self.query("SELECT agent_name, state, pid FROM sys.dm_backup_agents")
-        return any(row["agent_name"] == "disk" and program_of(int(str(row["pid"])))
-                   for row in rows)
+        rows = self.query("SELECT pid FROM sys.dm_backup_agents"
+                          " WHERE agent_name = 'disk' AND attached_at IS NOT NULL")
+        return any(program_of(int(str(row["pid"]))) for row in rows)
 
     @property
     def pid(self) -> int:
@@ -314,8 +314,8 @@ class CapstanServer:
         rows: list[dict[str, object]] = json.loads(outcome.stdout)
         return rows
 
-    def attach(self, name: str, path: object) -> None:
-        outcome = self.run("database", "add", name, f"sqlite:{path}")
+    def attach(self, name: str, location: object, scheme: str = "sqlite") -> None:
+        outcome = self.run("database", "add", name, f"{scheme}:{location}")
         if outcome.exit_code != 0:
             raise AssertionError(f"database add {name}\n{outcome.describe()}")
 

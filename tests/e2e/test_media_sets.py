@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from pathlib import Path
 
-from harness import CapstanServer, Outcome, Programs, ServerTestCase, content_of, main
+from harness import CapstanServer, Outcome, ServerTestCase, content_of, main
+from places import Drives, Folder, ObjectStore, PlaceTestCase
 
 TEXT_3098 = (
     "The backup cannot be performed because 'COMPRESSION' was requested after the media was "
@@ -37,18 +37,15 @@ class WithDrive(ServerTestCase):
         return self.server.query(f"RESTORE HEADERONLY FROM {device}")
 
 
-class Examples(WithDrive):
-    """The examples with their device clauses as parameters: they hold for disk and tape alike."""
+class Examples(PlaceTestCase):
+    """The examples hold for every place. S3-28"""
 
-    disk: str
-    tape: str
+    def setUp(self) -> None:
+        super().setUp()
+        self.disk, self.tape = self.place.clause(0), self.place.clause(1)
 
     def medium(self, device: str) -> bytes:
-        raise NotImplementedError
-
-    def load_foreign_medium(self) -> None:
-        """Puts a medium with the backup of another program where `tape` is."""
-        raise NotImplementedError
+        return self.place.contents((self.disk, self.tape).index(device))
 
     def configured(self) -> dict[str, object]:
         rows = self.server.query("sp_configure 'backup compression default'")
@@ -68,7 +65,7 @@ class Examples(WithDrive):
         self.example_1()
         self.example_2()
         self.example_3()
-        self.load_foreign_medium()
+        self.place.load_foreign(1)
         self.example_4()
         self.example_5()
 
@@ -187,18 +184,15 @@ GO
 
 
 class ExamplesOnDisk(Examples):
-    disk = r"DISK = N'E:\testbackup.bak'"
-    tape = r"DISK = N'E:\tape0.bkf'"
+    place_type = Folder
 
-    def path_of(self, device: str) -> Path:
-        return self.drive / device.split("\\")[1].rstrip("'")
 
-    def medium(self, device: str) -> bytes:
-        return self.path_of(device).read_bytes()
+class ExamplesOnTape(Examples):
+    place_type = Drives
 
-    def load_foreign_medium(self) -> None:
-        subprocess.run([Programs.path("foreign_medium_process"), self.path_of(self.tape)],
-                       check=True)
+
+class ExamplesOnS3(Examples):
+    place_type = ObjectStore
 
 
 del Examples  # abstract: unittest would run it, too

@@ -53,7 +53,7 @@ class InstalledTree(unittest.TestCase):
         return next(self.destination.glob("**/etc/capstan/capstand.toml"))
 
     def test_every_program_names_its_version(self) -> None:
-        for program in ("capstand", "capstan", "sqlcmd", "capstan-agent"):
+        for program in ("capstand", "capstan", "sqlcmd", "capstan-agent", "plugin-check"):
             with self.subTest(program):
                 self.assertRegex(run(self.tree / "bin" / program, "--version"), r"\d+\.\d+\.\d+")
 
@@ -63,11 +63,11 @@ class InstalledTree(unittest.TestCase):
         installed = [path.name for path in (self.tree / "share/doc/capstan").iterdir()]
 
         self.assertIn("LICENSE", installed)
-        self.assertCountEqual(installed, [*documents, "vdi-porting.md"])
+        self.assertCountEqual(installed, [*documents, "vdi-porting.md", "example-plugin"])
 
     def test_plugin_header_compiles_alone_as_c(self) -> None:
         run(
-            "cc", "-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only",
+            "cc", "-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only",
             "-I", self.tree / "include", "-x", "c", "-",
             input="#include <capstan/plugin.h>\nint unused;\n",
         )
