@@ -111,18 +111,23 @@ def dying_at(point: str) -> Iterator[None]:
 
 
 class CrashPoints(unittest.TestCase):
-    def dies(self, point: str, action: Callable[[], object]) -> bool:
+    def dies(self, point: str, action: Callable[[], harness.Outcome]) -> bool:
         """Runs the action with a server that dies at the point, or whose agent does; leaves none
-        running. False: both lived on."""
+        running. False: both lived on, and the action did what it should."""
         self.server.terminate()
         with dying_at(point):
             self.server.start(wait_for_agent=False)
         mark = len(self.server.console.read_text(errors="replace"))
-        action()
-        # Its client may know of a death before its parent does.
-        deadline = time.monotonic() + DEATH_IS_SEEN_S
+        outcome = action()
+        # Its client may know of a death before its parent does. An action that failed failed because
+        # of one, and one that did not may have been over when it came.
+        failed = outcome.exit_code != 0
+        deadline = time.monotonic() + (harness.PATIENCE_S if failed else DEATH_IS_SEEN_S)
         while not (died := self.somebody_died(mark)) and time.monotonic() < deadline:
             time.sleep(0.02)
+        if failed:
+            self.assertTrue(died, f"nobody died at {point}, but\n{outcome.describe()}"
+                                  f"{self.server.log_tail()}")
         self.server.kill()
         return died
 
@@ -138,8 +143,8 @@ class CrashPoints(unittest.TestCase):
         harness.wait_for(lambda: not self.server.journal() and not self.server.leftovers(),
                          "the interrupted job to be settled")
 
-    def crash(self, point: str, action: Callable[[], object], starts_die_at: list[str] | None = None
-              ) -> None:
+    def crash(self, point: str, action: Callable[[], harness.Outcome],
+              starts_die_at: list[str] | None = None) -> None:
         """Dies at the point during the action, then starts anew: at first once for each point that
         the starts themselves are to die at."""
         self.assertTrue(self.dies(point, action), f"nobody died at {point}")
@@ -229,7 +234,8 @@ class CrashPoints(unittest.TestCase):
         self.assertFalse(died, "a backup of so small a database has fewer commands")
         # All that die before the last flush are undone, those after it are finished.
         self.assertEqual(outcomes, sorted(outcomes))
-        self.assertEqual(outcomes.count(True), len(self.media), "deaths during the commit")
+        self.assertEqual(outcomes.count(True), len(self.media),
+                         f"deaths during the commit, of those in {outcomes}")
 
     def test_starting_may_die_as_well(self) -> None:
         self.check(self.backup())
