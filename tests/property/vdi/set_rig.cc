@@ -13,8 +13,10 @@ namespace {
 constexpr std::uint32_t kBufferSize = 65536;
 constexpr std::uint32_t kWriteSize = 512;
 
+// Only a failing sequence waits so long. Every step has threads of both ends tell each other, and a
+// machine with other work may let one of them wait for seconds.
 Deadline Patience() {
-  return Deadline::After(std::chrono::seconds(10));
+  return Deadline::After(std::chrono::seconds(30));
 }
 
 template <typename T>
@@ -232,7 +234,7 @@ std::string SetRig::Compare(const SetModel& model) {
     // The news of the configuration; the model has it.
     [[maybe_unused]] const auto config = client_->GetConfiguration(Patience());
   }
-  const Deadline news = Deadline::After(std::chrono::seconds(2));
+  const Deadline news = Patience();
   for (;;) {
     std::string wrong = CompareCommands(model);
     if (wrong.empty()) {

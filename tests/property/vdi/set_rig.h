@@ -25,8 +25,8 @@ class SetRig {
 
   // Makes the call. REQUIRES: the model expects an answer.
   Answer Make(const Step& step);
-  // "" if all that the model says about commands and aborts is so, at the latest in two seconds,
-  // and nothing else is.
+  // "" if all that the model says about commands and aborts is so, now or as soon as the news of it
+  // has come, and nothing else is.
   std::string Compare(const SetModel& model);
 
  private:
