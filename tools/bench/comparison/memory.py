@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,8 +42,11 @@ class MemoryWatch:
 
     def _watch(self) -> None:
         while not self._stopping.wait(self._interval_s):
-            for pid in [self._pid, *children_of(self._pid)]:
-                self._sample(pid)
+            self._sample(self._pid)
+            for child in children_of(self._pid):
+                # Between fork and exec a child's memory is its parent's, which is counted there.
+                if _program_of(child) != _program_of(self._pid):
+                    self._sample(child)
 
     def _sample(self, pid: int) -> None:
         status = _status_of(pid)
@@ -59,6 +63,13 @@ def children_of(pid: int) -> list[int]:
         return [int(child) for task in tasks for child in (task / "children").read_text().split()]
     except OSError:
         return []
+
+
+def _program_of(pid: int) -> str:
+    try:
+        return os.readlink(f"/proc/{pid}/exe")
+    except OSError:
+        return ""
 
 
 def _status_of(pid: int) -> dict[str, str]:
