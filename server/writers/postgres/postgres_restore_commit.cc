@@ -55,6 +55,7 @@ Result<RestoreOutcome> PostgresRestoreSession::Commit() {
 }
 
 Result<RestoreOutcome> PostgresRestoreSession::CommitSteps() {
+  CAPSTAN_RETURN_IF_ERROR(queue_.Drain());
   CAPSTAN_ASSIGN_OR_RETURN(const ClusterManifest manifest, TakeManifest());
   CAPSTAN_RETURN_IF_ERROR(CheckComplete(manifest));
   CAPSTAN_RETURN_IF_ERROR(MatchManifest(manifest));

@@ -199,7 +199,7 @@ RestoringState PostgresRestoreSession::StateOf(Phase phase) const {
 Status PostgresRestoreSession::BeginWriting(std::span<const RestoreTarget> targets) {
   for (const RestoreTarget& target : targets.first(targets.size() - 1)) {
     CAPSTAN_ASSIGN_OR_RETURN(RestoredPlace place,
-                             RestoredPlace::Open(target.physical_name, owner_));
+                             RestoredPlace::Open(target.physical_name, owner_, &queue_));
     places_.push_back(std::move(place));
   }
   const bool full = options_.kind == BackupKind::kFull;
@@ -244,6 +244,7 @@ PostgresRestoreSession::~PostgresRestoreSession() {
     return;  // what is there can be used by the next restore; no server starts on it
   }
   CAPSTAN_LOG(kInfo, "restore given up directory={}", data_directory_);
+  static_cast<void>(queue_.Drain().ok());
   static_cast<void>(RemoveContents(log_directory_).ok());
   for (auto place = places_.rbegin(); place != places_.rend(); ++place) {
     static_cast<void>(RemoveContents(place->root()).ok());

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "server/writers/database_writer.h"
+#include "server/writers/direct_write_queue.h"
 #include "server/writers/postgres/bundle.h"
 #include "server/writers/postgres/cluster_manifest.h"
 #include "server/writers/postgres/cluster_place.h"
@@ -85,6 +86,7 @@ class PostgresRestoreSession final : public RestoreSession {
   bool began_ = false;
   bool committed_ = false;
   std::string log_directory_;
+  DirectWriteQueue queue_{&RestoredPlace::ExplainUnwritable};  // outlives the places
   std::vector<RestoredPlace> places_;
   std::vector<RestoredPlace> log_place_;  // one, for files whose path begins with pg_wal/
   std::unique_ptr<WriterActivity> activity_;

@@ -23,6 +23,9 @@ namespace capstan::writers {
 namespace {
 
 constexpr std::size_t kCompareBytes = 64 << 10;
+// Opening a file for direct I/O costs as much as copying so much into the page cache.
+constexpr std::size_t kDirectBytesMin = 128 << 10;
+constexpr std::uint64_t kGrowBytesMax = 64 << 20;
 constexpr std::uint16_t kFileModes = 0640;  // a cluster may let its group read
 constexpr std::uint16_t kFolderModes = 0750;
 
@@ -43,6 +46,15 @@ mode_t FileMode(std::uint16_t mode) {
   return static_cast<mode_t>((mode & kFileModes) | S_IRUSR | S_IWUSR);
 }
 
+// Direct writes that make a file longer wait for each other. So it grows by an eighth at a time, of
+// which Finish takes back what was too much. Where that cannot be, writing is slower, no more.
+void GrowAhead(int fd, std::uint64_t size, std::uint64_t end) {
+  if (end > size) {
+    const std::uint64_t wanted = end + std::min(end / 8, kGrowBytesMax);
+    ::fallocate(fd, 0, static_cast<off_t>(size), static_cast<off_t>(wanted - size));
+  }
+}
+
 bool IsZero(std::span<const std::byte> bytes) {
   return std::ranges::all_of(bytes, [](std::byte value) { return value == std::byte{0}; });
 }
@@ -53,17 +65,20 @@ RestoredPlace::RestoredPlace(RestoredPlace&& other) noexcept
     : root_(std::move(other.root_)),
       owner_(other.owner_),
       fd_(std::move(other.fd_)),
+      queue_(other.queue_),
       taken_bytes_(other.taken_bytes_.load()),
       written_bytes_(other.written_bytes_.load()) {}
 
-Result<RestoredPlace> RestoredPlace::Open(const std::string& root, const FileOwner& owner) {
+Result<RestoredPlace> RestoredPlace::Open(const std::string& root, const FileOwner& owner,
+                                          DirectWriteQueue* queue) {
   CAPSTAN_RETURN_IF_ERROR(MakeDirectories(root, owner));
+  CAPSTAN_ASSIGN_OR_RETURN(const bool empty, DirectoryIsEmpty(root));
   UniqueFd fd(::open(root.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!fd.valid() || (::geteuid() == 0 && ::fchown(fd.get(), owner.user, owner.group) != 0) ||
       ::fchmod(fd.get(), S_IRWXU) != 0) {
     return Unwritable(root, errno);
   }
-  return RestoredPlace(root, owner, std::move(fd));
+  return RestoredPlace(root, owner, std::move(fd), empty ? queue : nullptr);
 }
 
 Status RestoredPlace::MakeParents(std::string_view path) {
@@ -115,17 +130,40 @@ Result<UniqueFd> RestoredPlace::OpenFile(const std::string& path, std::uint16_t 
 
 Status RestoredPlace::Write(const BundlePart& part) {
   const BundleEntry& entry = part.entry;
-  CAPSTAN_ASSIGN_OR_RETURN(const UniqueFd fd, OpenFile(entry.path, entry.mode));
+  CAPSTAN_ASSIGN_OR_RETURN(UniqueFd fd, OpenFile(entry.path, entry.mode));
   struct stat info {};
   if (::fstat(fd.get(), &info) != 0) {
     return Unwritable(root_ + "/" + entry.path, errno);
   }
   const auto size = static_cast<std::uint64_t>(info.st_size);
+  if (queue_ != nullptr) {
+    taken_bytes_ += entry.length;
+    return Fill(std::move(fd), part, size);
+  }
   Status status = entry.kind == BundleEntry::Kind::kZeros
                       ? WriteZeros(fd.get(), entry.offset, entry.length, size)
                       : WriteBytes(fd.get(), entry.offset, part.bytes, size);
   taken_bytes_ += entry.length;
   return status.ok() ? status : Unwritable(root_ + "/" + entry.path, status.os_error());
+}
+
+Status RestoredPlace::ExplainUnwritable(const FilledFile& file, const Status& why) {
+  return Unwritable(file.path(), why.os_error());
+}
+
+Status RestoredPlace::Fill(UniqueFd fd, const BundlePart& part, std::uint64_t size) {
+  if (part.bytes.empty()) {
+    return OkStatus();  // zeros are there once the file has its size
+  }
+  const std::string path = root_ + "/" + part.entry.path;
+  written_bytes_ += part.bytes.size();
+  if (part.bytes.size() < kDirectBytesMin) {
+    const Status status = WriteFully(fd.get(), part.entry.offset, part.bytes);
+    return status.ok() ? status : Unwritable(path, status.os_error());
+  }
+  GrowAhead(fd.get(), size, part.entry.offset + part.bytes.size());
+  return queue_->Write(std::make_shared<const FilledFile>(std::move(fd), path), part.entry.offset,
+                       part.bytes);
 }
 
 Status RestoredPlace::WriteBytes(int fd, std::uint64_t offset, std::span<const std::byte> bytes,

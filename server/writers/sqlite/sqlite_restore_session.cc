@@ -81,7 +81,9 @@ Status SqliteRestoreSession::Open() {
     CAPSTAN_RETURN_IF_ERROR(CreateTemporary());
     CAPSTAN_RETURN_IF_ERROR(Reserve());
   }
-  output_ = std::make_unique<DirectFileWriter>(fd_.get(), paths_.temporary);
+  filled_ = std::make_shared<const FilledFile>(fd_.get(), paths_.temporary);
+  output_ =
+      std::make_unique<DirectWriteQueue>([](const FilledFile&, const Status& why) { return why; });
   return OkStatus();
 }
 
@@ -180,7 +182,7 @@ Status SqliteRestoreSession::WriteExtent(const Extent& extent, std::span<const s
                  extent.length, extent.offset);
   }
   BeginWrite();
-  Status status = output_->Write(extent.offset, source);
+  Status status = output_->Write(filled_, extent.offset, source);
   EndWrite();
   if (!status.ok()) {
     return WriteError(status);
@@ -305,6 +307,7 @@ Status SqliteRestoreSession::FinishWriting() {
       return WriteError(status);
     }
     output_.reset();
+    filled_.reset();
   }
   return Sync();
 }

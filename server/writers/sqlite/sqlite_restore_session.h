@@ -14,7 +14,7 @@
 #include <utility>
 
 #include "server/writers/database_writer.h"
-#include "server/writers/direct_file_writer.h"
+#include "server/writers/direct_write_queue.h"
 #include "server/writers/sqlite/log/restoring_database.h"
 #include "server/writers/sqlite/sqlite_replacement.h"
 #include "server/writers/writer_state_tracker.h"
@@ -72,7 +72,8 @@ class SqliteRestoreSession final : public RestoreSession {
   std::unique_ptr<WriterActivity> activity_;
   UniqueFd directory_;
   UniqueFd fd_;
-  std::unique_ptr<DirectFileWriter> output_;  // of fd_, until all is written
+  std::shared_ptr<const FilledFile> filled_;  // fd_, until all is written
+  std::unique_ptr<DirectWriteQueue> output_;  // into it
   std::atomic<std::uint64_t> written_bytes_{0};
   bool has_temporary_ = false;
 
