@@ -107,6 +107,7 @@ std::vector<std::function<Status()>> BackupPipeline::Readers(Volumes volumes) {
 }
 
 Status BackupPipeline::ReadVolume(std::uint32_t volume) {
+  const AlignedBytes piece(kReadPiece);
   while (!error_.failed()) {
     CAPSTAN_ASSIGN_OR_RETURN(const auto extent,
                              parts_.session.NextExtent(volume, geometry_.payload_capacity));
@@ -118,8 +119,9 @@ Status BackupPipeline::ReadVolume(std::uint32_t volume) {
       return SqlError(3204);  // the pool was stopped; whoever stopped it has set the cause
     }
     std::uint32_t crc32c = 0;
-    if (Status status = ReadPieces(
-            *extent, buffer->data.subspan(geometry_.payload_offset, extent->length), &crc32c);
+    if (Status status =
+            ReadPieces(*extent, buffer->data.subspan(geometry_.payload_offset, extent->length),
+                       piece, &crc32c);
         !status.ok()) {
       parts_.set.pool().Return(buffer);
       return status;
@@ -133,10 +135,9 @@ Status BackupPipeline::ReadVolume(std::uint32_t volume) {
 
 Status BackupPipeline::CodeVolumes(Volumes volumes, std::size_t worker) {
   CAPSTAN_ASSIGN_OR_RETURN(ExtentEncoder encoder, ExtentEncoder::Create(parts_.coding));
-  std::vector<std::byte> payload;
-  if (parts_.coding.form.compressed()) {
-    payload.resize(geometry_.payload_capacity);
-  }
+  const Scratch scratch{
+      .piece = AlignedBytes(kReadPiece),
+      .payload = AlignedBytes(parts_.coding.form.compressed() ? geometry_.payload_capacity : 0)};
   // Each begins with another volume, and helps with the others when its own is done.
   for (std::size_t v = 0; v < volumes.count; ++v) {
     const std::uint32_t volume =
@@ -146,7 +147,7 @@ Status BackupPipeline::CodeVolumes(Volumes volumes, std::size_t worker) {
       if (!extent) {
         break;
       }
-      CAPSTAN_RETURN_IF_ERROR(CodeExtent(encoder, *extent, &payload));
+      CAPSTAN_RETURN_IF_ERROR(CodeExtent(encoder, *extent, scratch));
     }
   }
   return OkStatus();
@@ -158,12 +159,12 @@ Result<std::optional<writers::Extent>> BackupPipeline::NextExtent(std::uint32_t 
 }
 
 Status BackupPipeline::CodeExtent(ExtentEncoder& encoder, const writers::Extent& extent,
-                                  std::vector<std::byte>* payload) {
+                                  const Scratch& scratch) {
   // What is compressed is read first, so that no transfer buffer waits for the database.
   const bool compressed = parts_.coding.form.compressed();
-  std::span<std::byte> source = std::span(*payload).first(compressed ? extent.length : 0);
+  std::span<std::byte> source = scratch.payload.span().first(compressed ? extent.length : 0);
   if (compressed) {
-    CAPSTAN_RETURN_IF_ERROR(ReadPieces(extent, source, nullptr));
+    CAPSTAN_RETURN_IF_ERROR(ReadPieces(extent, source, scratch.piece, nullptr));
   }
   TransferBuffer* buffer = parts_.set.pool().Take();
   if (buffer == nullptr) {
@@ -172,7 +173,7 @@ Status BackupPipeline::CodeExtent(ExtentEncoder& encoder, const writers::Extent&
   const std::span<std::byte> stored = buffer->data.subspan(geometry_.payload_offset);
   if (!compressed) {
     source = stored.subspan(encoder.payload_lead(), extent.length);
-    if (Status status = ReadPieces(extent, source, nullptr); !status.ok()) {
+    if (Status status = ReadPieces(extent, source, scratch.piece, nullptr); !status.ok()) {
       parts_.set.pool().Return(buffer);
       return status;
     }
@@ -199,14 +200,19 @@ Status BackupPipeline::SendFrame(TransferBuffer* buffer, const media::FrameExten
 }
 
 Status BackupPipeline::ReadPieces(const writers::Extent& extent, std::span<std::byte> target,
-                                  std::uint32_t* crc32c) {
+                                  const AlignedBytes& through, std::uint32_t* crc32c) {
+  const bool in_place = BeginsOnCacheLine(target.data());
   std::uint32_t crc = 0;
   for (std::uint32_t at = 0; at < extent.length; at += kReadPiece) {
     const std::uint32_t length = std::min(kReadPiece, extent.length - at);
-    const std::span<std::byte> piece = target.subspan(at, length);
+    const std::span<std::byte> place = target.subspan(at, length);
+    const std::span<std::byte> piece = in_place ? place : through.span().first(length);
     const std::uint64_t begin = MonotonicNanos();
     CAPSTAN_RETURN_IF_ERROR(parts_.session.ReadExtent(
         {.file_index = extent.file_index, .offset = extent.offset + at, .length = length}, piece));
+    if (!in_place) {
+      CopyBytes(place, piece);
+    }
     const std::uint64_t read = MonotonicNanos();
     read_ns_.fetch_add(read - begin, std::memory_order_relaxed);
     if (crc32c != nullptr) {

@@ -24,6 +24,7 @@
 #include "server/media/family_writer.h"
 #include "server/media/set_digest.h"
 #include "server/writers/database_writer.h"
+#include "vdi/base/aligned_bytes.h"
 
 namespace capstan::engine {
 
@@ -78,13 +79,18 @@ class BackupPipeline {
   std::vector<std::function<Status()>> Readers(Volumes volumes);
   Status ReadVolume(std::uint32_t volume);
   Status CodeVolumes(Volumes volumes, std::size_t worker) CAPSTAN_EXCLUDES(extents_mutex_);
-  Status CodeExtent(ExtentEncoder& encoder, const writers::Extent& extent,
-                    std::vector<std::byte>* payload);
+  // What a reader needs besides transfer buffers.
+  struct Scratch {
+    AlignedBytes piece;
+    AlignedBytes payload;  // of an extent, where that is compressed
+  };
+  Status CodeExtent(ExtentEncoder& encoder, const writers::Extent& extent, const Scratch& scratch);
   Result<std::optional<writers::Extent>> NextExtent(std::uint32_t volume)
       CAPSTAN_EXCLUDES(extents_mutex_);
-  // Reads an extent piece by piece; `crc32c`, unless null, becomes that of its bytes.
+  // Reads an extent piece by piece, by way of `through` where that is faster; `crc32c`, unless
+  // null, becomes that of its bytes.
   Status ReadPieces(const writers::Extent& extent, std::span<std::byte> target,
-                    std::uint32_t* crc32c);
+                    const AlignedBytes& through, std::uint32_t* crc32c);
   // Gives the frame its sequence number, and its payload to the family that waits for least.
   media::FrameExtent BeginFrame(const writers::Extent& extent);
   Status SendFrame(TransferBuffer* buffer, const media::FrameExtent& frame);

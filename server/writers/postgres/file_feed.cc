@@ -14,7 +14,7 @@
 namespace capstan::writers {
 namespace {
 
-constexpr std::size_t kScanBytes = 1 << 20;
+constexpr std::size_t kScanBytes = 256 << 10;  // whole pages, and fits the processor's cache
 
 std::string Join(const std::string& folder, const std::string& name) {
   return folder.empty() ? name : folder + "/" + name;
@@ -35,6 +35,9 @@ Result<std::unique_ptr<FileFeed>> FileFeed::Start(Options options) {
       StartThread("the files of a volume", [raw = feed.get()]() noexcept { raw->Work(); }));
   return feed;
 }
+
+FileFeed::FileFeed(Options options)
+    : options_(std::move(options)), scan_buffer_(options_.changes ? kScanBytes : 0) {}
 
 FileFeed::~FileFeed() {
   MutexLock lock(mutex_);
@@ -176,13 +179,11 @@ Status FileFeed::FeedFile(const std::shared_ptr<BackupFile>& file, const Cluster
 }
 
 Status FileFeed::FeedChangedPages(const std::shared_ptr<BackupFile>& file) {
-  scan_buffer_.resize(kScanBytes);
   const std::uint64_t page_bytes = options_.changes->page_bytes();
   const std::uint64_t whole = file->size_bytes / page_bytes * page_bytes;
   for (std::uint64_t at = 0; at < whole; at += kScanBytes) {
-    const auto bytes =
-        std::span(scan_buffer_)
-            .first(static_cast<std::size_t>(std::min<std::uint64_t>(kScanBytes, whole - at)));
+    const auto bytes = scan_buffer_.span().first(
+        static_cast<std::size_t>(std::min<std::uint64_t>(kScanBytes, whole - at)));
     file->page_cache->Advance(at + bytes.size() - 1);
     CAPSTAN_RETURN_IF_ERROR(Annotate(ReadOrZero(file->fd.get(), at, bytes), file->physical_name));
     std::uint64_t done = 0;  // of these bytes

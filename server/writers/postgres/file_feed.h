@@ -22,6 +22,7 @@
 #include "server/writers/postgres/cluster_files.h"
 #include "server/writers/postgres/cluster_manifest.h"
 #include "server/writers/postgres/page_changes.h"
+#include "vdi/base/aligned_bytes.h"
 #include "vdi/base/mutex.h"
 #include "vdi/base/status.h"
 #include "vdi/base/unique_fd.h"
@@ -78,7 +79,7 @@ class FileFeed {
  private:
   static constexpr std::size_t kAheadMax = 64;  // stretches
 
-  explicit FileFeed(Options options) : options_(std::move(options)) {}
+  explicit FileFeed(Options options);
 
   void Work() CAPSTAN_EXCLUDES(mutex_);
   Status FeedPlace(const Source& source);
@@ -92,8 +93,8 @@ class FileFeed {
   Status Push(FileStretch stretch) CAPSTAN_EXCLUDES(mutex_);
 
   const Options options_;
-  ClusterManifest manifest_;            // of the thread, until done_
-  std::vector<std::byte> scan_buffer_;  // of the thread
+  ClusterManifest manifest_;        // of the thread, until done_
+  const AlignedBytes scan_buffer_;  // of the thread, where pages are compared
 
   Mutex mutex_;
   CondVar changed_;
