@@ -37,6 +37,7 @@ RATE_MB = 512  # written to find out how fast the disk is
 LOG_MB, SHORT_LOG_MB = 256, 16
 TPS_S, SHORT_TPS_S = 15, 1
 TPS_CLIENTS = 2
+ALONE, DURING, DURING_IN_MEMORY = "alone", "during a backup", "during one to memory"
 MEMORY_LIMIT_MIB = 64  # capstand and its agents, besides the buffers
 
 FULL = [
@@ -358,24 +359,32 @@ class Subject:
     # --- what a backup costs the application ----------------------------------------------------
 
     def transactions(self) -> None:
-        """pgbench's, alone and while one backup follows the other at half of the disk's rate."""
+        """pgbench's, alone and while one backup follows the other at half of the disk's rate: to the
+        disk that its commits wait for as well, and to memory, which leaves what reading costs."""
         disk = disk_rate_mb(self._out)
+        with tempfile.TemporaryDirectory(prefix="capstan-bench-", dir="/dev/shm") as memory:
+            self._count_transactions(disk, {ALONE: None, **({} if self.capstan is None else {
+                DURING: self._out / "full.bak", DURING_IN_MEMORY: Path(memory) / "full.bak"})})
+
+    def _count_transactions(self, disk: int, targets: dict[str, Path | None]) -> None:
         print(f"\n=== {self._name}: transactions during a backup "
               f"(disk {disk} MB/s, MAXRATE {disk // 2})", flush=True)
         found: dict[str, list[float]] = {}
         for number in range(self._settings.runs):
-            ways = ["alone"] + (["during a backup"] if self.capstan else [])
+            ways = list(targets)
             for way in ways if number % 2 == 0 else ways[::-1]:
-                backups = (Backups(self.capstan, self._out / "full.bak", disk // 2)
-                           if self.capstan and way != "alone" else nullcontext())
-                with backups:
+                target = targets[way]
+                with (Backups(self.capstan, target, disk // 2) if self.capstan and target
+                      else nullcontext()):
                     found.setdefault(way, []).append(self._pgbench())
         for way, rates in found.items():
             print(f"{way:30}{statistics.median(rates):>8.0f} /s"
                   f"{min(rates):>12.0f} - {max(rates):.0f}")
-        if self._settings.judge and len(found) == 2:
-            share = statistics.median(found["during a backup"]) / statistics.median(found["alone"])
-            print(f"{'ratio':30}{share:>8.2f}{TPS_SHARE:>8.2f}  {verdict(share >= TPS_SHARE)}")
+        if self._settings.judge and self.capstan:
+            for way in (DURING, DURING_IN_MEMORY):
+                share = statistics.median(found[way]) / statistics.median(found[ALONE])
+                print(f"{'ratio, ' + way:30}{share:>8.2f}{TPS_SHARE:>8.2f}"
+                      f"  {verdict(share >= TPS_SHARE)}")
 
     def _pgbench(self) -> float:
         self.cluster.sql("CHECKPOINT")
