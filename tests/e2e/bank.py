@@ -115,13 +115,14 @@ class Clients:
         return [Journal.read(path) for path in self.journals]
 
 
-def check_copy(query: Query, journals: list[Journal], moment: int, accuracy_us: int = 0) -> int:
-    """Checks what a copy says against what its bank must have been; returns its transactions."""
+def check_copy(query: Query, journals: list[Journal], moment: int, seen: int) -> int:
+    """Checks what a copy as of a moment says against what its bank must have been, if all that had
+    committed at `seen` must be in; returns its transactions."""
     newest = {int(str(client)): (int(str(top)), int(str(count))) for client, top, count in
               query("SELECT client, max(seq), count(*) FROM ledger GROUP BY client")}
     for client, journal in enumerate(journals):
         top, count = newest.get(client, (0, 0))
-        least, most = journal.at_least(moment - accuracy_us), journal.at_most(moment)
+        least, most = journal.at_least(seen), journal.at_most(moment)
         if count != top:
             raise WrongCopy(f"client {client}: {count} of its transactions 1 to {top}")
         if not least <= top <= most:
@@ -152,7 +153,6 @@ class BankDatabase:
 
     kind = ""
     name = "bank"
-    accuracy_us = 0  # a transaction's time may be so much later than it was, and never earlier
     clients: Clients
 
     def __init__(self, server: CapstanServer, clients: int, seed: int, pause_ms: float) -> None:
@@ -183,6 +183,13 @@ class BankDatabase:
     def discard_copy(self) -> None:
         """Makes room for the next copy."""
 
+    def note_outage(self, begin: int, end: int) -> None:
+        """The server was not there."""
+
+    def seen(self, moment: int) -> int:
+        """What had committed then has a time that is not later than the moment."""
+        return moment
+
     def close(self) -> None:
         self.clients.stop()
 
@@ -193,7 +200,8 @@ def first_rows() -> Iterable[str]:
 
 class SqliteBank(BankDatabase):
     kind = "sqlite"
-    accuracy_us = 500_000  # a commit's time is when it was seen: 1 ms later if there is a core free
+    # A commit's time is when the server saw it: 1 ms later if there is a core free, never earlier.
+    accuracy_us = 500_000
 
     def _make(self) -> None:
         self.path = self.server.db / "bank.db"
@@ -205,6 +213,7 @@ class SqliteBank(BankDatabase):
                 db.execute(statement)
             db.commit()
         self.server.attach(self.name, self.path)
+        self._outages: list[tuple[int, int]] = []
 
     def address(self) -> str:
         return str(self.path)
@@ -221,7 +230,18 @@ class SqliteBank(BankDatabase):
             if thorough and (rows := db.execute("PRAGMA integrity_check").fetchall()) != [("ok",)]:
                 raise WrongCopy(f"{rows[:3]}")
             return check_copy(lambda query: db.execute(query).fetchall(), journals, moment,
-                              self.accuracy_us)
+                              self.seen(moment))
+
+    def note_outage(self, begin: int, end: int) -> None:
+        self._outages.append((begin, end))
+
+    def seen(self, moment: int) -> int:
+        """Commits that the server was not there to see have the time at which it was back."""
+        seen = moment - self.accuracy_us
+        for begin, end in self._outages:
+            if begin < moment < end + self.accuracy_us:
+                seen = min(seen, begin - self.accuracy_us)
+        return seen
 
 
 class PostgresBank(BankDatabase):
@@ -253,7 +273,7 @@ class PostgresBank(BankDatabase):
         if thorough:
             restored.amcheck()
         with restored.connect() as connection:
-            found = check_copy(connection.query, journals, moment, self.accuracy_us)  # type: ignore[arg-type]
+            found = check_copy(connection.query, journals, moment, self.seen(moment))  # type: ignore[arg-type]
         restored.stop()
         if thorough:
             restored.checksums()

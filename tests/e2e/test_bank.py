@@ -7,36 +7,38 @@ moments: no transaction is lost, none is there too early, no money is made.
 A round is a backup, in the middle of which the server, its agent, the database or one of its
 clients may be killed. Half as many moments are restored, every second one by statements of its own
 instead of FROM CATALOG. A moment may be refused if the server itself had declared that log was
-lost there; those are counted.
+lost there (bank_chain.py); those are counted, and half of the moments are none of those.
 """
 
 from __future__ import annotations
 
 import os
 import random
-import signal
 import statistics
 import time
 import unittest
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import postgres
 from bank import BankDatabase, Journal, PostgresBank, SqliteBank, now_us
-from harness import (CapstanServer, Outcome, ServerTestCase, disks, finish, main, quoted)
+from bank_chain import (AGENT, DATABASE, DIFFERENTIAL, FULL, LOG, NOBODY, SERVER, Backup, Chain,
+                        Gap, Loss, Member, WrongChain, find_gaps, log_is_lost)
+from harness import Outcome, ServerTestCase, disks, main, quoted
 
 ROUNDS = int(os.environ.get("CAPSTAN_BANK_ROUNDS", "10"))
 SEED = int(os.environ.get("CAPSTAN_BANK_SEED", str(time.time_ns() % 1_000_000)))
 POINTS = max(6, ROUNDS // 2)
 THOROUGH_POINTS = 3  # of which the structure is checked as well
+DRAWS = 100  # of a moment, until it is outside of all gaps
 CLIENTS = 4
 PAUSE_MS = 4.0  # a client's, between two transactions, at most
 REST_S = 0.3  # between two rounds, at most
-FULL, DIFFERENTIAL, LOG = "D", "I", "L"  # as in backupset
 KINDS, KIND_WEIGHTS = (FULL, DIFFERENTIAL, LOG), (10, 20, 70)
-SERVER, AGENT, DATABASE, NOBODY = "server", "agent", "database", "nobody"
 VICTIMS, VICTIM_WEIGHTS = (SERVER, AGENT, DATABASE, NOBODY), (15, 15, 15, 55)
+# How a refusal says that log is missing: FROM CATALOG, and of a log backup.
+NO_CHAIN, LOG_TOO_RECENT = 65050, 4305
+LEFT_RESTORING = "being left in the Restoring state"  # 4329: the moment lies behind this log
 
 
 def moment_text(moment_us: int) -> str:
@@ -45,119 +47,116 @@ def moment_text(moment_us: int) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-@dataclass
-class Backup:
-    """One that was tried; what it holds begins before `begin` and ends before `end`."""
-
-    kind: str
-    path: Path
-    begin: int
-    end: int = 0
-    done: bool = False
+def is_in(gaps: list[Gap], moment: int) -> bool:
+    return any(gap.begin <= moment <= gap.end for gap in gaps)
 
 
-@dataclass
-class Figures:
-    kills: dict[str, int] = field(default_factory=dict)
-    failed: int = 0
-    gaps: int = 0
-    refused: int = 0
-    restore_s: list[float] = field(default_factory=list)
+class Gaps(unittest.TestCase):
+    """What the tests below take for a gap, and what they do not forgive."""
 
+    def setUp(self) -> None:
+        self.members: list[Member] = []
+        self.losses: list[Loss] = []
 
-class Chain:
-    """The backups of one bank, and where the server has said that log is missing."""
+    def add(self, kind: str, first: int, last: int, done: bool = True) -> None:
+        """The n-th lasts from 10 n to 10 n + 5."""
+        begin = 10 * len(self.members)
+        self.members.append(Member(Backup(kind, Path(), begin, begin + 5, done), "", "", first,
+                                   last))
 
-    def __init__(self, server: CapstanServer, bank: BankDatabase, source: random.Random) -> None:
-        self._server = server
-        self._bank = bank
-        self._random = source
-        self._backups: list[Backup] = []
-        self._lost_since: int | None = None
-        self._first_of_log: Backup | None = None  # what the newest log backups go on from
-        self._usual_s = {FULL: 0.2, DIFFERENTIAL: 0.2, LOG: 0.2}
-        self.gaps: list[tuple[int, int]] = []
-        self.figures = Figures()
+    def lose(self, lsn: int) -> None:
+        """Behind it, and after the last backup so far."""
+        self.losses.append(Loss(lsn, 10 * len(self.members) - 1))
 
-    def take(self, kind: str, victim: str = NOBODY) -> Outcome:
-        path = self._server.media / f"{len(self._backups):04}.bak"
-        verb = "LOG" if kind == LOG else "DATABASE"
-        options = "FORMAT, CHECKSUM" + (", DIFFERENTIAL" if kind == DIFFERENTIAL else "")
-        backup = Backup(kind, path, now_us())
-        self._backups.append(backup)
-        begin = time.monotonic()
-        cli = self._server.popen(
-            "exec", f"BACKUP {verb} {self._bank.name} TO {disks(path)} WITH {options}")
-        if victim != NOBODY:
-            time.sleep(self._random.random() * self._usual_s[kind])
-            self._kill(victim)
-        outcome = finish(cli, begin)
-        backup.end = now_us()
-        backup.done = outcome.exit_code == 0
-        if backup.done:
-            self._usual_s[kind] = (self._usual_s[kind] + outcome.seconds) / 2
-            if kind != LOG and self._lost_since is not None:
-                self.gaps.append((self._lost_since, backup.end))
-                self._lost_since = None
-                self._first_of_log = backup
-        else:
-            self.figures.failed += 1
-        return outcome
+    def gaps(self) -> list[Gap]:
+        return find_gaps(self.members, self.losses)
 
-    def _kill(self, victim: str) -> None:
-        self.figures.kills[victim] = self.figures.kills.get(victim, 0) + 1
-        if victim == SERVER:
-            self._server.kill()
-            time.sleep(self._random.random() * REST_S)
-            self._server.start()
-        elif victim == AGENT:
-            os.kill(self._server.agent_pid(), signal.SIGKILL)
-        else:
-            self._bank.kill(self._random.randrange(CLIENTS))
+    def test_there_is_none_in_a_whole_chain(self) -> None:
+        self.add(FULL, 100, 100)
+        self.add(LOG, 100, 110)
+        self.add(DIFFERENTIAL, 120, 120)
+        self.add(LOG, 110, 130)
+        self.assertEqual(self.gaps(), [])
+        self.assertFalse(log_is_lost(self.members, self.losses))
 
-    def declare_lost(self) -> None:
-        """The server says that log which no backup holds is gone."""
-        self.figures.gaps += 1
-        if self._lost_since is None:
-            members = self.members()
-            begin = (self._first_of_log or members[0]).begin
-            self._lost_since = max([begin, *(backup.begin for backup in members
-                                             if backup.kind == LOG)])
+    def test_a_log_backup_that_is_committed_late_is_none(self) -> None:
+        self.add(FULL, 100, 100)
+        self.add(LOG, 100, 110, done=False)
+        self.add(LOG, 100, 120)
+        self.add(LOG, 120, 130)
+        self.assertEqual(self.gaps(), [])
 
-    def members(self) -> list[Backup]:
-        """In the order in which they were committed. One whose server was killed may be among
-        them, though nobody was told."""
-        return [backup for backup, _, _ in self._history()]
+    def test_one_lasts_from_a_log_backup_to_what_leads_over_it(self) -> None:
+        self.add(FULL, 100, 100)
+        self.add(LOG, 100, 110)
+        self.lose(115)
+        self.add(DIFFERENTIAL, 120, 120)
+        self.add(FULL, 125, 125)
+        self.add(LOG, 120, 130)
+        self.assertEqual(self.gaps(), [Gap(10, 25)])
 
-    def _history(self) -> list[tuple[Backup, int, int]]:
-        """The members, each with the first and the last LSN of its set."""
-        rows = self._server.query(
-            "SELECT f.physical_device_name AS path, s.first_lsn AS first_lsn,"
-            " s.last_lsn AS last_lsn FROM msdb.dbo.backupset s"
-            " JOIN msdb.dbo.backupmediafamily f ON s.media_set_id = f.media_set_id"
-            f" WHERE s.database_name = '{self._bank.name}' ORDER BY s.backup_set_id")
-        by_path = {str(backup.path): backup for backup in self._backups}
-        return [(by_path[str(row["path"])], int(str(row["first_lsn"])), int(str(row["last_lsn"])))
-                for row in rows]
+    def test_one_before_all_log_begins_with_the_first_backup(self) -> None:
+        self.add(FULL, 100, 100)
+        self.lose(100)
+        self.add(DIFFERENTIAL, 120, 120)
+        self.add(LOG, 120, 130)
+        self.assertEqual(self.gaps(), [Gap(0, 15)])
 
-    def in_a_gap(self, moment: int) -> bool:
-        return any(begin <= moment <= end for begin, end in self.gaps + self._bridged_gaps())
+    def test_log_may_be_lost_again_before_it_is_backed_up(self) -> None:
+        self.add(FULL, 100, 100)
+        self.lose(105)
+        self.add(DIFFERENTIAL, 120, 120)
+        self.lose(125)
+        self.add(DIFFERENTIAL, 140, 140)
+        self.add(LOG, 140, 150)
+        self.assertEqual(self.gaps(), [Gap(0, 25)])
 
-    def _bridged_gaps(self) -> list[tuple[int, int]]:
-        """Log that was lost and never asked for: a full or differential backup came first. The
-        server must have said it in its log."""
-        gaps = []
-        (since, _, held), *following = self._history()
-        bridge = since
-        for backup, first_lsn, last_lsn in following:
-            if backup.kind != LOG:
-                bridge = backup
-                continue
-            if first_lsn > held:
-                assert "log broken" in self._server.console.read_text(errors="replace")
-                gaps.append((since.begin, bridge.end))
-            since, held = backup, last_lsn
-        return gaps
+    def test_what_a_dead_server_began_may_lead_over_it_or_not(self) -> None:
+        for first, end in ((120, 15), (140, 25)):
+            self.setUp()
+            self.add(FULL, 100, 100)
+            self.lose(105)
+            self.add(DIFFERENTIAL, 120, 120, done=False)
+            self.add(DIFFERENTIAL, 140, 140)
+            self.add(LOG, first, 150)
+            self.assertEqual(self.gaps(), [Gap(0, end)])
+
+    def test_each_must_have_been_declared(self) -> None:
+        self.add(FULL, 100, 100)
+        self.lose(101)
+        self.add(DIFFERENTIAL, 105, 105)
+        self.add(LOG, 105, 110)
+        self.add(DIFFERENTIAL, 120, 120)
+        self.add(LOG, 120, 130)
+        with self.assertRaisesRegex(WrongChain, "110 to 120 .* never said so"):
+            self.gaps()
+
+    def test_each_must_end_where_it_could(self) -> None:
+        self.add(FULL, 100, 100)
+        self.lose(105)
+        self.add(DIFFERENTIAL, 120, 120)
+        self.add(DIFFERENTIAL, 140, 140)
+        self.add(LOG, 140, 150)
+        with self.assertRaisesRegex(WrongChain, "could have gone on"):
+            self.gaps()
+
+    def test_each_must_end_with_a_backup(self) -> None:
+        self.add(FULL, 100, 100)
+        self.lose(105)
+        self.add(LOG, 110, 120)
+        with self.assertRaisesRegex(WrongChain, "leads over"):
+            self.gaps()
+
+    def test_log_is_refused_only_until_a_backup_leads_over_the_loss(self) -> None:
+        self.add(FULL, 100, 100)
+        self.add(LOG, 100, 110)
+        self.assertFalse(log_is_lost(self.members, self.losses))
+        self.lose(115)
+        self.assertTrue(log_is_lost(self.members, self.losses))
+        self.add(DIFFERENTIAL, 120, 120, done=False)
+        self.assertTrue(log_is_lost(self.members, self.losses))
+        self.add(DIFFERENTIAL, 130, 130)
+        self.assertFalse(log_is_lost(self.members, self.losses))
 
 
 class BankTestCase(ServerTestCase):
@@ -170,7 +169,9 @@ class BankTestCase(ServerTestCase):
         self.random = random.Random(SEED)
         self.bank = self.bank_kind(self.server, CLIENTS, SEED, PAUSE_MS)
         self.addCleanup(self.bank.close)
-        self.chain = Chain(self.server, self.bank, self.random)
+        self.chain = Chain(self.server, self.bank, self.random, CLIENTS)
+        self.restore_s: list[float] = []
+        self.refused = 0
 
     def play(self) -> None:
         self.assert_done(self.chain.take(FULL))
@@ -190,7 +191,7 @@ class BankTestCase(ServerTestCase):
     def go_on_after(self, kind: str, victim: str, outcome: Outcome) -> None:
         """Who was killed may cost a backup; lost log must be declared. Nothing else may fail."""
         if kind == LOG and self.says_lost(outcome):
-            self.chain.declare_lost()
+            self.assertTrue(self.chain.log_may_be_refused(), outcome.describe() + self.server.log_tail())
             self.assert_done(self.chain.take(DIFFERENTIAL))
         elif victim == NOBODY:
             self.fail(outcome.describe() + self.server.log_tail())
@@ -209,65 +210,72 @@ class BankTestCase(ServerTestCase):
 
     def check_moments(self, first: int, last: int) -> None:
         journals = self.bank.clients.read()
-        moments = [self.random.randint(first, last) for _ in range(POINTS)]
-        for number, moment in enumerate(moments):
+        members, gaps = self.chain.members(), self.chain.gaps()
+        for number in range(POINTS):
+            moment = self.draw(first, last, gaps if number % 4 < 2 else [])
             with self.subTest(moment=moment_text(moment), number=number):
-                self.check_moment(number, moment, journals)
-        self.report(journals)
+                self.bank.discard_copy()
+                begin = time.monotonic()
+                outcome = (self.restore_from_catalog(moment) if number % 2 == 0
+                           else self.restore_by_statements(members, moment))
+                if outcome.exit_code != 0:
+                    self.check_refusal(outcome, moment, gaps)
+                    continue
+                self.restore_s.append(time.monotonic() - begin)
+                self.bank.check(journals, moment, thorough=number < THOROUGH_POINTS)
+        self.report(journals, members, gaps)
 
-    def check_moment(self, number: int, moment: int, journals: list[Journal]) -> None:
-        self.bank.discard_copy()
-        begin = time.monotonic()
-        outcome = (self.restore_from_catalog(moment) if number % 2 == 0
-                   else self.restore_by_statements(moment))
-        if outcome.exit_code != 0 and self.chain.in_a_gap(moment):
-            self.chain.figures.refused += 1
-            return
-        self.assert_done(outcome)
-        self.chain.figures.restore_s.append(time.monotonic() - begin)
-        self.bank.check(journals, moment, thorough=number < THOROUGH_POINTS)
+    def draw(self, first: int, last: int, gaps: list[Gap]) -> int:
+        """A moment outside of the gaps, if there is one."""
+        for _ in range(DRAWS):
+            moment = self.random.randint(first, last)
+            if not is_in(gaps, moment):
+                break
+        return moment
+
+    def check_refusal(self, outcome: Outcome, moment: int, gaps: list[Gap]) -> None:
+        described = f"{outcome.describe()}\n{gaps}\n{self.server.log_tail()}"
+        self.assertTrue(is_in(gaps, moment), described)
+        self.assertIn(outcome.numbers[0], (NO_CHAIN, LOG_TOO_RECENT), described)
+        self.refused += 1
 
     def restore_from_catalog(self, moment: int) -> Outcome:
         return self.server.exec(
             f"RESTORE DATABASE copy FROM CATALOG SOURCE = {quoted(self.bank.name)}"
             f" WITH {self.bank.move()}, STOPAT = '{moment_text(moment)}', RECOVERY")
 
-    def restore_by_statements(self, moment: int) -> Outcome:
-        """The newest full and differential backup that were over by then, and log until then."""
-        members = self.chain.members()
-        over = [index for index, backup in enumerate(members) if backup.end <= moment]
-        base = max(index for index in over if members[index].kind == FULL)
-        start = max((index for index in over
-                     if members[index].kind == DIFFERENTIAL and index > base), default=base)
-        chosen = [members[base]] if start == base else [members[base], members[start]]
-        for backup in members[start + 1:]:
-            if backup.kind == LOG:
-                chosen.append(backup)
-                if backup.begin >= moment:
-                    break
-        return self.restore_each(chosen, moment)
-
-    def restore_each(self, chosen: list[Backup], moment: int) -> Outcome:
+    def restore_by_statements(self, members: list[Member], moment: int) -> Outcome:
+        """As an administrator does it who does not know in which log backup the moment is: the
+        newest full or differential backup that was over by then, and log WITH RECOVERY until there
+        is one that does not leave the database restoring."""
+        start = max(index for index, member in enumerate(members)
+                    if member.kind != LOG and member.backup.end <= moment)
+        begin = [member for member in members if member.guid == members[start].base]
         move = f"{self.bank.move()}, "
-        for backup in chosen:
-            verb = "LOG" if backup.kind == LOG else "DATABASE"
-            stop = f"STOPAT = '{moment_text(moment)}', " if backup.kind == LOG else ""
-            end = "RECOVERY" if backup is chosen[-1] else "NORECOVERY"
-            outcome = self.server.exec(f"RESTORE {verb} copy FROM {disks(backup.path)}"
-                                       f" WITH {move if backup is chosen[0] else ''}{stop}{end}")
+        for member in [*begin, members[start]]:
+            outcome = self.server.exec(f"RESTORE DATABASE copy FROM {disks(member.backup.path)}"
+                                       f" WITH {move}NORECOVERY")
             if outcome.exit_code != 0:
-                return outcome
-        return outcome
+                self.fail(outcome.describe() + self.server.log_tail())
+            move = ""
+        for member in members[start + 1:]:
+            if member.kind == LOG:
+                outcome = self.server.exec(
+                    f"RESTORE LOG copy FROM {disks(member.backup.path)}"
+                    f" WITH STOPAT = '{moment_text(moment)}', RECOVERY")
+                if LEFT_RESTORING not in outcome.stdout:
+                    return outcome
+        self.fail(f"no log backup goes as far as {moment_text(moment)}")
 
-    def report(self, journals: list[Journal]) -> None:
-        figures, members = self.chain.figures, self.chain.members()
-        counts = {kind: sum(backup.kind == kind for backup in members) for kind in KINDS}
+    def report(self, journals: list[Journal], members: list[Member], gaps: list[Gap]) -> None:
+        figures = self.chain.figures
+        counts = {kind: sum(member.kind == kind for member in members) for kind in KINDS}
         print(f"{sum(len(journal.done) for journal in journals)} transactions; "
               f"{counts[FULL]} full, {counts[DIFFERENTIAL]} differential, {counts[LOG]} log backups, "
-              f"{figures.failed} failed; killed: {figures.kills}; log declared lost "
-              f"{figures.gaps} times; {len(figures.restore_s)} moments right, {figures.refused} "
-              f"refused where log was lost; a restore takes "
-              f"{statistics.median(figures.restore_s or [0]):.2f} s", flush=True)
+              f"{figures.failed} failed; killed: {figures.kills}; log lost "
+              f"{len(self.chain.losses)} times, {len(gaps)} gaps; {len(self.restore_s)} moments "
+              f"right, {self.refused} refused where log was lost; a restore takes "
+              f"{statistics.median(self.restore_s or [0]):.2f} s", flush=True)
 
 
 class Sqlite(BankTestCase):

@@ -188,9 +188,13 @@ Status SqliteLogTracker::Reconcile() {
           attachment_->file().StoredChecksum(position_.frame, position_.page_size);
       follows = checksum.ok() && *checksum == position_.checksum;
     }
-    return follows ? OkStatus()
-                   : Break("the database lost commits that had been seen, as in a power failure",
-                           /*new_fork=*/true);
+    if (follows) {
+      // A backup may ask for it when the next one has begun.
+      generations_.emplace_back(position_.salt, position_.generation);
+      return OkStatus();
+    }
+    return Break("the database lost commits that had been seen, as in a power failure",
+                 /*new_fork=*/true);
   }
   std::uint64_t size = 0;
   std::int64_t mtime_ns = 0;

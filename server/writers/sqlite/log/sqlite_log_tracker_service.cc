@@ -82,7 +82,11 @@ LogStatus SqliteLogTracker::status() const {
   LogStatus status{.limit_bytes = options_.limit_bytes};
   if (!spool_->empty()) {
     status.bytes = spool_->bytes();
-    const Lsn first = wanted_ ? std::max(*wanted_, spool_->first()) : spool_->first();
+    // Log that begins behind a bridge goes on from where it is wanted: who believed that it did not
+    // would give up what was kept since then.
+    const Lsn first = !wanted_    ? spool_->first()
+                      : bridged() ? *wanted_
+                                  : std::max(*wanted_, spool_->first());
     const Lsn last = std::max(first, spool_->last_commit());
     status.kept = LsnRange{.first = first, .last = last, .checkpoint = first};
   }
@@ -105,9 +109,10 @@ std::optional<std::uint32_t> SqliteLogTracker::KnownGeneration(const WalSalt& sa
   if (position_.salt == salt && (attachment_ != nullptr || salt != WalSalt{})) {
     return position_.generation;
   }
-  for (const auto& [known, number] : generations_) {
-    if (known == salt) {
-      return number;
+  // From behind: after a gap the same WAL has a new number.
+  for (auto known = generations_.rbegin(); known != generations_.rend(); ++known) {
+    if (known->first == salt) {
+      return known->second;
     }
   }
   if (promised_ && promised_->first == salt) {

@@ -302,6 +302,36 @@ TEST_F(SqliteChainTest, AGapIsSaidAndEndsWithTheNextFullBackup) {
   EXPECT_EQ(RowsAfter({*full2, *log}), "120");
 }
 
+// A backup after the one that bridged the gap must find that log goes on, or it would begin a new
+// log and what was kept between the two would be given up without a word.
+TEST_F(SqliteChainTest, ABridgedGapIsNotBridgedAgain) {
+  MakeDatabase(path_, "WAL", 100);
+  const auto full = TakeFull(*writer_, path_);
+  ASSERT_THAT(full, IsOk());
+  writer_.reset();
+  {
+    Application application(path_);
+    InsertRows(application, 101, 10);
+  }  // the WAL goes with it
+  StartServer();
+  KeepFrom(full->lsns.last);
+  EXPECT_GT(writer_->DescribeLog(path_)->kept->first, full->lsns.last);
+  const auto bridge = TakeDifferential(*writer_, path_, *full);
+  ASSERT_THAT(bridge, IsOk());
+
+  const LogStatus bridged = *writer_->DescribeLog(path_);
+  EXPECT_EQ(bridged.broken, "");
+  EXPECT_EQ(bridged.kept->first, full->lsns.last);
+  Application application(path_);
+  InsertRows(application, 111, 10);
+  ASSERT_THAT(TakeDifferential(*writer_, path_, *full), IsOk());
+  InsertRows(application, 121, 10);
+  const auto log = TakeLog(*writer_, path_, full->lsns.last);
+  ASSERT_THAT(log, IsOk());
+  EXPECT_EQ(log->lsns.first, bridge->lsns.last);
+  EXPECT_EQ(RowsAfter({*full, *bridge, *log}), "130");
+}
+
 TEST_F(SqliteChainTest, AnotherFileInItsPlaceIsAnotherHistory) {
   MakeDatabase(path_, "WAL", 100);
   const auto full = TakeFull(*writer_, path_);
