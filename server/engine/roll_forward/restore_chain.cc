@@ -1,5 +1,7 @@
 #include "server/engine/roll_forward/restore_chain.h"
 
+#include <utility>
+
 #include "server/engine/roll_forward/backup_chain.h"
 #include "server/messages/messages.h"
 
@@ -30,7 +32,21 @@ Status CheckDifferential(const RollForward& now, const media::BackupSet& set) {
   return OkStatus();
 }
 
-Status CheckLog(const RollForward& now, const media::BackupSet& set) {
+// A log behind a point that the log in front of it has reached is refused like any that comes too
+// late; whoever gives the same STOPAT with each of them must be told.
+Status TooRecent(const RestoreRequest& request, std::uint64_t first_lsn, std::uint64_t redo_lsn) {
+  Status status = SqlError(4305, first_lsn, redo_lsn);
+  if (request.stop.kind == writers::StopPoint::Kind::kNone) {
+    return status;
+  }
+  return std::move(status).WithHint(
+      fmt::format("if the log before this one was restored to the same point and reached it, "
+                  "nothing is missing: RESTORE DATABASE {} WITH RECOVERY ends there",
+                  request.database));
+}
+
+Status CheckLog(const RestoreRequest& request, const RollForward& now,
+                const media::BackupSet& set) {
   const Guid& first =
       set.first_recovery_fork.is_zero() ? set.recovery_fork : set.first_recovery_fork;
   const bool same_path = now.recovery_fork.is_zero() || first.is_zero() ||
@@ -41,7 +57,7 @@ Status CheckLog(const RollForward& now, const media::BackupSet& set) {
                     now.recovery_fork.ToString()));
   }
   if (set.first_lsn > now.redo_lsn) {
-    return SqlError(4305, set.first_lsn, now.redo_lsn);
+    return TooRecent(request, set.first_lsn, now.redo_lsn);
   }
   // An empty log ends where it begins; it may be applied where nothing is to be done.
   const bool empty = set.first_lsn == set.last_lsn;
@@ -80,7 +96,7 @@ Status CheckRestoreChain(const RestoreRequest& request, const catalog::Database*
   if (now.base_guid.is_zero()) {
     return Interrupted(*existing);
   }
-  CAPSTAN_RETURN_IF_ERROR(set.kind == SetKind::kLog ? CheckLog(now, set)
+  CAPSTAN_RETURN_IF_ERROR(set.kind == SetKind::kLog ? CheckLog(request, now, set)
                                                     : CheckDifferential(now, set));
   return CheckStop(request.stop, set, now.redo_lsn);
 }

@@ -183,6 +183,22 @@ TEST_F(RestoreChains, WaitForMoreLogBeforeAPointThatLiesBehind) {
   ExpectCopyIs(states_["l2"]);
 }
 
+// STOPAT with each log, all WITH NORECOVERY: the one behind the point is no sign of a gap.
+TEST_F(RestoreChains, SayHowToEndWhereThePointMayHaveBeenReached) {
+  ASSERT_THAT(Apply(kFull, "f"), IsOk());
+  EXPECT_EQ(Apply(kLog, "l2").hint(), "");
+  RestoreRequest request = StoppingAt("l2", {.kind = writers::StopPoint::Kind::kTime,
+                                             .unix_us = writer_.now_us + 1'000'000,
+                                             .lsn = {},
+                                             .mark = {}});
+  request.end = End::kNoRecovery;
+
+  const Status refused = engine_->Restore(request, observer_);
+
+  EXPECT_THAT(refused, HasReason(4305));
+  EXPECT_THAT(std::string(refused.hint()), HasSubstr("RESTORE DATABASE copy WITH RECOVERY"));
+}
+
 TEST_F(RestoreChains, StopAtAndBeforeAMark) {
   writer_.Write(0, 9, 90);
   writer_.Write(0, 9, 99, "before the mistake");
