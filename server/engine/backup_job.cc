@@ -264,6 +264,7 @@ media::BackupSet BackupJob::DescribeSet(const writers::DatabaseDescription& desc
   set.database_name = database_.name;
   set.writer = description.writer;
   set.database_version = description.version;
+  set.is_read_only = description.read_only;
   set.first_lsn = lsns.first.value;
   set.last_lsn = lsns.last.value;
   set.checkpoint_lsn = lsns.checkpoint.value;

@@ -186,6 +186,26 @@ class Rules(ChainTestCase):
         self.put_all_back(self.members[-2:])
         self.assertEqual(rows_in(self.copy), rows)
 
+    def test_a_read_only_database_says_so(self) -> None:
+        """S2-21: full backups only; HEADERONLY and the history tell them from others."""
+        self.add_rows(3)
+        before = self.take("D")
+        with closing(sqlite3.connect(self.path)) as db:
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        self.path.chmod(0o444)
+        for kind, verb in (("I", "BACKUP DATABASE"), ("L", "BACKUP LOG")):
+            self.assert_error(self.server.exec(self.statement(kind)), 3906, NAME, terminated=verb)
+        during = self.take("D", "COPY_ONLY")
+        self.path.chmod(0o644)
+        after = self.take("I")
+        headers = [self.server.query(f"RESTORE HEADERONLY FROM {disks(member.path)}")[0]
+                   for member in (before, during, after)]
+        found = [(header["IsReadOnly"], int(str(header["Flags"])) & 4) for header in headers]
+        self.assertEqual(found, [(False, 0), (True, 4), (False, 0)])
+        self.assertEqual([row["is_readonly"] for row in self.server.query(
+            "SELECT is_readonly FROM msdb.dbo.backupset ORDER BY backup_set_id")],
+            [False, True, False])
+
     def test_each_kind_is_restorable(self) -> None:
         """S1-24, S1-32: any differential and its base are enough; S1-61: RECOVERY alone."""
         self.add_rows(5)

@@ -41,6 +41,8 @@ TEST_F(BackupChains, OfAReadOnlyDatabaseAreFullBackupsAlone) {
   BackupRequest copy_only = Request(kFull, "c");
   copy_only.copy_only = true;
   EXPECT_THAT(engine_->Backup(copy_only, observer_), IsOk());
+  EXPECT_EQ(engine_->List(Transfer({"f"}))->sets[0].set.is_read_only, false);
+  EXPECT_EQ(engine_->List(Transfer({"c"}))->sets[0].set.is_read_only, true);
   writer_.read_only = false;
   EXPECT_THAT(BackUp(kDifferential, "d"), IsOk());
 }
