@@ -21,6 +21,7 @@ using media::SetKind;
 
 // Bits of backupset.flags, as RESTORE HEADERONLY shows them.
 constexpr int kFlagSnapshot = 0x2;
+constexpr int kFlagReadOnly = 0x4;
 constexpr int kFlagChecksums = 0x10;
 constexpr int kFlagDamaged = 0x20;
 constexpr int kFlagAlwaysSet = 0x200;
@@ -68,6 +69,7 @@ int Flags(const BackupSet& set) {
   return kFlagAlwaysSet | (set.has_checksums ? kFlagChecksums : 0) |
          (set.copy_only ? kFlagCopyOnly : 0) | (set.is_damaged ? kFlagDamaged : 0) |
          (set.is_snapshot ? kFlagSnapshot : 0) |
+         (set.is_read_only.value_or(false) ? kFlagReadOnly : 0) |
          (set.kind == SetKind::kDifferential ? kFlagDifferential : 0);
 }
 
@@ -110,8 +112,8 @@ Status InsertBackupSet(Connection& connection, const MediaHeader& header, const 
       "is_force_offline, is_copy_only, compressed_backup_size, key_algorithm, "
       "encryptor_thumbprint, encryptor_type, compression_algorithm, backup_set_digest, visible) "
       "VALUES (?1, ?2, 1, ?3, ?4, ?3, 1, ?3, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, 0, ?15, "
-      "?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, 0, ?29, 0, ?33, 0, 0, ?30, "
-      "?34, 0, 0, 0, ?31, ?32, ?35, ?36, ?37, ?38, ?39, 0)";
+      "?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, 0, ?29, 0, ?33, ?40, 0, "
+      "?30, ?34, 0, 0, 0, ?31, ?32, ?35, ?36, ?37, ?38, ?39, 0)";
   const std::string type(1, TypeLetter(set.kind));
   // Without compression the payload did not shrink, whatever the set says of it.
   const auto compressed_size =
@@ -130,7 +132,7 @@ Status InsertBackupSet(Connection& connection, const MediaHeader& header, const 
       set.copy_only, compressed_size, set.is_snapshot, set.is_damaged,
       NullIfEmpty(set.encryption.key_algorithm), Hexadecimal(set.encryption.thumbprint),
       NullIfEmpty(set.encryption.encryptor_type), NullIfEmpty(set.compression_algorithm),
-      Hexadecimal(set.digest));
+      Hexadecimal(set.digest), set.is_read_only);
 }
 
 // What the set says of the log, and what only those ask for who plan backups and restores.

@@ -12,6 +12,7 @@ namespace {
 
 // Bits of HEADERONLY's Flags.
 constexpr std::uint32_t kSnapshot = 2;
+constexpr std::uint32_t kReadOnly = 4;
 constexpr std::uint32_t kChecksums = 16;
 constexpr std::uint32_t kDamaged = 32;
 constexpr std::uint32_t kAlways = 512;
@@ -60,9 +61,11 @@ void ApplyKind(const media::SetListing& listing, media::SetFacts* facts) {
   facts->type_description = TypeDescription(set.kind);
   facts->is_snapshot = set.is_snapshot;
   facts->has_backup_checksums = set.has_checksums;
+  facts->is_read_only = set.is_read_only;
   facts->is_damaged = IsDamaged(listing);
   facts->is_copy_only = set.copy_only;
   facts->flags = kAlways | (set.is_snapshot ? kSnapshot : 0) |
+                 (set.is_read_only.value_or(false) ? kReadOnly : 0) |
                  (set.has_checksums ? kChecksums : 0) | (IsDamaged(listing) ? kDamaged : 0) |
                  (set.copy_only ? kCopyOnly : 0) |
                  (set.kind == media::SetKind::kDifferential ? kDifferential : 0);

@@ -49,6 +49,7 @@ class BackupJob {
   // What is known of the set only when all of it has been read.
   void TakeOutcome();
   void ReportCompletion();
+  void ReportGap();
   // Any thread that reads. 3043, unless the job goes on after errors.
   Status OnPageError(const writers::PageError& error);
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -87,6 +88,8 @@ struct BackupSet {
   bool has_checksums = false;  // WITH CHECKSUM
   bool is_snapshot = false;    // WITH SNAPSHOT: no frame; the files are in the client's snapshot
   bool is_damaged = false;     // WITH CONTINUE_AFTER_ERROR, and there were errors
+  // Nobody could write to the database. Nullopt in sets that are older than this.
+  std::optional<bool> is_read_only;
   // Which codec its frames have: "ZSTD", "LZ4"; empty = not compressed.
   std::string compression_algorithm;
   SetEncryption encryption;

@@ -106,6 +106,9 @@ void CopyScalars(const v1::BackupSetDescriptor& in, BackupSet* set) {
   set->has_checksums = in.has_checksums();
   set->is_snapshot = in.is_snapshot();
   set->is_damaged = in.is_damaged();
+  if (in.has_is_read_only()) {
+    set->is_read_only = in.is_read_only();
+  }
   set->compression_algorithm = in.compression_algorithm();
   set->compressed_size_bytes = in.compressed_size_bytes();
   set->encryption = {.key_algorithm = in.key_algorithm(),
@@ -203,6 +206,9 @@ std::string EncodeDescriptor(const BackupSet& set) {
   out.set_transfer_size(set.transfer_size);
   out.set_backup_size_bytes(set.backup_size_bytes);
   out.set_digest(set.digest);
+  if (set.is_read_only) {
+    out.set_is_read_only(*set.is_read_only);
+  }
   EncodeChain(set, &out);
   for (const BackupFile& file : set.files) {
     EncodeFile(file, out.add_files());

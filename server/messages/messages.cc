@@ -185,6 +185,8 @@ constexpr std::array kMessages = {
     MessageInfo{65053, 16, 1, Code::kFailedPrecondition, "The database '{}' is in use, and DROP DATABASE removes only one that is being restored."},
     MessageInfo{65054, 16, 1, Code::kInvalidArgument, "The database '{}' cannot be set to {}: {}."},
     MessageInfo{65055, 16, 1, Code::kUnavailable, "The medium '{}' cannot be removed: {}."},
+    MessageInfo{65056, 16, 1, Code::kFailedPrecondition, "The log of the database '{}' was followed up to LSN {} at {}, and commits may be missing behind it: {}."},
+    MessageInfo{65057, 10, 1, Code::kUnknown, "The log of database '{}' from LSN {} to LSN {} is in no backup. A {} backup bridges the gap, and this log backup goes on from there."},
 };
 // clang-format on
 

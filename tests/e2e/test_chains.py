@@ -97,6 +97,7 @@ class ChainTestCase(ServerTestCase):
         make_database(self.path, 1 << 20)
         self.server.attach(NAME, self.path)
         self.members: list[Member] = []
+        self.said = ""  # by the last backup
         self.move = f"MOVE '{NAME}' TO {quoted(self.copy)}, REPLACE"
 
     @contextmanager
@@ -132,7 +133,7 @@ class ChainTestCase(ServerTestCase):
     def take(self, kind: str, options: str = "") -> Member:
         begin = now_us()
         path = self.next_path()
-        self.assert_done(self.server.exec(self.statement(kind, options)))
+        self.said = self.assert_done(self.server.exec(self.statement(kind, options))).stdout
         self.members.append(Member(kind, path, begin, now_us()))
         return self.members[-1]
 
@@ -180,11 +181,36 @@ class Rules(ChainTestCase):
         self.assertEqual(rows_in(self.copy), rows)
         # Back again: log begins with the next full or differential backup.
         self.assert_done(self.server.exec(f"ALTER DATABASE {NAME} SET RECOVERY FULL"))
-        self.take("D")
+        before = self.lsns(self.members[1])[1]
+        bridge = self.take("D")
         rows = self.add_rows(3)
-        self.take("L")
-        self.put_all_back(self.members[-2:])
+        log = self.take("L")
+        self.assertIn(f"from LSN {before} to LSN {self.lsns(log)[0]} is in no backup. A full backup",
+                      self.said)
+        self.put_all_back([bridge, log])
         self.assertEqual(rows_in(self.copy), rows)
+        self.take("L")
+        self.assertNotIn("is in no backup", self.said)
+
+    def test_a_read_only_database_says_so(self) -> None:
+        """S2-21: full backups only; HEADERONLY and the history tell them from others."""
+        self.add_rows(3)
+        before = self.take("D")
+        with closing(sqlite3.connect(self.path)) as db:
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        self.path.chmod(0o444)
+        for kind, verb in (("I", "BACKUP DATABASE"), ("L", "BACKUP LOG")):
+            self.assert_error(self.server.exec(self.statement(kind)), 3906, NAME, terminated=verb)
+        during = self.take("D", "COPY_ONLY")
+        self.path.chmod(0o644)
+        after = self.take("I")
+        headers = [self.server.query(f"RESTORE HEADERONLY FROM {disks(member.path)}")[0]
+                   for member in (before, during, after)]
+        found = [(header["IsReadOnly"], int(str(header["Flags"])) & 4) for header in headers]
+        self.assertEqual(found, [(False, 0), (True, 4), (False, 0)])
+        self.assertEqual([row["is_readonly"] for row in self.server.query(
+            "SELECT is_readonly FROM msdb.dbo.backupset ORDER BY backup_set_id")],
+            [False, True, False])
 
     def test_each_kind_is_restorable(self) -> None:
         """S1-24, S1-32: any differential and its base are enough; S1-61: RECOVERY alone."""

@@ -32,6 +32,7 @@ _SET = {
     44: ("differential_base_guid", "guid"), 45: ("recovery_fork", "guid"),
     46: ("first_recovery_fork", "guid"), 47: ("begins_log_chain", "u"), 48: ("restarts_log", "u"),
     49: ("tail_log", "u"), 50: ("writer_data", "bytes"),
+    51: ("start_unix_us", "i"), 52: ("finish_unix_us", "i"), 53: ("is_read_only", "u"),
 }
 _FILE = {
     1: ("guid", "guid"), 2: ("file_id", "u"), 3: ("logical_name", "text"),
@@ -40,8 +41,8 @@ _FILE = {
     10: ("partial", "u"),
 }
 # What the copies at the beginning and at the end of a set may differ in.
-_KNOWN_LATER = {"finish_unix_s", "backup_size_bytes", "compressed_size_bytes", "is_damaged",
-                "digest"}
+_KNOWN_LATER = {"finish_unix_s", "finish_unix_us", "backup_size_bytes", "compressed_size_bytes",
+                "is_damaged", "digest"}
 # The same, but only where the copy at the beginning has nothing. The last LSN may grow as well.
 _NOT_YET_KNOWN = {"first_lsn", "checkpoint_lsn", "recovery_fork"}
 _KNOWN_LATER_OF_FILE = {"size_bytes", "backup_size_bytes", "frozen_state"}
@@ -113,6 +114,9 @@ class Descriptor:
     restarts_log: int = 0
     tail_log: int = 0
     writer_data: bytes = b""
+    start_unix_us: int = 0
+    finish_unix_us: int = 0
+    is_read_only: int | None = None  # None: the set does not say
 
     @property
     def kind_name(self) -> str:
@@ -197,6 +201,10 @@ def _check(made: Descriptor) -> None:
                 raise ValueError(f"{name} of a {kind} set")
     if kind == "DIFFERENTIAL" and not made.differential_base_guid:
         raise ValueError("a DIFFERENTIAL set without its base")
+    for name in ("start_unix", "finish_unix"):
+        second, micros = getattr(made, name + "_s"), getattr(made, name + "_us")
+        if micros and micros // 1_000_000 != second:
+            raise ValueError(f"{name}_us {micros} is not in second {second}")
     if len(made.writer_data) > WRITER_DATA_MAX:
         raise ValueError(f"writer_data of {len(made.writer_data)} bytes")
     if len(made.digest) not in (0, DIGEST_SIZE):

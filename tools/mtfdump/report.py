@@ -21,11 +21,14 @@ def _size(count: int) -> str:
     return ""
 
 
-def _date(seconds: int, quarter_hours: int) -> str:
+def _date(seconds: int, micros: int, quarter_hours: int) -> str:
+    """Local time, to the microsecond if `micros` is known."""
     if seconds == 0:
         return "-"
-    local = datetime(1970, 1, 1) + timedelta(seconds=seconds, minutes=15 * quarter_hours)
-    return str(local)
+    local = datetime(1970, 1, 1) + timedelta(minutes=15 * quarter_hours)
+    if micros:
+        return (local + timedelta(microseconds=micros)).isoformat(" ", "microseconds")
+    return str(local + timedelta(seconds=seconds))
 
 
 def visible(text: str) -> str:
@@ -138,13 +141,15 @@ def print_set(item: BackupSet, with_frames: bool) -> None:
     zone = final.time_zone_quarter_hours
     print(f"set {last.number}: {final.kind_name} {visible(final.database_name)}"
           f"{', copy only' if final.copy_only else ''}"
+          f"{', of a read-only database' if final.is_read_only else ''}"
           f"{', snapshot' if final.is_snapshot else ''}{', DAMAGED' if final.is_damaged else ''}")
     print(f"  {final.guid}, {visible(final.writer)} {visible(final.database_version)} on "
           f"{visible(final.server_name)}, by {visible(final.user_name)}")
     for title, text in (("name", final.name), ("description", final.description)):
         if text:
             print(f"  {title}: {visible(text)}")
-    print(f"  {_date(final.start_unix_s, zone)} to {_date(final.finish_unix_s, zone)}")
+    print(f"  {_date(final.start_unix_s, final.start_unix_us, zone)} to "
+          f"{_date(final.finish_unix_s, final.finish_unix_us, zone)}")
     _print_chain(final)
     print(f"  {_size(final.backup_size_bytes)} in transfers of {_size(last.transfer_size)}"
           + (f", {last.codec} {_ratio(item):.2f} : 1" if last.codec else ""))

@@ -1,5 +1,7 @@
 #include "server/engine/roll_forward/backup_chain.h"
 
+#include <algorithm>
+
 #include "server/messages/messages.h"
 
 namespace capstan::engine {
@@ -97,6 +99,30 @@ Status CheckInUse(const catalog::Database& database) {
 RecoveryModel RecoveryModelOf(const catalog::Database& database, RecoveryModel described) {
   return described == RecoveryModel::kSimple ? described
                                              : database.recovery_model.value_or(described);
+}
+
+std::optional<LogGap> GapBefore(const media::BackupSet& log,
+                                std::span<const catalog::KnownSet> sets) {
+  std::optional<std::uint64_t> end;  // of the log before
+  std::optional<media::SetKind> bridge;
+  for (const catalog::KnownSet& known : sets) {
+    const media::BackupSet& set = known.set;
+    if (set.recovery_fork != log.first_recovery_fork) {
+      continue;
+    }
+    if (set.kind == media::SetKind::kLog && set.first_lsn < log.first_lsn &&
+        set.last_lsn >= log.first_lsn) {
+      return std::nullopt;
+    }
+    if ((set.kind == media::SetKind::kLog || set.restarts_log) && set.last_lsn < log.first_lsn) {
+      end = std::max(end.value_or(0), set.last_lsn);
+    }
+    if (set.kind != media::SetKind::kLog && !set.copy_only && set.last_lsn == log.first_lsn) {
+      bridge = set.kind;
+    }
+  }
+  return end && bridge ? std::optional(LogGap{.from = *end, .to = log.first_lsn, .bridge = *bridge})
+                       : std::nullopt;
 }
 
 Result<BackupChain> PlanBackupChain(const BackupRequest& request, const BackupSource& source) {

@@ -2,7 +2,9 @@
 // a differential backup is measured against, and what the set says of that. Pure.
 #pragma once
 
+#include <cstdint>
 #include <optional>
+#include <span>
 #include <string_view>
 
 #include "server/catalog/catalog.h"
@@ -39,6 +41,18 @@ struct BackupChain {
   // What the set says: kind, copy_only, the recovery model and where it stands among the others.
   media::BackupSet set;
 };
+
+// Log that nobody backed up, in front of a log set.
+struct LogGap {
+  std::uint64_t from = 0;  // where the log before it ended
+  std::uint64_t to = 0;    // where the set begins
+  // Of the backup that ends there: what was lost to the log is in its pages.
+  media::SetKind bridge = media::SetKind::kDatabase;
+};
+// `sets` as Catalog::SetsOf gives them, with `log` or without. Nullopt: log before it goes up to
+// it, or is of no use, being of another line of history or of none.
+std::optional<LogGap> GapBefore(const media::BackupSet& log,
+                                std::span<const catalog::KnownSet> sets);
 
 // 3035 without a base, 4208 under SIMPLE, 4214 without a backup that log could follow.
 Result<BackupChain> PlanBackupChain(const BackupRequest& request, const BackupSource& source);

@@ -12,7 +12,8 @@ SqliteBackupSession::SqliteBackupSession(Parts parts)
       lsns_(parts.lsns),
       chain_(std::move(parts.chain)),
       activity_(std::move(parts.activity)),
-      view_(std::move(parts.view)) {
+      view_(std::move(parts.view)),
+      free_pages_(std::move(parts.free_pages)) {
   page_cache_.emplace(view_->fd(), view_->size_bytes(), parts.drop_page_cache_behind);
 }
 
@@ -82,6 +83,8 @@ Status SqliteBackupSession::ReadExtent(const Extent& extent, std::span<std::byte
     return status;
   }
   page_cache_->Done(extent.offset, extent.length);
+  // Behind the check, which is of the database; in front of the hashes, which are of the backup.
+  free_pages_.Clear(extent.offset, target);
   if (chain_.pages != nullptr) {
     status = chain_.pages->Note(extent.offset, target);
     if (!status.ok()) {

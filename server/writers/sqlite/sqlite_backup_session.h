@@ -1,4 +1,5 @@
-// SqliteBackupSession: hands out a consistent view of one SQLite database, front to back.
+// SqliteBackupSession: hands out a consistent view of one SQLite database, front to back. Free
+// pages are handed out as zeros.
 //
 // Lives from SqliteWriter::BeginBackup to End. Threads: as BackupSession says.
 #pragma once
@@ -13,6 +14,7 @@
 #include "server/writers/page_cache_guard.h"
 #include "server/writers/sqlite/log/base_pages.h"
 #include "server/writers/sqlite/log/sqlite_log_keeper.h"
+#include "server/writers/sqlite/sqlite_free_pages.h"
 #include "server/writers/sqlite/sqlite_lsn_clock.h"
 #include "server/writers/sqlite/sqlite_page_check.h"
 #include "server/writers/sqlite/sqlite_view.h"
@@ -34,6 +36,7 @@ class SqliteBackupSession final : public BackupSession {
  public:
   struct Parts {
     SqliteView view;
+    SqliteFreePages free_pages;
     DatabaseDescription description;
     SqliteLsns lsns;
     bool drop_page_cache_behind;
@@ -62,7 +65,8 @@ class SqliteBackupSession final : public BackupSession {
   const SqliteLsns lsns_;
   ChainBegin chain_;
   const std::unique_ptr<WriterActivity> activity_;
-  std::optional<SqliteView> view_;            // none after End
+  std::optional<SqliteView> view_;  // none after End
+  const SqliteFreePages free_pages_;
   std::optional<PageCacheGuard> page_cache_;  // reads through the view's descriptor
   std::unique_ptr<SqlitePageCheck> page_check_;
   std::uint64_t next_offset_ = 0;  // of NextExtent's thread

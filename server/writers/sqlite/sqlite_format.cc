@@ -40,6 +40,32 @@ Result<SqliteHeader> ParseSqliteHeader(std::span<const std::byte, kSqliteHeaderB
   return header;
 }
 
+std::optional<SqliteTrunk> ParseSqliteTrunk(std::span<const std::byte> page, std::size_t reserved) {
+  const std::uint32_t leaves = LoadBigEndian32(&page[4]);
+  if (leaves > (page.size() - reserved) / 4 - 2) {
+    return std::nullopt;
+  }
+  SqliteTrunk trunk{.next = LoadBigEndian32(&page[0]), .leaves = {}};
+  for (std::uint32_t i = 0; i < leaves; ++i) {
+    trunk.leaves.push_back(LoadBigEndian32(&page[8 + std::size_t{4} * i]));
+  }
+  return trunk;
+}
+
+bool HasSqliteLockBytes(std::uint32_t page, std::uint32_t page_size) {
+  return page == static_cast<std::uint64_t>(kSqliteLockBytesOffset) / page_size + 1;
+}
+
+// Page 2 and then one in front of as many pages as it has entries for.
+bool IsSqlitePointerMap(std::uint32_t page, std::uint32_t page_size, std::size_t reserved) {
+  if (page < 2) {
+    return false;
+  }
+  const auto distance = static_cast<std::uint32_t>((page_size - reserved) / 5 + 1);
+  const std::uint32_t map = (page - 2) / distance * distance + 2;
+  return page == (HasSqliteLockBytes(map, page_size) ? map + 1 : map);
+}
+
 std::string SqliteVersionText(std::uint32_t version_number) {
   return fmt::format("{}.{}.{}", version_number / 1000000, version_number / 1000 % 1000,
                      version_number % 1000);

@@ -6,8 +6,10 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "vdi/base/status.h"
 
@@ -46,6 +48,19 @@ struct SqliteRoot {
   std::uint32_t page = 0;
   Kind kind = Kind::kTable;
 };
+
+// A page of the list of free pages that names others.
+struct SqliteTrunk {
+  std::uint32_t next = 0;             // 0: the last one
+  std::vector<std::uint32_t> leaves;  // what is in them is of no use to anybody
+};
+// Nothing if the page, of which the last `reserved` bytes are not SQLite's, cannot be one.
+std::optional<SqliteTrunk> ParseSqliteTrunk(std::span<const std::byte> page, std::size_t reserved);
+
+// SQLite uses no page that has the bytes of its locks.
+bool HasSqliteLockBytes(std::uint32_t page, std::uint32_t page_size);
+// Whether that is a page of the pointer map, in a database that has one (auto_vacuum).
+bool IsSqlitePointerMap(std::uint32_t page, std::uint32_t page_size, std::size_t reserved);
 
 // 3040001 -> "3.40.1"
 std::string SqliteVersionText(std::uint32_t version_number);

@@ -38,17 +38,11 @@ bool SqlitePageMap::may_have_checksums() const {
 }
 
 bool SqlitePageMap::HasBytesOfLocks(std::uint32_t page) const {
-  return page == static_cast<std::uint64_t>(kSqliteLockBytesOffset) / page_size_ + 1;
+  return HasSqliteLockBytes(page, page_size_);
 }
 
-// Page 2 and then one in front of as many pages as it has entries for.
 bool SqlitePageMap::IsPointerMap(std::uint32_t page) const {
-  if (!has_header() || !has_pointer_map_ || page < 2) {
-    return false;
-  }
-  const auto distance = static_cast<std::uint32_t>((page_size_ - reserved_) / 5 + 1);
-  const std::uint32_t map = (page - 2) / distance * distance + 2;
-  return page == (HasBytesOfLocks(map) ? map + 1 : map);
+  return has_header() && has_pointer_map_ && IsSqlitePointerMap(page, page_size_, reserved_);
 }
 
 BtreeBytes SqlitePageMap::Btree(std::uint32_t page, std::span<const std::byte> bytes) const {
@@ -85,15 +79,7 @@ std::optional<std::string> SqlitePageMap::FaultOfPointerMap(
 }
 
 std::optional<SqliteTrunk> SqlitePageMap::ParseTrunk(std::span<const std::byte> bytes) const {
-  const std::uint32_t leaves = LoadBigEndian32(&bytes[4]);
-  if (leaves > (page_size_ - reserved_) / 4 - 2) {
-    return std::nullopt;
-  }
-  SqliteTrunk trunk{.next = LoadBigEndian32(&bytes[0]), .leaves = {}};
-  for (std::uint32_t i = 0; i < leaves; ++i) {
-    trunk.leaves.push_back(LoadBigEndian32(&bytes[8 + std::size_t{4} * i]));
-  }
-  return trunk;
+  return ParseSqliteTrunk(bytes, reserved_);
 }
 
 void SqlitePageMap::Expect(std::uint32_t page, bool table) {

@@ -31,12 +31,6 @@ using OnBadSqlitePage = std::function<Status(std::uint32_t page, const std::stri
 
 inline constexpr char kWrongChecksum[] = "its checksum is wrong";
 
-// A page of the list of free pages that names others.
-struct SqliteTrunk {
-  std::uint32_t next = 0;  // 0: the last one
-  std::vector<std::uint32_t> leaves;
-};
-
 class SqlitePageMap {
  public:
   SqlitePageMap(std::uint32_t page_size, std::uint32_t page_count);

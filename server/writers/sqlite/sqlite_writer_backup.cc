@@ -8,6 +8,7 @@
 #include "server/writers/sqlite/log/sqlite_log_session.h"
 #include "server/writers/sqlite/sqlite_backup_session.h"
 #include "server/writers/sqlite/sqlite_description.h"
+#include "server/writers/sqlite/sqlite_free_pages.h"
 #include "server/writers/sqlite/sqlite_view.h"
 #include "server/writers/sqlite/sqlite_writer.h"
 #include "vdi/base/log.h"
@@ -22,6 +23,22 @@ std::int64_t UnixMicroseconds() {
   return std::chrono::duration_cast<std::chrono::microseconds>(
              std::chrono::system_clock::now().time_since_epoch())
       .count();
+}
+
+// What they hold need not be in a backup.
+Result<SqliteFreePages> FreePagesOf(const SqliteView& view) {
+  const std::uint32_t page_size = view.header().page_size;
+  CAPSTAN_ASSIGN_OR_RETURN(
+      SqliteFreePages found,
+      SqliteFreePages::Find(page_size, static_cast<std::uint32_t>(view.size_bytes() / page_size),
+                            [&view](std::uint64_t offset, std::span<std::byte> target) {
+                              return view.Read(offset, target);
+                            }));
+  if (!found.sound()) {
+    CAPSTAN_LOG(kWarning, "free pages are copied as they are, their list is not sound path={}",
+                view.path());
+  }
+  return found;
 }
 
 Status SimpleHasNoLog() {
@@ -86,6 +103,7 @@ Result<std::unique_ptr<BackupSession>> SqliteWriter::OpenFull(const std::string&
   ChainBegin chain{.log = BeginLog(path, options)};
   CAPSTAN_ASSIGN_OR_RETURN(SqliteView view,
                            SqliteView::Open(location, {.lock_deadline = options.lock_deadline}));
+  CAPSTAN_ASSIGN_OR_RETURN(SqliteFreePages free_pages, FreePagesOf(view));
   chain.writer_data = fmt::format("time={}", UnixMicroseconds());
   CAPSTAN_ASSIGN_OR_RETURN(const SqliteLsns lsns, lsn_clock_->Read(view));
   chain.fork = ForkOfView(view);
@@ -102,6 +120,7 @@ Result<std::unique_ptr<BackupSession>> SqliteWriter::OpenFull(const std::string&
   DatabaseDescription description = DescribeView(view, logical_name);
   auto session = std::make_unique<SqliteBackupSession>(
       SqliteBackupSession::Parts{.view = std::move(view),
+                                 .free_pages = std::move(free_pages),
                                  .description = std::move(description),
                                  .lsns = lsns,
                                  .drop_page_cache_behind = options.drop_page_cache_behind,
@@ -139,10 +158,12 @@ Result<std::unique_ptr<BackupSession>> SqliteWriter::OpenDifferential(
     }
   }
   const Guid fork = ForkOfView(view);
+  CAPSTAN_ASSIGN_OR_RETURN(SqliteFreePages free_pages, FreePagesOf(view));
   DatabaseDescription description = DescribeView(view, logical_name);
   return std::unique_ptr<BackupSession>(
       std::make_unique<SqliteDifferentialSession>(SqliteDifferentialSession::Parts{
           .view = std::move(view),
+          .free_pages = std::move(free_pages),
           .description = std::move(description),
           .lsns = lsns,
           .fork = fork,

@@ -28,6 +28,7 @@ sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "tests" / "e2e")]
 from harness import Programs, ServerTestCase, main as harness_main  # noqa: E402
 from mtfdump import command, crc32c  # noqa: E402
 from mtfdump.coding import lz4_block  # noqa: E402
+from mtfdump.descriptor import parse  # noqa: E402
 from mtfdump.families import check, collect  # noqa: E402
 from mtfdump.layout import Damage  # noqa: E402
 from mtfdump.walk import read_medium  # noqa: E402
@@ -110,6 +111,35 @@ class Checksums(unittest.TestCase):
             lz4_block(bytes([0x38]) + b"abc" + b"\x04\x00" + bytes([0x50]) + b"xyzzy", 20)
 
 
+class Descriptors(unittest.TestCase):
+    """What a set says of itself, made by hand."""
+
+    @staticmethod
+    def message(**numbers: int) -> bytes:
+        fields = {"position": 2, "kind": 5, "start_s": 24, "finish_s": 25, "start_us": 51,
+                  "finish_us": 52, "is_read_only": 53}
+        made = bytes([1 << 3 | 2, 16]) + bytes(range(16))
+        for name, value in {"position": 1, "kind": 1, **numbers}.items():
+            for number in (fields[name] << 3, value):
+                while number > 0x7F:
+                    made += bytes([number & 0x7F | 0x80])
+                    number >>= 7
+                made += bytes([number])
+        return made
+
+    def test_times_of_a_set_to_the_microsecond(self) -> None:
+        found = parse(self.message(start_s=7, start_us=7_000_009, finish_s=9))
+        self.assertEqual((found.start_unix_us, found.finish_unix_us), (7_000_009, 0))
+        for numbers in ({"start_s": 7, "start_us": 8_000_000}, {"start_s": 7, "start_us": 1},
+                        {"finish_s": 9, "finish_us": 8_999_999}):
+            with self.assertRaises(ValueError):
+                parse(self.message(**numbers))
+
+    def test_what_an_older_set_does_not_say(self) -> None:
+        self.assertEqual([parse(self.message(**numbers)).is_read_only for numbers in
+                          ({}, {"is_read_only": 0}, {"is_read_only": 1})], [None, 0, 1])
+
+
 class WriterMedia(MediaTestCase):
     """Media that write_media makes."""
 
@@ -146,6 +176,7 @@ class Writers(WriterMedia):
         status, out, err = run(self.media / "small.bak", "--frames")
         self.assertEqual((status, err), (0, ""))
         self.assertIn("description: before the upgrade", out)
+        self.assertRegex(out, r"(?m)^  2026-08-01 18:00:01 to [-:0-9 ]+$")
         self.assertLessEqual(max(len(line) for line in out.splitlines()
                                  if str(self.media) not in line), 80)
 
@@ -334,8 +365,21 @@ class Product(ServerTestCase, MediaTestCase):
         found, = self.facts(*paths)["sets"]
         self.assertEqual((found["name"], found["copy_only"], found["ratio"]), ("whole", 1, 1.0))
         self.assertEqual(found["files"][0]["size_bytes"], self.source.stat().st_size)
+        for name in ("start_unix", "finish_unix"):
+            self.assertEqual(found[f"{name}_us"] // 1_000_000, found[f"{name}_s"])
+        moment = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}"
+        self.assertRegex(run(*paths)[1], rf"(?m)^  {moment} to {moment}$")
         self.assert_extracts(paths, 1)
         self.assert_flips(paths)
+
+    def test_of_a_read_only_database(self) -> None:
+        """S2-21."""
+        for mode, text in ((0o444, ", of a read-only database\n"), (0o644, "DATABASE source\n")):
+            self.source.chmod(mode)
+            paths = self.back_up(f"{mode:o}.bak", options="FORMAT")
+            found, = self.facts(*paths)["sets"]
+            self.assertEqual(found["is_read_only"], int(mode == 0o444))
+            self.assertIn(text, run(*paths)[1])
 
     def test_striped(self) -> None:
         paths = self.back_up("stripe1.bak", "stripe2.bak", options="FORMAT")

@@ -42,23 +42,20 @@ Result<std::uint32_t> SqliteDifferentialSession::NextRun(std::uint32_t pages_max
   if (!parts_.changes && parts_.pages != nullptr) {
     return NextRunByHash(pages_max);
   }
-  if (next_ > count) {
-    return 0U;
+  while (next_ <= count && !IsWanted(next_)) {
+    const std::uint32_t changed =
+        parts_.changes ? parts_.changes->Next(next_ + 1, count) : next_ + 1;
+    next_ = changed == 0 ? count + 1 : changed;
   }
-  if (!parts_.changes) {
-    return std::min(pages_max, count - next_ + 1);
-  }
-  const std::uint32_t first = parts_.changes->Next(next_, count);
-  if (first == 0) {
-    next_ = count + 1;
-    return 0U;
-  }
-  next_ = first;
-  std::uint32_t pages = 1;
-  while (pages < pages_max && first + pages <= count && parts_.changes->Has(first + pages)) {
+  std::uint32_t pages = 0;
+  while (pages < pages_max && next_ + pages <= count && IsWanted(next_ + pages)) {
     ++pages;
   }
   return pages;
+}
+
+bool SqliteDifferentialSession::IsWanted(std::uint32_t page) const {
+  return !parts_.free_pages.Has(page) && (!parts_.changes || parts_.changes->Has(page));
 }
 
 Result<std::uint32_t> SqliteDifferentialSession::NextRunByHash(std::uint32_t pages_max) {
@@ -70,7 +67,10 @@ Result<std::uint32_t> SqliteDifferentialSession::NextRunByHash(std::uint32_t pag
     const std::uint32_t pages = std::min(kWindowBytes / page_size, count - scanned_);
     window_.resize(std::size_t{pages} * page_size);
     CAPSTAN_RETURN_IF_ERROR(parts_.view.Read(std::uint64_t{scanned_} * page_size, window_));
+    // The full backup's hashes are of what it holds.
+    parts_.free_pages.Clear(std::uint64_t{scanned_} * page_size, window_);
     CAPSTAN_RETURN_IF_ERROR(parts_.pages->Changed(scanned_ + 1, window_, &found_));
+    std::erase_if(found_, [this](std::uint32_t page) { return parts_.free_pages.Has(page); });
     scanned_ += pages;
   }
   if (found_at_ == found_.size()) {
@@ -96,8 +96,10 @@ Status SqliteDifferentialSession::ReadExtent(const Extent& extent, std::span<std
   Status status = parts_.view.Read(extent.offset, target);
   if (!status.ok()) {
     parts_.activity->Fail(status);
+    return status;
   }
-  return status;
+  parts_.free_pages.Clear(extent.offset, target);
+  return OkStatus();
 }
 
 Status SqliteDifferentialSession::End() {

@@ -1,6 +1,7 @@
 // SqliteDifferentialSession: a consistent view of a database, of which it hands out the pages that
 // are not as a full backup has them. Which ones: from the log's frames, if none is missing since
-// then; else by comparing every page with the full backup's hashes; else, without those, all.
+// then; else by comparing every page with the full backup's hashes; else, without those, all. Free
+// pages are left out: what the full backup has there is as good as anything.
 //
 // Threads: as BackupSession says.
 #pragma once
@@ -15,6 +16,7 @@
 #include "server/writers/sqlite/log/base_pages.h"
 #include "server/writers/sqlite/log/changed_pages.h"
 #include "server/writers/sqlite/log/sqlite_log_keeper.h"
+#include "server/writers/sqlite/sqlite_free_pages.h"
 #include "server/writers/sqlite/sqlite_lsn_clock.h"
 #include "server/writers/sqlite/sqlite_view.h"
 #include "server/writers/writer_state_tracker.h"
@@ -25,6 +27,7 @@ class SqliteDifferentialSession final : public BackupSession {
  public:
   struct Parts {
     SqliteView view;
+    SqliteFreePages free_pages;
     DatabaseDescription description;
     SqliteLsns lsns;
     Guid fork;
@@ -49,6 +52,8 @@ class SqliteDifferentialSession final : public BackupSession {
   void Committed() override;
 
  private:
+  // Of pages that are not compared with hashes.
+  bool IsWanted(std::uint32_t page) const;
   // Moves next_ to the next run of changed pages; its length in pages, 0: there is none.
   Result<std::uint32_t> NextRun(std::uint32_t pages_max);
   Result<std::uint32_t> NextRunByHash(std::uint32_t pages_max);

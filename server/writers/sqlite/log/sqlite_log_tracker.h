@@ -77,8 +77,8 @@ class SqliteLogTracker {
   // Log behind `from`. 4214 if it is not all there, with the reason.
   Result<Stretch> Log(Lsn from);
   // As Log, of a database that cannot be opened: adds what of its WAL still follows. If commits may
-  // be missing behind that, fails once with the reason, for all to know, and then gives what there
-  // is.
+  // be missing behind that, fails once with the reason, for all to know (65056), and then gives
+  // what there is.
   Result<Stretch> SalvageLog(Lsn from);
 
   // The pages that change behind `from`, which was not long ago, are remembered under `base`; the

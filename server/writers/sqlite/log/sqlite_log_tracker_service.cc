@@ -197,12 +197,8 @@ Result<SqliteLogTracker::Stretch> SqliteLogTracker::SalvageLog(Lsn from) {
 Status SqliteLogTracker::CommitsLost() const {
   CAPSTAN_LOG(kError, "log path={} lsn={} commits may be missing behind it, cause={}",
               options_.path, LsnText(spool_->last_commit()), lost_);
-  return Error(Code::kFailedPrecondition,
-               "the log of '{}' was followed up to LSN {} at {}, and commits may be missing behind "
-               "it: {}",
-               options_.path, LsnText(spool_->last_commit()), TimeText(spool_->last_time_unix_us()),
-               lost_)
-      .WithReason(4214)
+  return SqlError(65056, options_.path, LsnText(spool_->last_commit()),
+                  TimeText(spool_->last_time_unix_us()), lost_)
       .WithHint(
           "run the same statement again to back up the log that is there, as the last one "
           "before a restore");

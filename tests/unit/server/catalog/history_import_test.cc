@@ -132,6 +132,7 @@ TEST_F(CatalogImport, RebuildsALostCatalogFromItsMedia) {
   BackUp(mirrored, encrypted);
   auto damaged = NextSet("sales");
   damaged.is_damaged = true;
+  damaged.is_read_only = true;
   damaged.digest = std::string(31, 'f') + '\x0F';
   BackUp(striped, damaged);
   auto differential = NextSet("sales");

@@ -117,6 +117,19 @@ TEST_F(CatalogHistory, TellsSnapshotsFromTheRest) {
             (std::vector<Cells>{{"1", "2", "D"}}));
 }
 
+// S2-21
+TEST_F(CatalogHistory, TellsWhetherTheDatabaseWasReadOnly) {
+  for (const std::optional<bool> read_only :
+       {std::optional<bool>(), std::optional(false), std::optional(true)}) {
+    auto set = SampleSet();
+    set.is_read_only = read_only;
+    ASSERT_THAT(RecordBackup(*catalog_, SampleHeader(), set), IsOk());
+  }
+
+  EXPECT_EQ(Rows("SELECT is_readonly, flags & 4 FROM msdb_dbo_backupset ORDER BY backup_set_id"),
+            (std::vector<Cells>{{std::nullopt, "0"}, {"0", "0"}, {"1", "4"}}));
+}
+
 TEST_F(CatalogHistory, TellsTheFilesAsMsdbDoes) {
   const auto set = SampleSet();
   ASSERT_THAT(RecordBackup(*catalog_, SampleHeader(), set), IsOk());

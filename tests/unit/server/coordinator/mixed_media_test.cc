@@ -52,12 +52,13 @@ void ExpectHidden(const catalog::Table& table, std::size_t row) {
   }
 }
 
-ByteVector AppendOurs(const ByteVector& bytes) {
+ByteVector AppendOurs(const ByteVector& bytes, std::optional<bool> read_only = std::nullopt) {
   media::MemorySource source(bytes);
   const Result<media::MediumListing> listing = media::ReadListing(source);
   EXPECT_THAT(listing, IsOk());
   media::BackupSet set = media::TestSet(65536);
   set.position = listing->append->position;
+  set.is_read_only = read_only;
   media::MediumBuilder builder(
       {.header = listing->header, .set = set, .form = {}, .append = listing->append}, bytes);
   builder.Add({.length = 4096});
@@ -81,6 +82,20 @@ TEST(MixedMedia, OfAnotherProgramWithASetOfOurs) {
   EXPECT_EQ(Cell(table, 2, "BackupName"), "Foreign set 3");
   EXPECT_EQ(Cell(table, 3, "DatabaseName"), media::TestSet(65536).database_name);
   EXPECT_EQ(Cell(table, 3, "Position"), "4");
+}
+
+// S2-21: IsReadOnly and its bit of Flags; NULL for a set that is older than the column.
+TEST(MixedMedia, OfSetsThatKnowWhetherTheirDatabaseWasReadOnlyAndOneThatDoesNot) {
+  const catalog::Table table =
+      HeadersOf(AppendOurs(AppendOurs(media::SmallMedium().bytes, false), true));
+
+  ASSERT_EQ(table.rows.size(), 3U);
+  EXPECT_EQ(Cell(table, 0, "IsReadOnly"), std::nullopt);
+  EXPECT_EQ(Cell(table, 0, "Flags"), "528");
+  EXPECT_EQ(Cell(table, 1, "IsReadOnly"), "0");
+  EXPECT_EQ(Cell(table, 1, "Flags"), "528");
+  EXPECT_EQ(Cell(table, 2, "IsReadOnly"), "1");
+  EXPECT_EQ(Cell(table, 2, "Flags"), "532");
 }
 
 // Where the SSET of a set stands: behind every second soft filemark of 512 bytes.

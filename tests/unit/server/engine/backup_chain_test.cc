@@ -1,6 +1,9 @@
 #include "server/engine/roll_forward/backup_chain.h"
 
 #include <mutex>
+#include <vector>
+
+#include <fmt/format.h>
 
 #include "tests/unit/server/engine/chain_fixture.h"
 
@@ -10,8 +13,12 @@ namespace {
 using test::HasReason;
 using test::IsOk;
 using test::MessageHas;
+using testing::_;
 using testing::AllOf;
+using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::SizeIs;
 
 class BackupChains : public ChainFixture {
  protected:
@@ -41,6 +48,8 @@ TEST_F(BackupChains, OfAReadOnlyDatabaseAreFullBackupsAlone) {
   BackupRequest copy_only = Request(kFull, "c");
   copy_only.copy_only = true;
   EXPECT_THAT(engine_->Backup(copy_only, observer_), IsOk());
+  EXPECT_EQ(engine_->List(Transfer({"f"}))->sets[0].set.is_read_only, false);
+  EXPECT_EQ(engine_->List(Transfer({"c"}))->sets[0].set.is_read_only, true);
   writer_.read_only = false;
   EXPECT_THAT(BackUp(kDifferential, "d"), IsOk());
 }
@@ -185,6 +194,89 @@ TEST_F(BackupChains, GoOnFromTheNextBackupOnceLogWasLost) {
   writer_.broken.clear();
   EXPECT_THAT(BackUp(kLog, "l"), IsOk());
   EXPECT_EQ(Newest().first_lsn, writer_.next_lsn);
+}
+
+TEST_F(BackupChains, SayWhichLogIsInNoBackup) {
+  ASSERT_THAT(BackUp(kFull, "f"), IsOk());
+  writer_.Write(0, 3, 7);
+  ASSERT_THAT(BackUp(kLog, "l"), IsOk());
+  const std::uint64_t end = Newest().last_lsn;
+  EXPECT_THAT(observer_.Texts(65057), IsEmpty());
+  std::uint64_t bridged = 0;
+  for (const Kind kind : {kDifferential, kFull}) {
+    writer_.Write(0, 4, 7);
+    writer_.log.clear();
+    writer_.log_begin = writer_.next_lsn;
+    writer_.broken = "its limit was reached";
+    ASSERT_THAT(BackUp(kind, "b"), IsOk());
+    bridged = Newest().last_lsn;
+    writer_.broken.clear();
+    if (kind == kDifferential) {
+      EXPECT_THAT(BackUp(kLog, "l"), IsOk());
+      EXPECT_THAT(observer_.Texts(65057),
+                  ElementsAre(fmt::format("The log of database 'sales' from LSN {} to LSN {} is in "
+                                          "no backup. A differential backup bridges the gap, and "
+                                          "this log backup goes on from there.",
+                                          end, bridged)));
+      writer_.Write(0, 5, 7);
+      EXPECT_THAT(BackUp(kLog, "l"), IsOk());
+    }
+  }
+  const std::uint64_t second_end = bridged - 1;  // the one change that is in no log
+  EXPECT_THAT(observer_.Texts(65057), SizeIs(1)) << "once a gap";
+  BackupRequest copy = Request(kLog, "copy");
+  copy.copy_only = true;
+  ASSERT_THAT(engine_->Backup(copy, observer_), IsOk());
+  ASSERT_THAT(BackUp(kLog, "l"), IsOk());
+  EXPECT_THAT(observer_.Texts(65057),
+              ElementsAre(_, _,
+                          HasSubstr(fmt::format("from LSN {} to LSN {} is in no backup. A "
+                                                "full backup",
+                                                second_end, bridged))))
+      << "as the copy said it, whose log begins there too";
+}
+
+TEST_F(BackupChains, SayNothingOfTheLogOfAnotherHistory) {
+  ASSERT_THAT(BackUp(kFull, "f"), IsOk());
+  writer_.fork = Guid::Random();
+  writer_.Write(0, 4, 7);
+  writer_.broken = "the database was put back";
+  ASSERT_THAT(BackUp(kFull, "f2"), IsOk());
+  writer_.broken.clear();
+  ASSERT_THAT(BackUp(kLog, "l"), IsOk());
+  EXPECT_THAT(observer_.Texts(65057), IsEmpty());
+}
+
+catalog::KnownSet Known(media::SetKind kind, std::uint64_t first, std::uint64_t last,
+                        bool restarts_log = false) {
+  catalog::KnownSet known;
+  known.set.kind = kind;
+  known.set.first_lsn = first;
+  known.set.last_lsn = last;
+  known.set.restarts_log = restarts_log;
+  return known;
+}
+
+// The writer found the gap after the bridge was planned, which so restarts no log.
+TEST(GapBefore, IsSeenByWhereTheLogBegins) {
+  using enum media::SetKind;
+  const media::BackupSet log = Known(kLog, 40, 50).set;
+  std::vector<catalog::KnownSet> sets = {Known(kDatabase, 10, 10, true), Known(kLog, 10, 20)};
+  EXPECT_FALSE(GapBefore(log, sets).has_value()) << "nothing bridges it";
+  sets.push_back(Known(kDifferential, 40, 40));
+  sets.back().set.copy_only = true;
+  EXPECT_FALSE(GapBefore(log, sets).has_value()) << "no log is kept from there on";
+  sets.back().set.copy_only = false;
+  sets.push_back(Known(kLog, 40, 50));  // itself
+
+  const auto gap = GapBefore(log, sets);
+
+  ASSERT_TRUE(gap.has_value());
+  EXPECT_EQ(gap->from, 20U);
+  EXPECT_EQ(gap->to, 40U);
+  EXPECT_EQ(gap->bridge, kDifferential);
+  sets.push_back(Known(kLog, 20, 41));
+  EXPECT_FALSE(GapBefore(log, sets).has_value()) << "log goes past its beginning";
 }
 
 TEST_F(BackupChains, KnowTheEndOfALogThatIsReadLast) {

@@ -49,6 +49,16 @@ TEST(DescriptorCodec, KeepsWhatASetSaysOfTheLog) {
   EXPECT_TRUE(set->files[1].whole);
 }
 
+// S2-21. What no server asked about is not made up.
+TEST(DescriptorCodec, KeepsWhetherTheDatabaseWasReadOnlyAndWhetherThatIsKnown) {
+  BackupSet set = Log();
+  for (const std::optional<bool> read_only :
+       {std::optional<bool>(), std::optional(false), std::optional(true)}) {
+    set.is_read_only = read_only;
+    EXPECT_EQ(Decode(EncodeDescriptor(set))->is_read_only, read_only);
+  }
+}
+
 TEST(DescriptorCodec, RefusesWriterDataWithoutEnd) {
   BackupSet set = Log();
   set.writer_data.assign(64 << 10, 'x');

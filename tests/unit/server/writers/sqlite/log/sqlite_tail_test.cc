@@ -236,8 +236,12 @@ TEST_F(SqliteChainTest, NoTruncateSaysThatCommitsMayBeMissing) {
     KeepFrom(full->lsns.last);
 
     const auto refused = TakeLog(*writer_, path_, full->lsns.last, LogTail::kNoTruncate);
-    EXPECT_THAT(refused, HasReason(4214));
-    EXPECT_THAT(refused, MessageHas("may be missing"));
+    EXPECT_THAT(refused, HasReason(65056));
+    EXPECT_THAT(refused, MessageHas(wal_is_gone ? "may be missing behind it: its WAL is gone: "
+                                                : "may be missing behind it: its WAL was started "
+                                                  "anew while nobody watched it."));
+    EXPECT_THAT(refused, MessageHas("The log of the database '" + path_ + "' was followed up to "));
+    EXPECT_THAT(std::string(refused.status().hint()), testing::HasSubstr("the log that is there"));
     EXPECT_NE(writer_->DescribeLog(path_)->broken, "");
     StartServer();
     KeepFrom(full->lsns.last);
