@@ -230,15 +230,17 @@ bool Engine::KeepInterrupted(const catalog::JobRecord& record) {
   if (record.kept || !record.progress || writer == parts_.writers.end()) {
     return record.kept;
   }
+  bool is_left = false;  // what of several files goes on together may stand beside one of them
   for (const std::string& path : record.restore_paths) {
     const Result<bool> there = writer->second->KeepRestore(path, record.name());
     if (!there.ok()) {
       CAPSTAN_LOG(kWarning, "interrupted restore {}: {}", record.name(), there.status().message());
       return true;  // later
     }
-    if (!*there) {
-      return false;
-    }
+    is_left = is_left || *there;
+  }
+  if (!is_left) {
+    return false;
   }
   const Status kept = parts_.catalog.KeepJob(record.job_guid);
   const std::string how = HowToGoOn(record.database_name, *record.progress);

@@ -220,9 +220,15 @@ Status RestoreJob::CheckExisting(const media::BackupSet& set) const {
 
 Status RestoreJob::BeginJournal() {
   CAPSTAN_ASSIGN_OR_RETURN(const auto databases, parts_.catalog.ListDatabases());
-  CAPSTAN_RETURN_IF_ERROR(CheckTargets(request_, existing(), targets_, databases));
+  CAPSTAN_ASSIGN_OR_RETURN(const auto unfinished,
+                           FindInterrupted(parts_.catalog, request_.database));
+  if (unfinished) {
+    CAPSTAN_RETURN_IF_ERROR(
+        CheckTargets(request_, existing(), targets_, databases, unfinished->restore_paths));
+  }
   if (!interrupted_) {
     CAPSTAN_RETURN_IF_ERROR(DiscardInterrupted(parts_, request_.database).status());
+    CAPSTAN_RETURN_IF_ERROR(CheckTargets(request_, existing(), targets_, databases));
   }
   catalog::JobRecord journal;
   journal.job_guid = job_.guid();

@@ -344,8 +344,8 @@ class DatabaseWriter {
   // Removes what an interrupted restore of this job name left beside `physical_name`; puts back
   // what an interrupted mount has set aside.
   virtual Status DiscardRestore(const std::string& physical_name, const std::string& job_name) = 0;
-  // The same, but leaves what a session with RestoreOptions::resume goes on with. False: there is
-  // nothing of the kind, and all has been removed.
+  // The same, but leaves what a session with RestoreOptions::resume goes on with. False: nothing of
+  // that is known at this file, though it may be at another one; what is left here was removed.
   virtual Result<bool> KeepRestore(const std::string& physical_name, const std::string& job_name) {
     CAPSTAN_RETURN_IF_ERROR(DiscardRestore(physical_name, job_name));
     return false;

@@ -82,6 +82,7 @@ Status DirectWriteQueue::WriteDirect(const std::shared_ptr<const FilledFile>& fi
       CAPSTAN_RETURN_IF_ERROR(failure_);
       buffer = free_.back();
       free_.pop_back();
+      buffer->ticket = ++last_ticket_;
     }
     buffer->file = file;
     buffer->offset = offset;
@@ -98,7 +99,10 @@ Status DirectWriteQueue::WriteDirect(const std::shared_ptr<const FilledFile>& fi
 
 Status DirectWriteQueue::Drain() {
   MutexLock lock(mutex_);
-  while (free_.size() != kBufferCount) {
+  const auto is_before = [limit = last_ticket_](const Buffer& buffer) {
+    return buffer.ticket != 0 && buffer.ticket <= limit;
+  };
+  while (std::ranges::any_of(buffers_, is_before)) {
     freed_.Wait(mutex_);
   }
   return failure_;
@@ -123,6 +127,7 @@ void DirectWriteQueue::Work() {
       static_cast<void>(Keep(*file, WriteBuffer(*file, *buffer)).ok());
     }  // closed before anybody hears that it is written, and without the lock
     MutexLock lock(mutex_);
+    buffer->ticket = 0;
     free_.push_back(buffer);
     freed_.NotifyAll();
   }

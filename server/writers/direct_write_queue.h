@@ -64,7 +64,8 @@ class DirectWriteQueue {
   Status Write(const std::shared_ptr<const FilledFile>& file, std::uint64_t offset,
                std::span<const std::byte> source) CAPSTAN_EXCLUDES(mutex_);
 
-  // Waits until nothing is in flight. Durable is what is written only after a sync.
+  // Waits until all that was written before is in the files, whatever others write meanwhile.
+  // Durable it is only after a sync.
   Status Drain() CAPSTAN_EXCLUDES(mutex_);
 
  private:
@@ -79,6 +80,7 @@ class DirectWriteQueue {
     std::shared_ptr<const FilledFile> file;
     std::uint64_t offset = 0;
     std::size_t length = 0;
+    std::uint64_t ticket = 0;  // in the order of Write; 0: free
   };
 
   Status WriteDirect(const std::shared_ptr<const FilledFile>& file, std::uint64_t offset,
@@ -98,6 +100,7 @@ class DirectWriteQueue {
   CondVar filled_;
   std::vector<Buffer*> free_ CAPSTAN_GUARDED_BY(mutex_);
   std::vector<Buffer*> full_ CAPSTAN_GUARDED_BY(mutex_);
+  std::uint64_t last_ticket_ CAPSTAN_GUARDED_BY(mutex_) = 0;
   Status failure_ CAPSTAN_GUARDED_BY(mutex_);
   bool stopping_ CAPSTAN_GUARDED_BY(mutex_) = false;
 

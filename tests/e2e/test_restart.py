@@ -7,17 +7,24 @@ has a checkpoint that far, then strikes."""
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import signal
 import sqlite3
 import time
 import unittest
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from harness import ServerTestCase, disks, finish, main, wait_for
+import postgres
+from harness import Outcome, ServerTestCase, disks, finish, main, quoted, wait_for
+from test_postgres import NAME, ClusterTestCase
 
 SIZE_MB = 12
 RATE_MB = 4
+CLUSTER_RATE_MB = 4
+CLUSTER_FAR = 0.4
 FAR = 0.6
 
 
@@ -110,6 +117,144 @@ class Interrupted(ServerTestCase):
             self.server.check_no_leftovers(self)
             self.assertEqual(self.server.journal(), [])
         self.assertEqual(self.contents(self.copy), self.contents(self.source))
+
+
+@unittest.skipUnless(postgres.is_installed(), "there is no PostgreSQL")
+class InterruptedCluster(ClusterTestCase):
+    """The same of a cluster with a tablespace, whose restore writes in place."""
+
+    settings = {"checkpoint_s": 1, "checkpoint_mb": 1}
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.media = [self.server.media / "a.bak", self.server.media / "b.bak"]
+        self.mirrors = [self.server.media / "m.bak", self.server.media / "n.bak"]
+        self.assert_done(self.server.exec(
+            f"BACKUP DATABASE {NAME} TO {disks(*self.media)} MIRROR TO {disks(*self.mirrors)}"
+            " WITH FORMAT, CHECKSUM, MAXTRANSFERSIZE = 65536"))
+        self.folders = [self.copy, self.copy_fast]
+
+    def statement(self, media: list[Path], options: str = "") -> str:
+        return (f"RESTORE DATABASE copy FROM {disks(*media)} WITH MOVE '{NAME}' TO"
+                f" {quoted(self.copy)}, MOVE '{NAME}_fast' TO {quoted(self.copy_fast)},"
+                f" MAXTRANSFERSIZE = 65536, CHECKSUM{options}")
+
+    def progress(self) -> tuple[int, int]:
+        """Of the journal: bytes restored, bytes in all."""
+        with closing(sqlite3.connect(self.server.data / "catalog.db")) as catalog:
+            rows = catalog.execute("SELECT restored_bytes, total_bytes FROM catalog_job").fetchall()
+        return rows[0] if rows else (0, 1)
+
+    def interrupt(self, strike: Callable[[], object], options: str = "") -> Outcome:
+        """A restore that is struck when it has come far."""
+        begin = time.monotonic()
+        cli = self.server.popen("exec", self.statement(
+            self.media, f", MAXRATE = {CLUSTER_RATE_MB}{options}"))
+        wait_for(lambda: self.progress()[0] > CLUSTER_FAR * self.progress()[1], "a checkpoint that far")
+        strike()
+        outcome = finish(cli, begin)
+        self.assertNotEqual(outcome.exit_code, 0, outcome.describe())
+        return outcome
+
+    def interrupt_by_kill(self, options: str = "") -> None:
+        outcome = self.interrupt(lambda: self.server.exec(
+            f"KILL {self.server.running_jobs()[0]['session_id']}"), options)
+        self.assertIn("WITH RESTART goes on from there", outcome.stderr)
+
+    def check_no_cluster(self) -> None:
+        """What lies there is found, kept, and of no use to a server."""
+        self.assertTrue((self.copy / "capstan.restoring").exists())
+        self.assertFalse((self.copy / "global" / "pg_control").exists())
+        with self.assertRaises(postgres.PostgresError):
+            self.workshop.adopt(self.copy).start()
+
+    def go_on(self, media: list[Path], options: str = "") -> None:
+        outcome = self.assert_done(self.server.exec(self.statement(media, ", RESTART" + options)))
+        said = re.search(r"interrupted restore: (\d+) of (\d+) bytes", outcome.stdout)
+        assert said, outcome.describe()
+        # What is there is not read again.
+        self.assertGreater(int(said[1]), CLUSTER_FAR * int(said[2]))
+        self.check_restored()
+
+    def check_restored(self) -> None:
+        self.assertEqual(self.server.journal(), [])
+        self.assertEqual(self.left("capstan*"), [])
+        self.check_copy()
+
+    def left(self, pattern: str = "*") -> list[Path]:
+        return [path for folder in self.folders for path in folder.rglob(pattern)]
+
+    def forget(self) -> None:
+        self.assert_done(self.server.exec("EXEC sp_detach_db 'copy'"))
+        for folder in self.folders:
+            shutil.rmtree(folder)
+
+    def test_goes_on_with_what_is_there(self) -> None:
+        self.interrupt(self.server.kill)
+        self.check_no_cluster()
+        self.server.start()
+        self.assertIn("WITH RESTART goes on from there",
+                      self.server.console.read_text(errors="replace"))
+        self.go_on(self.media)
+        self.forget()
+
+        # The agent dies; other copies of the set go on.
+        agent = self.server.agent_pid()
+        outcome = self.interrupt(lambda: os.kill(agent, signal.SIGKILL))
+        self.assertIn("WITH RESTART goes on from there", outcome.stderr)
+        self.check_no_cluster()
+        wait_for(self.server.agent_attached, "the next agent")
+        self.go_on(self.mirrors)
+        self.forget()
+
+        self.interrupt_by_kill()
+        self.check_no_cluster()
+        self.assert_error(self.server.exec(
+            self.statement(self.media, ", RESTART").replace("copy-fast", "copy-other")), 3019,
+            terminated="RESTORE DATABASE")
+        self.go_on(self.media)
+
+    def test_goes_on_over_a_cluster_that_is_replaced(self) -> None:
+        self.assert_done(self.server.exec(self.statement(self.media)))
+        copy = self.start_copy()
+        copy.sql("CREATE TABLE gone AS SELECT generate_series(1, 50000) AS i")
+        copy.sql("CREATE DATABASE gone")
+        copy.sql("DELETE FROM pgbench_accounts WHERE aid % 2 = 0")
+        copy.stop()
+        self.interrupt(self.server.kill, ", REPLACE")
+        self.check_no_cluster()
+        self.server.start()
+        self.go_on(self.media, ", REPLACE")
+        copy = self.start_copy()
+        self.assertEqual(copy.value("SELECT to_regclass('gone') IS NULL"), "t")
+        self.assertEqual(copy.value("SELECT count(*) FROM pgbench_accounts"), "100000")
+        copy.stop()
+
+        # Given up, it goes with what it was to replace, of which it has spoilt the most.
+        self.interrupt_by_kill(", REPLACE")
+        self.assert_done(self.server.exec("EXEC sp_detach_db 'copy'"))
+        self.assertEqual(self.left(), [])
+        self.assertEqual(self.server.journal(), [])
+
+    def test_is_given_up(self) -> None:
+        self.interrupt_by_kill()
+        self.assertNotEqual(self.left(), [])
+        self.assert_done(self.server.exec("DROP DATABASE copy"))
+        self.assertEqual(self.left(), [])
+        self.assertEqual(self.server.journal(), [])
+
+        self.interrupt_by_kill()
+        outcome = self.assert_done(self.server.exec(self.statement(self.media)))
+        self.assertNotIn("RESTART goes on", outcome.stdout)
+        self.check_restored()
+
+    def test_begins_anew_where_nothing_is_left(self) -> None:
+        self.interrupt_by_kill()
+        for folder in self.folders:
+            shutil.rmtree(folder)
+        outcome = self.assert_done(self.server.exec(self.statement(self.media, ", RESTART")))
+        self.assertIn("will continue from the beginning", outcome.stdout + outcome.stderr)
+        self.check_restored()
 
 
 if __name__ == "__main__":

@@ -36,15 +36,22 @@ inline Result<TakenSet> TakeSet(writers::DatabaseWriter& writer, const std::stri
   return TakenSet{.kind = options.kind, .set = std::move(set)};
 }
 
-// Hands the set over in a random order from several threads. Not committed.
-inline Result<std::unique_ptr<writers::RestoreSession>> WriteSet(
-    writers::DatabaseWriter& writer, const TakenSet& taken,
-    std::span<const writers::RestoreTarget> targets, writers::RestoreOptions options) {
+inline constexpr const char* kRestoreName = "7";
+
+// `options` with what they say of the set.
+inline writers::RestoreOptions OptionsFor(const TakenSet& taken, writers::RestoreOptions options) {
   options.kind = taken.kind;
   options.lsns = taken.set.lsns;
   options.writer_data = taken.set.writer_data;
-  options.job_name = "7";
-  CAPSTAN_ASSIGN_OR_RETURN(auto session, writer.BeginRestore(targets, options));
+  options.job_name = kRestoreName;
+  return options;
+}
+
+// Hands the set over in a random order from several threads. Not committed.
+inline Result<std::unique_ptr<writers::RestoreSession>> WriteSet(
+    writers::DatabaseWriter& writer, const TakenSet& taken,
+    std::span<const writers::RestoreTarget> targets, const writers::RestoreOptions& options) {
+  CAPSTAN_ASSIGN_OR_RETURN(auto session, writer.BeginRestore(targets, OptionsFor(taken, options)));
   std::vector<std::size_t> order(taken.set.extents.size());
   for (std::size_t i = 0; i < order.size(); ++i) {
     order[i] = i;
@@ -67,6 +74,39 @@ inline Result<std::unique_ptr<writers::RestoreSession>> WriteSet(
     CAPSTAN_RETURN_IF_ERROR(std::move(status));
   }
   return session;
+}
+
+struct ResumedSet {
+  std::unique_ptr<writers::RestoreSession> session;
+  std::size_t adopted_count = 0;  // of extents
+};
+
+// Goes on with an interrupted restore as the engine does: what is right is adopted, the rest
+// written. Not committed.
+inline Result<ResumedSet> GoOnWithSet(writers::DatabaseWriter& writer, const TakenSet& taken,
+                                      std::span<const writers::RestoreTarget> targets,
+                                      writers::RestoreOptions options) {
+  options.resume = true;
+  ResumedSet resumed;
+  CAPSTAN_ASSIGN_OR_RETURN(resumed.session,
+                           writer.BeginRestore(targets, OptionsFor(taken, options)));
+  std::vector<std::size_t> missing;
+  for (std::size_t i = 0; i < taken.set.extents.size(); ++i) {
+    const auto& [extent, bytes] = taken.set.extents[i];
+    std::vector<std::byte> found(bytes.size());
+    CAPSTAN_RETURN_IF_ERROR(resumed.session->ReadBack(extent, found));
+    if (found == bytes) {
+      resumed.session->Adopt(extent);
+      ++resumed.adopted_count;
+    } else {
+      missing.push_back(i);
+    }
+  }
+  for (const std::size_t i : missing) {
+    const auto& [extent, bytes] = taken.set.extents[i];
+    CAPSTAN_RETURN_IF_ERROR(resumed.session->WriteExtent(extent, bytes));
+  }
+  return resumed;
 }
 
 inline Result<writers::RestoreOutcome> RestoreSet(writers::DatabaseWriter& writer,

@@ -44,6 +44,7 @@ class MemoryWriter final : public writers::DatabaseWriter {
   // Restores have checkpoints and can be gone on with: by job name, as of the last checkpoint.
   bool resumable = false;
   std::map<std::string, std::vector<Bytes>> unfinished;
+  std::string unfinished_at;  // the file of a database at which it is known; empty: at each
   std::function<Status()> on_checkpoint;  // may fail it
   std::atomic<int> extents_written{0};    // by restores
   bool read_only = false;                 // describes itself so
@@ -227,9 +228,8 @@ class MemoryWriter final : public writers::DatabaseWriter {
     return OkStatus();
   }
   Result<bool> KeepRestore(const std::string& physical_name, const std::string& job_name) override {
-    if (unfinished.contains(job_name)) {
-      return true;
-    }
+    const bool known = unfinished_at.empty() || physical_name == unfinished_at;
+    if (!known || unfinished.contains(job_name)) return known;
     CAPSTAN_RETURN_IF_ERROR(DiscardRestore(physical_name, job_name));
     return false;
   }

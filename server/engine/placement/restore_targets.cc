@@ -142,7 +142,8 @@ Result<std::vector<writers::RestoreTarget>> PlanTargets(const RestoreRequest& re
 
 Status CheckTargets(const RestoreRequest& request, const catalog::Database* existing,
                     const std::vector<writers::RestoreTarget>& targets,
-                    const std::vector<catalog::Database>& databases) {
+                    const std::vector<catalog::Database>& databases,
+                    const std::vector<std::string>& unfinished) {
   // What a database that is being restored left there is to be gone on with, or nothing worth.
   const bool may_overwrite =
       request.replace ||
@@ -154,7 +155,8 @@ Status CheckTargets(const RestoreRequest& request, const catalog::Database* exis
             .WithHint(fmt::format("the file belongs to the database '{}'", database.name));
       }
     }
-    if (!may_overwrite && IsTaken(target.physical_name)) {
+    const bool ours = std::ranges::find(unfinished, target.physical_name) != unfinished.end();
+    if (!may_overwrite && !ours && IsTaken(target.physical_name)) {
       return SqlError(3156, target.file.logical_name, target.physical_name)
           .WithHint("a file of that name exists; MOVE elsewhere, or add REPLACE to overwrite it");
     }

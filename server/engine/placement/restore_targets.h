@@ -23,9 +23,11 @@ Result<std::vector<writers::RestoreTarget>> PlanTargets(const RestoreRequest& re
                                                         const media::BackupSet& set);
 
 // 3156 for a place that another database has, or where there is a file that the statement may not
-// overwrite.
+// overwrite. `unfinished`: the places of an interrupted restore of the database, which is gone on
+// with or given up; where it has built in the place itself, the writer knows it again.
 Status CheckTargets(const RestoreRequest& request, const catalog::Database* existing,
                     const std::vector<writers::RestoreTarget>& targets,
-                    const std::vector<catalog::Database>& databases);
+                    const std::vector<catalog::Database>& databases,
+                    const std::vector<std::string>& unfinished = {});
 
 }  // namespace capstan::engine

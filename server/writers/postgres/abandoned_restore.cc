@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "server/writers/postgres/cluster_place.h"
+#include "server/writers/postgres/placed_extents.h"
 #include "server/writers/postgres/restoring_state.h"
 #include "server/writers/postgres/standby_settings.h"
 #include "vdi/base/log.h"
@@ -13,6 +14,8 @@
 
 namespace capstan::writers {
 namespace {
+
+using Phase = RestoringState::Phase;
 
 // A tablespace's folder may hold those of clusters of other versions.
 Status RemoveTablespace(const std::string& folder, std::uint32_t major) {
@@ -52,9 +55,29 @@ Status AbandonDirectory(const std::string& data_directory) {
 
 Status DiscardDirectory(const std::string& data_directory, const std::string& job_name) {
   const auto state = RestoringFile(data_directory).Read();
-  const bool is_left = state.ok() && state->phase == RestoringState::Phase::kWriting &&
-                       state->job_name == job_name && state->was_empty;
+  const bool is_left = state.ok() && state->job_name == job_name &&
+                       (state->kept || (state->phase == Phase::kWriting && state->was_empty));
   return is_left ? AbandonDirectory(data_directory) : OkStatus();
+}
+
+Result<bool> KeepDirectory(const std::string& data_directory, const std::string& job_name) {
+  const RestoringFile marker(data_directory);
+  if (!marker.exists()) {
+    return false;
+  }
+  CAPSTAN_ASSIGN_OR_RETURN(const UniqueFd lock, LockDirectory(data_directory));
+  auto state = marker.Read();
+  // A standby was ready: what is left is not to be written over.
+  const bool can_go_on = state.ok() && state->job_name == job_name &&
+                         state->phase != Phase::kStandby && state->phase != Phase::kDifferential &&
+                         PlacedExtents::IsThere(data_directory, job_name);
+  if (!can_go_on) {
+    return false;
+  }
+  state->kept = true;
+  CAPSTAN_ASSIGN_OR_RETURN(const FileOwner owner, OwnerOfCluster(data_directory));
+  CAPSTAN_RETURN_IF_ERROR(marker.Write(*state, owner));
+  return true;
 }
 
 }  // namespace capstan::writers

@@ -1,4 +1,5 @@
-// What becomes of a data directory whose restore is given up, by its user or by a crash.
+// What becomes of a data directory whose restore is given up, by its user or by a crash, or stays
+// for another one to go on with.
 #pragma once
 
 #include <string>
@@ -13,8 +14,13 @@ namespace capstan::writers {
 // way.
 Status AbandonDirectory(const std::string& data_directory);
 
-// After a crash in the session `job_name`. What was new is removed; where a cluster was to be
-// replaced, what is there is left for the next restore, which needs to write less then.
+// After a crash in the session `job_name`. What was new is removed, and all of a restore that was
+// kept; where a cluster was to be replaced, what is there is left for the next restore, which needs
+// to write less then.
 Status DiscardDirectory(const std::string& data_directory, const std::string& job_name);
+
+// The same, but what a session of that name can go on with stays: false if that is nothing. Not
+// before the session is over: error 3101.
+Result<bool> KeepDirectory(const std::string& data_directory, const std::string& job_name);
 
 }  // namespace capstan::writers

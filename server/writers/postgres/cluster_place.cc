@@ -122,6 +122,12 @@ bool PathExists(const std::string& path) {
   return ::lstat(path.c_str(), &info) == 0;
 }
 
+std::string RealPath(const std::string& path) {
+  std::error_code error;
+  std::string real = std::filesystem::canonical(path, error).string();
+  return error ? path : real;
+}
+
 Result<bool> DirectoryIsEmpty(const std::string& path) {
   std::error_code error;
   std::filesystem::directory_iterator entry(path, error);

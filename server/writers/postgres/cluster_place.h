@@ -39,6 +39,8 @@ std::string PrivateFolderPath(const std::string& data_directory);
 Result<UniqueFd> LockPrivateFolder(const std::string& data_directory);
 
 bool PathExists(const std::string& path);
+// Through links; what is not there stays as it is.
+std::string RealPath(const std::string& path);
 // Entries but "." and "..", and "lost+found".
 Result<bool> DirectoryIsEmpty(const std::string& path);
 

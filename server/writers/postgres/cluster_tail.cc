@@ -26,12 +26,6 @@ constexpr std::chrono::milliseconds kStopPoll = 20ms;
 constexpr std::uint32_t kUsualBlockBytes = 8192;
 constexpr std::uint32_t kUsualSegmentBlocks = 131'072;
 
-std::string RealPath(const std::string& path) {
-  std::error_code error;
-  std::string real = std::filesystem::canonical(path, error).string();
-  return error ? path : real;
-}
-
 }  // namespace
 
 Status StopCluster(const std::string& data_directory, Deadline deadline) {

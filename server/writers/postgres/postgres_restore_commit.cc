@@ -74,7 +74,12 @@ Result<RestoreOutcome> PostgresRestoreSession::CommitSteps() {
   CAPSTAN_LOG(kInfo, "restored directory={} bytes={} written={}", data_directory_, taken, written);
   CAPSTAN_ASSIGN_OR_RETURN(ClusterRecovery recovery,
                            ClusterRecovery::Open({.data_directory = data_directory_}));
-  return recovery.End(options_.end, options_.stop);
+  auto outcome = recovery.End(options_.end, options_.stop);
+  // Not before: one that dies in its recovery can be gone on with as well.
+  if (Status removed = PlacedExtents::Remove(data_directory_); !removed.ok()) {
+    CAPSTAN_LOG(kWarning, "left behind {}", removed.message());
+  }
+  return outcome;
 }
 
 Result<ClusterManifest> PostgresRestoreSession::TakeManifest() {

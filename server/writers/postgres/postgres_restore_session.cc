@@ -36,13 +36,6 @@ bool IsDirectory(const std::string& path) {
   return ::stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
 }
 
-// Through links; what is not there stays as it is.
-std::string RealPath(const std::string& path) {
-  std::error_code error;
-  std::string real = std::filesystem::canonical(path, error).string();
-  return error ? path : real;
-}
-
 // The tablespaces that a data directory links to.
 std::set<std::string> LinkedTablespaces(const std::string& data_directory) {
   std::set<std::string> folders;
@@ -89,8 +82,12 @@ Status PostgresRestoreSession::Open(std::span<const RestoreTarget> targets) {
   CAPSTAN_ASSIGN_OR_RETURN(lock_, LockDirectory(data_directory_));
   if (options_.kind == BackupKind::kDifferential) {
     CAPSTAN_RETURN_IF_ERROR(CheckDifferential());
+  } else if (options_.resume) {
+    CAPSTAN_RETURN_IF_ERROR(CheckResumed(targets));
   }
-  return BeginWriting(targets);
+  CAPSTAN_RETURN_IF_ERROR(BeginWriting(targets));
+  began_ = true;
+  return OkStatus();
 }
 
 Status PostgresRestoreSession::CheckFull(std::span<const RestoreTarget> targets) {
@@ -105,7 +102,9 @@ Status PostgresRestoreSession::CheckFull(std::span<const RestoreTarget> targets)
   was_empty_ = !IsDirectory(data_directory_) || DirectoryIsEmpty(data_directory_).value();
   std::set<std::string> folders = LinkedTablespaces(data_directory_);
   if (state.ok()) {
-    folders.insert(state->tablespaces.begin(), state->tablespaces.end());
+    for (const std::string& folder : state->tablespaces) {
+      folders.insert(RealPath(folder));
+    }
   }
   std::set<std::string> used = {RealPath(data_directory_)};
   for (const RestoreTarget& target : targets.subspan(1, set_.tablespaces.size())) {
@@ -182,6 +181,7 @@ RestoringState PostgresRestoreSession::StateOf(Phase phase) const {
   RestoringState state{.phase = phase,
                        .job_name = options_.job_name,
                        .was_empty = was_empty_,
+                       .kept = options_.resume && phase == Phase::kWriting,
                        .system_identifier = set_.system_identifier,
                        .server_version = set_.server_version,
                        .segment_size = set_.wal_segment_bytes,
@@ -196,17 +196,25 @@ RestoringState PostgresRestoreSession::StateOf(Phase phase) const {
   return state;
 }
 
+DirectWriteQueue* PostgresRestoreSession::QueueFor(const std::string& folder) {
+  // What is missing of an interrupted restore was not there, or has been found to be different.
+  const bool nothing_to_compare =
+      options_.resume || !IsDirectory(folder) || DirectoryIsEmpty(folder).value();
+  return nothing_to_compare ? &queue_ : nullptr;
+}
+
 Status PostgresRestoreSession::BeginWriting(std::span<const RestoreTarget> targets) {
   for (const RestoreTarget& target : targets.first(targets.size() - 1)) {
-    CAPSTAN_ASSIGN_OR_RETURN(RestoredPlace place,
-                             RestoredPlace::Open(target.physical_name, owner_, &queue_));
+    CAPSTAN_ASSIGN_OR_RETURN(
+        RestoredPlace place,
+        RestoredPlace::Open(target.physical_name, owner_, QueueFor(target.physical_name)));
     places_.push_back(std::move(place));
   }
   const bool full = options_.kind == BackupKind::kFull;
   CAPSTAN_RETURN_IF_ERROR(
       RestoringFile(data_directory_)
           .Write(StateOf(full ? Phase::kWriting : Phase::kDifferential), owner_));
-  began_ = true;
+  began_ = !options_.resume;  // what was kept stays, whatever keeps this one from going on
   CAPSTAN_CRASH_POINT("postgres.restore.marked");
   CAPSTAN_RETURN_IF_ERROR(RemoveFile(ControlFilePath(data_directory_)));
   if (full) {
@@ -217,7 +225,8 @@ Status PostgresRestoreSession::BeginWriting(std::span<const RestoreTarget> targe
   if (IsDirectory(data_directory_ + "/global")) {
     CAPSTAN_RETURN_IF_ERROR(SyncDirectory(data_directory_ + "/global"));
   }
-  return OpenLogDirectory();
+  CAPSTAN_RETURN_IF_ERROR(OpenLogDirectory());
+  return full ? OpenPlacedExtents() : OkStatus();
 }
 
 Status PostgresRestoreSession::OpenLogDirectory() {
@@ -231,7 +240,7 @@ Status PostgresRestoreSession::OpenLogDirectory() {
                      fmt::format("unable to make '{}' a link to '{}'", usual, log_directory_));
     }
   }
-  if (options_.kind == BackupKind::kFull) {
+  if (options_.kind == BackupKind::kFull && !options_.resume) {
     CAPSTAN_RETURN_IF_ERROR(RemoveContents(log_directory_));
   }
   CAPSTAN_RETURN_IF_ERROR(place.MakeFolder("archive_status", S_IRWXU));
@@ -239,8 +248,20 @@ Status PostgresRestoreSession::OpenLogDirectory() {
   return OkStatus();
 }
 
+Status PostgresRestoreSession::OpenPlacedExtents() {
+  CAPSTAN_ASSIGN_OR_RETURN(
+      placed_, options_.resume ? PlacedExtents::Open(data_directory_, options_.job_name)
+                               : PlacedExtents::Create(data_directory_, options_.job_name, owner_));
+  return OkStatus();
+}
+
 PostgresRestoreSession::~PostgresRestoreSession() {
-  if (!began_ || committed_ || !was_empty_) {
+  if (!began_ || committed_ || kept_) {
+    return;
+  }
+  placed_.reset();
+  static_cast<void>(PlacedExtents::Remove(data_directory_).ok());
+  if (!was_empty_) {
     return;  // what is there can be used by the next restore; no server starts on it
   }
   CAPSTAN_LOG(kInfo, "restore given up directory={}", data_directory_);
@@ -257,45 +278,90 @@ Status PostgresRestoreSession::WriteExtent(const Extent& extent,
     return Error(Code::kInvalidArgument, "extent of {} bytes of file {} does not fit",
                  extent.length, extent.file_index);
   }
-  // The log's file is the last one, and its paths are those of the data directory.
-  const std::uint32_t place = extent.file_index < places_.size() ? extent.file_index : 0;
   CAPSTAN_ASSIGN_OR_RETURN(const std::vector<BundlePart> parts, DecodeBundle(source));
-  for (const BundlePart& part : parts) {
-    if (Status status = WritePart(place, part); !status.ok()) {
-      activity_->Fail(status);
-      return status;
-    }
+  Status status = WriteParts(PlaceOf(extent), parts);
+  if (status.ok() && placed_ != nullptr) {
+    status = placed_->Add(Placed(extent, source, parts));
+  }
+  if (!status.ok()) {
+    activity_->Fail(status);
+    return status;
+  }
+  if (options_.resume) {
+    const MutexLock lock(mutex_);
+    read_back_.erase(ExtentKey(extent.file_index, extent.offset));  // it was not right
   }
   return OkStatus();
 }
 
+Status PostgresRestoreSession::WriteParts(std::uint32_t place, std::span<const BundlePart> parts) {
+  for (const BundlePart& part : parts) {
+    CAPSTAN_RETURN_IF_ERROR(WritePart(place, part));
+  }
+  return OkStatus();
+}
+
+std::string PostgresRestoreSession::PathInLog(const std::string& path) {
+  return path.substr(kLogPrefix.size());
+}
+
+PostgresRestoreSession::Home PostgresRestoreSession::HomeOf(std::uint32_t place,
+                                                            const BundleEntry& entry) const {
+  const std::string& path = entry.path;
+  if (entry.kind == BundleEntry::Kind::kManifest) {
+    return Home::kManifest;
+  }
+  if (place != 0) {
+    return Home::kPlace;
+  }
+  if (path == kControlFile) {
+    return Home::kControlFile;
+  }
+  if (path == "backup_label") {
+    return Home::kLabel;
+  }
+  if (path == "tablespace_map") {
+    return Home::kNowhere;  // the links are made here, to where the tablespaces are now
+  }
+  if (path.starts_with(kLogPrefix)) {
+    const std::string name = PathInLog(path);
+    const bool known =
+        ParseWalSegmentName(name, set_.wal_segment_bytes).has_value() || name.ends_with(".history");
+    // Of the rest (what is archived already, which backups there were) nothing holds any more.
+    return known ? Home::kLog : Home::kNowhere;
+  }
+  return Home::kPlace;
+}
+
 Status PostgresRestoreSession::WritePart(std::uint32_t place, const BundlePart& part) {
   const std::string& path = part.entry.path;
-  if (part.entry.kind == BundleEntry::Kind::kManifest) {
-    return KeepPart(&manifest_, part);
-  }
-  if (place == 0) {
-    if (path == kControlFile) {
+  switch (HomeOf(place, part.entry)) {
+    case Home::kManifest:
+      return KeepPart(&manifest_, part);
+    case Home::kControlFile:
       return KeepPart(&control_file_, part);
-    }
-    if (path == "backup_label") {
+    case Home::kLabel:
       return KeepPart(&label_, part);
+    case Home::kLog: {
+      BundlePart inner = part;
+      inner.entry.path = PathInLog(path);
+      return log_place_.front().Write(inner);
     }
-    if (path == "tablespace_map") {
-      return OkStatus();  // the links are made here, to where the tablespaces are now
-    }
-    if (path.starts_with(kLogPrefix)) {
-      return WriteLogPart(part);
-    }
-    if (path.starts_with("capstan.") || path.starts_with("pg_tblspc/")) {
-      return Error(Code::kDataLoss, "the backup set has a file '{}', which no cluster has", path);
-    }
+    case Home::kNowhere:
+      return OkStatus();
+    case Home::kPlace:
+      break;
   }
-  {
-    const MutexLock lock(mutex_);
-    taken_[{place, path}] += part.entry.length;
+  if (place == 0 && (path.starts_with("capstan.") || path.starts_with("pg_tblspc/"))) {
+    return Error(Code::kDataLoss, "the backup set has a file '{}', which no cluster has", path);
   }
+  CountTaken(place, part.entry);
   return places_[place].Write(part);
+}
+
+void PostgresRestoreSession::CountTaken(std::uint32_t place, const BundleEntry& entry) {
+  const MutexLock lock(mutex_);
+  taken_[{place, entry.path}] += entry.length;
 }
 
 Status PostgresRestoreSession::KeepPart(std::vector<std::byte>* kept, const BundlePart& part) {
@@ -312,15 +378,6 @@ Status PostgresRestoreSession::KeepPart(std::vector<std::byte>* kept, const Bund
     manifest_bytes_ += part.entry.length;
   }
   return OkStatus();
-}
-
-Status PostgresRestoreSession::WriteLogPart(const BundlePart& part) {
-  BundlePart inner = part;
-  inner.entry.path = part.entry.path.substr(kLogPrefix.size());
-  const bool known = ParseWalSegmentName(inner.entry.path, set_.wal_segment_bytes).has_value() ||
-                     inner.entry.path.ends_with(".history");
-  // Of the rest (what is archived already, which backups there were) nothing holds any more.
-  return known ? log_place_.front().Write(inner) : OkStatus();
 }
 
 }  // namespace capstan::writers

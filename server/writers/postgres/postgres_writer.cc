@@ -224,4 +224,13 @@ Status PostgresWriter::DiscardRestore(const std::string& physical_name,
   return DiscardDirectory(physical_name, job_name);
 }
 
+Result<bool> PostgresWriter::KeepRestore(const std::string& physical_name,
+                                         const std::string& job_name) {
+  CAPSTAN_ASSIGN_OR_RETURN(const bool kept, KeepDirectory(physical_name, job_name));
+  if (!kept) {
+    CAPSTAN_RETURN_IF_ERROR(DiscardDirectory(physical_name, job_name));
+  }
+  return kept;
+}
+
 }  // namespace capstan::writers

@@ -50,6 +50,8 @@ class PostgresWriter final : public DatabaseWriter {
   Result<std::unique_ptr<MountSession>> BeginMount(std::span<const RestoreTarget> targets,
                                                    const RestoreOptions& options) override;
   Status DiscardRestore(const std::string& physical_name, const std::string& job_name) override;
+  // Of a cluster's files the data directory stands for all.
+  Result<bool> KeepRestore(const std::string& physical_name, const std::string& job_name) override;
 
  private:
   Result<std::unique_ptr<BackupSession>> OpenLogBackup(const std::string& location,

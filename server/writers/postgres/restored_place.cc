@@ -26,6 +26,9 @@ constexpr std::size_t kCompareBytes = 64 << 10;
 // Opening a file for direct I/O costs as much as copying so much into the page cache.
 constexpr std::size_t kDirectBytesMin = 128 << 10;
 constexpr std::uint64_t kGrowBytesMax = 64 << 20;
+// Each costs a commit of the file system's journal at worst. Segments of large relations are fewer
+// between two checkpoints, and then other programs' files are left alone.
+constexpr std::size_t kSyncedFilesMax = 32;
 constexpr std::uint16_t kFileModes = 0640;  // a cluster may let its group read
 constexpr std::uint16_t kFolderModes = 0750;
 
@@ -59,6 +62,18 @@ bool IsZero(std::span<const std::byte> bytes) {
   return std::ranges::all_of(bytes, [](std::byte value) { return value == std::byte{0}; });
 }
 
+Result<bool> HoldsZeros(int fd, std::uint64_t begin, std::uint64_t end) {
+  std::array<std::byte, kCompareBytes> there;
+  for (std::uint64_t at = begin; at < end; at += there.size()) {
+    const auto found = std::span(there).first(std::min<std::uint64_t>(there.size(), end - at));
+    CAPSTAN_RETURN_IF_ERROR(ReadOrZero(fd, at, found));
+    if (!IsZero(found)) {
+      return false;
+    }
+  }
+  return true;
+}
+
 }  // namespace
 
 RestoredPlace::RestoredPlace(RestoredPlace&& other) noexcept
@@ -67,18 +82,17 @@ RestoredPlace::RestoredPlace(RestoredPlace&& other) noexcept
       fd_(std::move(other.fd_)),
       queue_(other.queue_),
       taken_bytes_(other.taken_bytes_.load()),
-      written_bytes_(other.written_bytes_.load()) {}
+      written_bytes_(other.written_bytes_.load()) {}  // nothing was written yet: all is synced
 
 Result<RestoredPlace> RestoredPlace::Open(const std::string& root, const FileOwner& owner,
                                           DirectWriteQueue* queue) {
   CAPSTAN_RETURN_IF_ERROR(MakeDirectories(root, owner));
-  CAPSTAN_ASSIGN_OR_RETURN(const bool empty, DirectoryIsEmpty(root));
   UniqueFd fd(::open(root.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!fd.valid() || (::geteuid() == 0 && ::fchown(fd.get(), owner.user, owner.group) != 0) ||
       ::fchmod(fd.get(), S_IRWXU) != 0) {
     return Unwritable(root, errno);
   }
-  return RestoredPlace(root, owner, std::move(fd), empty ? queue : nullptr);
+  return RestoredPlace(root, owner, std::move(fd), queue);
 }
 
 Status RestoredPlace::MakeParents(std::string_view path) {
@@ -136,34 +150,26 @@ Status RestoredPlace::Write(const BundlePart& part) {
     return Unwritable(root_ + "/" + entry.path, errno);
   }
   const auto size = static_cast<std::uint64_t>(info.st_size);
-  if (queue_ != nullptr) {
-    taken_bytes_ += entry.length;
-    return Fill(std::move(fd), part, size);
-  }
-  Status status = entry.kind == BundleEntry::Kind::kZeros
-                      ? WriteZeros(fd.get(), entry.offset, entry.length, size)
-                      : WriteBytes(fd.get(), entry.offset, part.bytes, size);
   taken_bytes_ += entry.length;
+  Status status;
+  if (entry.kind == BundleEntry::Kind::kZeros) {
+    status = WriteZeros(fd.get(), entry.offset, entry.length, size);
+  } else if (queue_ == nullptr || part.bytes.size() < kDirectBytesMin) {
+    status = WriteBytes(fd.get(), entry.offset, part.bytes, queue_ == nullptr ? size : 0);
+  } else {
+    GrowAhead(fd.get(), size, entry.offset + entry.length);
+    written_bytes_ += entry.length;
+    CAPSTAN_RETURN_IF_ERROR(
+        queue_->Write(std::make_shared<const FilledFile>(std::move(fd), root_ + "/" + entry.path),
+                      entry.offset, part.bytes));
+  }
+  // Last: a Sync that takes note of it finds it written, or in the queue.
+  NoteUnsynced(entry.path);
   return status.ok() ? status : Unwritable(root_ + "/" + entry.path, status.os_error());
 }
 
 Status RestoredPlace::ExplainUnwritable(const FilledFile& file, const Status& why) {
   return Unwritable(file.path(), why.os_error());
-}
-
-Status RestoredPlace::Fill(UniqueFd fd, const BundlePart& part, std::uint64_t size) {
-  if (part.bytes.empty()) {
-    return OkStatus();  // zeros are there once the file has its size
-  }
-  const std::string path = root_ + "/" + part.entry.path;
-  written_bytes_ += part.bytes.size();
-  if (part.bytes.size() < kDirectBytesMin) {
-    const Status status = WriteFully(fd.get(), part.entry.offset, part.bytes);
-    return status.ok() ? status : Unwritable(path, status.os_error());
-  }
-  GrowAhead(fd.get(), size, part.entry.offset + part.bytes.size());
-  return queue_->Write(std::make_shared<const FilledFile>(std::move(fd), path), part.entry.offset,
-                       part.bytes);
 }
 
 Status RestoredPlace::WriteBytes(int fd, std::uint64_t offset, std::span<const std::byte> bytes,
@@ -212,6 +218,89 @@ Status RestoredPlace::WriteZeros(int fd, std::uint64_t offset, std::uint64_t len
     }
   }
   return OkStatus();
+}
+
+void RestoredPlace::NoteUnsynced(const std::string& path) {
+  const MutexLock lock(mutex_);
+  if (sync_all_) {
+    return;
+  }
+  unsynced_.insert(path);
+  if (unsynced_.size() > kSyncedFilesMax) {
+    unsynced_.clear();
+    sync_all_ = true;
+  }
+}
+
+Status RestoredPlace::Sync() {
+  std::set<std::string> paths;
+  bool all = false;
+  {
+    const MutexLock lock(mutex_);
+    paths.swap(unsynced_);
+    all = std::exchange(sync_all_, false);
+  }
+  Status status = queue_ == nullptr ? OkStatus() : queue_->Drain();
+  if (!status.ok()) {
+    // what is not written cannot be synced
+  } else if (!all) {
+    status = SyncPaths(paths);
+  } else if (::syncfs(fd_.get()) != 0) {  // open since before the first write: no error escapes it
+    status = Unwritable(root_, errno);
+  }
+  if (!status.ok()) {
+    const MutexLock lock(mutex_);
+    unsynced_.clear();
+    sync_all_ = true;
+  }
+  return status;
+}
+
+Status RestoredPlace::SyncPaths(const std::set<std::string>& paths) const {
+  std::set<std::string> folders;
+  for (const std::string& path : paths) {
+    const UniqueFd fd(OpenBelow(fd_.get(), path, O_RDONLY | O_NONBLOCK, 0));
+    if (!fd.valid() || ::fsync(fd.get()) != 0) {
+      return Unwritable(root_ + "/" + path, errno);
+    }
+    for (std::size_t slash = path.find('/'); slash != std::string::npos;
+         slash = path.find('/', slash + 1)) {
+      folders.insert(path.substr(0, slash));
+    }
+  }
+  for (const std::string& folder : folders) {
+    const UniqueFd fd(OpenBelow(fd_.get(), folder, O_RDONLY | O_DIRECTORY, 0));
+    if (!fd.valid() || ::fsync(fd.get()) != 0) {
+      return Unwritable(root_ + "/" + folder, errno);
+    }
+  }
+  return paths.empty() || ::fsync(fd_.get()) == 0 ? OkStatus() : Unwritable(root_, errno);
+}
+
+Result<bool> RestoredPlace::ReadBack(const BundleEntry& entry, std::span<std::byte> target) const {
+  const UniqueFd fd(OpenBelow(fd_.get(), entry.path, O_RDONLY | O_NONBLOCK, 0));
+  struct stat info {};
+  if (!fd.valid() && (errno == ENOENT || errno == ENOTDIR || errno == ELOOP)) {
+    return false;
+  }
+  if (!fd.valid() || ::fstat(fd.get(), &info) != 0) {
+    return Unwritable(root_ + "/" + entry.path, errno);
+  }
+  if (!S_ISREG(info.st_mode)) {
+    return false;
+  }
+  const auto size = static_cast<std::uint64_t>(info.st_size);
+  if (entry.kind == BundleEntry::Kind::kFile && entry.offset + entry.length > size) {
+    return false;
+  }
+  Result<bool> is_there = true;
+  if (entry.kind == BundleEntry::Kind::kZeros) {
+    is_there = HoldsZeros(fd.get(), entry.offset, std::min(entry.offset + entry.length, size));
+  } else if (Status read = ReadOrZero(fd.get(), entry.offset, target); !read.ok()) {
+    is_there = std::move(read);
+  }
+  return is_there.ok() ? is_there
+                       : Unwritable(root_ + "/" + entry.path, is_there.status().os_error());
 }
 
 Status RestoredPlace::Finish(std::string_view path, std::uint64_t size, std::uint16_t mode) {

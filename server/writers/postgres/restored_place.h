@@ -2,9 +2,10 @@
 // writing what is there already, and without ever leaving it by a link.
 //
 // A place that was empty has nothing to compare with: there, all but small parts go past the page
-// cache, where the restore has given it a queue for that.
+// cache, by a queue that the restore has for that.
 //
-// Threads: Write from any, several at once for different bytes; the rest from one.
+// Threads: Write and ReadBack from any, several at once for different bytes; Sync from one, while
+// others write; the rest from one.
 #pragma once
 
 #include <atomic>
@@ -12,6 +13,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -19,6 +21,7 @@
 #include "server/writers/direct_write_queue.h"
 #include "server/writers/postgres/bundle.h"
 #include "server/writers/postgres/cluster_place.h"
+#include "vdi/base/mutex.h"
 #include "vdi/base/status.h"
 #include "vdi/base/unique_fd.h"
 
@@ -27,7 +30,8 @@ namespace capstan::writers {
 class RestoredPlace {
  public:
   // The folder is created if need be; it becomes the owner's, 0700.
-  // `queue` outlives the place, and is drained before anything but Write is called.
+  // `queue`: null to compare what is there; otherwise it outlives the place, and is drained before
+  // anything but Write and Sync is called.
   static Result<RestoredPlace> Open(const std::string& root, const FileOwner& owner,
                                     DirectWriteQueue* queue = nullptr);
   RestoredPlace(RestoredPlace&& other) noexcept;
@@ -35,7 +39,13 @@ class RestoredPlace {
   const std::string& root() const { return root_; }
 
   // These bytes are at their place in the file afterwards, which is created with its folders.
-  Status Write(const BundlePart& part);
+  Status Write(const BundlePart& part) CAPSTAN_EXCLUDES(mutex_);
+  // What Write put there, into `target` (of entry.payload_length() bytes). False: it is not there
+  // any more, or not as it was; then nothing that is in `target` counts.
+  Result<bool> ReadBack(const BundleEntry& entry, std::span<std::byte> target) const;
+  // Makes durable what Write has returned for, also what was there already, and the folders that
+  // lead to it. Writes do not wait for it. What it failed for is tried again by the next one.
+  Status Sync() CAPSTAN_EXCLUDES(mutex_);
   // The file exists, is `size` bytes long, and has `mode`.
   Status Finish(std::string_view path, std::uint64_t size, std::uint16_t mode);
   Status MakeFolder(std::string_view path, std::uint16_t mode);
@@ -59,9 +69,9 @@ class RestoredPlace {
       : root_(std::move(root)), owner_(owner), fd_(std::move(fd)), queue_(queue) {}
 
   Result<UniqueFd> OpenFile(const std::string& path, std::uint16_t mode);
+  void NoteUnsynced(const std::string& path) CAPSTAN_EXCLUDES(mutex_);
+  Status SyncPaths(const std::set<std::string>& paths) const;
   Status MakeParents(std::string_view path);
-  // Of a file of a place that was empty, `size` bytes long by now.
-  Status Fill(UniqueFd fd, const BundlePart& part, std::uint64_t size);
   Status WriteBytes(int fd, std::uint64_t offset, std::span<const std::byte> bytes,
                     std::uint64_t size);
   Status WriteZeros(int fd, std::uint64_t offset, std::uint64_t length, std::uint64_t size);
@@ -69,9 +79,16 @@ class RestoredPlace {
   std::string root_;
   FileOwner owner_;
   UniqueFd fd_;
-  DirectWriteQueue* queue_;  // null: what is there is compared
+  DirectWriteQueue* queue_;
   std::atomic<std::uint64_t> taken_bytes_{0};
   std::atomic<std::uint64_t> written_bytes_{0};
+
+  Mutex mutex_;
+  // Files written to since the last Sync. Not kept once they are so many that the whole file system
+  // is synced sooner than each of them.
+  std::set<std::string> unsynced_ CAPSTAN_GUARDED_BY(mutex_);
+  // As at first: the folder itself may be new.
+  bool sync_all_ CAPSTAN_GUARDED_BY(mutex_) = true;
 };
 
 }  // namespace capstan::writers

@@ -12,6 +12,7 @@
 
 #include "server/messages/messages.h"
 #include "server/writers/postgres/byte_coding.h"
+#include "server/writers/postgres/placed_extents.h"
 #include "server/writers/postgres/wal_format.h"
 
 namespace capstan::writers {
@@ -23,6 +24,9 @@ constexpr std::string_view kTitle =
     "A restore by Capstan is under way here: continue it with RESTORE ... WITH RECOVERY.\n";
 constexpr std::uint16_t kVersion = 1;
 
+constexpr std::uint8_t kWasEmpty = 1;  // bits of a byte
+constexpr std::uint8_t kKept = 2;
+
 }  // namespace
 
 Status RestoringFile::Write(const RestoringState& state, const FileOwner& owner) const {
@@ -30,7 +34,8 @@ Status RestoringFile::Write(const RestoringState& state, const FileOwner& owner)
   writer.Number(kVersion);
   writer.Number(static_cast<std::uint8_t>(state.phase));
   writer.Text(state.job_name);
-  writer.Number(static_cast<std::uint8_t>(state.was_empty ? 1 : 0));
+  writer.Number(
+      static_cast<std::uint8_t>((state.was_empty ? kWasEmpty : 0) | (state.kept ? kKept : 0)));
   writer.Number(state.system_identifier);
   writer.Number(state.server_version);
   writer.Number(state.segment_size);
@@ -74,7 +79,9 @@ Result<RestoringState> RestoringFile::Read() const {
   const auto phase = reader.Number<std::uint8_t>();
   state.phase = static_cast<RestoringState::Phase>(phase);
   state.job_name = reader.Text();
-  state.was_empty = reader.Number<std::uint8_t>() != 0;
+  const auto bits = reader.Number<std::uint8_t>();
+  state.was_empty = (bits & kWasEmpty) != 0;
+  state.kept = (bits & kKept) != 0;
   state.system_identifier = reader.Number<std::uint64_t>();
   state.server_version = reader.Number<std::uint32_t>();
   state.segment_size = reader.Number<std::uint32_t>();
@@ -94,8 +101,11 @@ Result<RestoringState> RestoringFile::Read() const {
 }
 
 Status RestoringFile::Remove() const {
+  const std::string directory = path_.substr(0, path_.find_last_of('/'));
+  // A restore that died in its recovery may have left them.
+  CAPSTAN_RETURN_IF_ERROR(PlacedExtents::Remove(directory));
   CAPSTAN_RETURN_IF_ERROR(RemoveFile(path_));
-  return SyncDirectory(path_.substr(0, path_.find_last_of('/')));
+  return SyncDirectory(directory);
 }
 
 Result<UniqueFd> LockDirectory(const std::string& data_directory) {

@@ -26,8 +26,9 @@ struct RestoringState {
   enum class Phase { kWriting, kDifferential, kRestoring, kRecovering, kStandby };
 
   Phase phase = Phase::kWriting;
-  std::string job_name;    // of kWriting
+  std::string job_name;    // of the restore that wrote the full backup
   bool was_empty = false;  // of kWriting: nothing was there before
+  bool kept = false;       // to be gone on with, or gone on with: given up, all of it goes
   std::uint64_t system_identifier = 0;
   std::uint32_t server_version = 0;  // as libpq counts: 150010
   std::uint32_t segment_size = 0;

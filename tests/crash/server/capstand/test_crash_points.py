@@ -71,7 +71,7 @@ ELSEWHERE += ["sqlite.log.torn_block", "sqlite.log.copied", "sqlite.log.before_l
               "sqlite.log.restoring_swapped", "sqlite.log.standby_copied",
               "sqlite.log.standby_swapped"]
 # Clusters: tests/crash/server/writers/postgres_restore_crash_test.cc.
-ELSEWHERE += ["postgres.restore.marked", "postgres.restore.written",
+ELSEWHERE += ["postgres.restore.marked", "postgres.restore.synced", "postgres.restore.written",
               "postgres.log_restore.gathered", "postgres.log_restore.moved",
               "postgres.recovery.begun", "postgres.recovery.ended"]
 

@@ -4,6 +4,7 @@
 // cut loses what was not synced; SIGKILL keeps the page cache.
 #include <cstdlib>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -22,6 +23,7 @@ namespace capstan::writers {
 namespace {
 
 using test::IsOk;
+using test::OptionsFor;
 using test::PostgresCluster;
 using test::RunInChild;
 using test::TakenSet;
@@ -65,26 +67,56 @@ class PostgresRestoreCrash : public testing::Test {
     ASSERT_NO_FATAL_FAILURE(take({.kind = BackupKind::kLog, .log_from = log_from}));
   }
 
+  std::vector<RestoreTarget> TargetsOf(const TakenSet& taken) const {
+    std::vector<RestoreTarget> targets;
+    for (const DatabaseFile& file : taken.set.description.files) {
+      targets.push_back({.file = file, .physical_name = file.physical_name});
+    }
+    targets.front().physical_name = place_;
+    return targets;
+  }
   Status Run(Step step) {
     PostgresWriter writer;
     if (step == Step::kRecover) {
       return writer.Recover(place_, {.end = RestoreEnd::kRecovery}).status();
     }
     const TakenSet& taken = sets_[static_cast<std::size_t>(step)];
-    std::vector<RestoreTarget> targets;
-    for (const DatabaseFile& file : taken.set.description.files) {
-      targets.push_back({.file = file, .physical_name = file.physical_name});
+    return test::RestoreSet(writer, taken, TargetsOf(taken), {.end = RestoreEnd::kNoRecovery})
+        .status();
+  }
+  // The first half of the full backup, and a checkpoint.
+  Status RunHalf() {
+    PostgresWriter writer;
+    const TakenSet& taken = sets_.front();
+    CAPSTAN_ASSIGN_OR_RETURN(const auto session,
+                             writer.BeginRestore(TargetsOf(taken), OptionsFor(taken, {})));
+    for (std::size_t i = 0; i < taken.set.extents.size() / 2; ++i) {
+      const auto& [extent, bytes] = taken.set.extents[i];
+      CAPSTAN_RETURN_IF_ERROR(session->WriteExtent(extent, bytes));
     }
-    targets.front().physical_name = place_;
-    return test::RestoreSet(writer, taken, targets, {.end = RestoreEnd::kNoRecovery}).status();
+    return session->Checkpoint();
+  }
+  // Goes on with it, and to its end. Less than `adopted_min` extents there is an error.
+  Status GoOn(std::size_t adopted_min) {
+    PostgresWriter writer;
+    const TakenSet& taken = sets_.front();
+    CAPSTAN_ASSIGN_OR_RETURN(const test::ResumedSet resumed,
+                             test::GoOnWithSet(writer, taken, TargetsOf(taken), {}));
+    if (resumed.adopted_count < adopted_min) {
+      return Error(Code::kUnknown, "only {} extents were there", resumed.adopted_count);
+    }
+    return resumed.session->Commit().status();
   }
   // In a process of its own: what is wrong, or "".
-  std::string RunInVictim(Step step, const std::string& crash_point = "none") {
+  std::string RunInVictim(const std::function<Status()>& run, const std::string& crash_point) {
     return RunInChild([&] {
       ::setenv("CAPSTAN_CRASH_AT", crash_point.c_str(), 1);
-      const Status status = Run(step);
+      const Status status = run();
       return status.ok() ? "" : status.ToString();
     });
+  }
+  std::string RunInVictim(Step step, const std::string& crash_point = "none") {
+    return RunInVictim([&] { return Run(step); }, crash_point);
   }
   bool IsThere(const std::string& name) const { return fs::exists(place_ + "/" + name); }
   std::string RowsThere() {
@@ -149,6 +181,53 @@ TEST_F(PostgresRestoreCrash, OfAFullBackupIsDiscardedWithoutATrace) {
     EXPECT_THAT(writer.DiscardRestore(place_, "7"), IsOk()) << "idempotent";
 
     EXPECT_TRUE(fs::is_empty(place_)) << crash_point;
+  }
+}
+
+// S0-50: whatever it dies of, and wherever on its way, the next one goes on with what is there.
+TEST_F(PostgresRestoreCrash, OfAFullBackupCanBeGoneOnWith) {
+  const std::size_t half = sets_.front().set.extents.size() / 2;
+  const auto is_kept = [&] {
+    PostgresWriter writer;
+    const auto kept = writer.KeepRestore(place_, test::kRestoreName);
+    EXPECT_THAT(kept, IsOk());
+    return kept.ok() && *kept;
+  };
+  ASSERT_THAT(RunInVictim([&] { return RunHalf(); }, "postgres.restore.synced"),
+              testing::HasSubstr("signal 9"));
+  for (const char* const crash_point :
+       {"postgres.restore.marked", "postgres.restore.written", "postgres.recovery.begun",
+        "postgres.restore.marked", "postgres.recovery.ended"}) {
+    SCOPED_TRACE(crash_point);
+    EXPECT_TRUE(is_kept());
+    EXPECT_TRUE(IsThere("capstan.restoring"));
+
+    ASSERT_THAT(RunInVictim([&] { return GoOn(half / 2); }, crash_point),
+                testing::HasSubstr("signal 9"))
+        << "the crash point was not reached";
+  }
+  EXPECT_TRUE(is_kept());
+  ASSERT_EQ(RunInVictim([&] { return GoOn(half / 2); }, "none"), "");
+  EXPECT_FALSE(is_kept());
+  for (const auto& entry : fs::recursive_directory_iterator(place_)) {
+    EXPECT_THAT(entry.path().filename().string(), testing::Not(testing::HasSubstr("capstan")));
+  }
+  EXPECT_EQ(RowsThere(), "100");
+}
+
+TEST_F(PostgresRestoreCrash, IsGivenUpWhereverItDied) {
+  for (const char* const crash_point :
+       {"postgres.restore.marked", "postgres.restore.written", "postgres.recovery.begun"}) {
+    SCOPED_TRACE(crash_point);
+    ASSERT_THAT(RunInVictim([&] { return RunHalf(); }, "postgres.restore.synced"),
+                testing::HasSubstr("signal 9"));
+    ASSERT_THAT(RunInVictim([&] { return GoOn(1); }, crash_point), testing::HasSubstr("signal 9"));
+    PostgresWriter writer;
+    EXPECT_TRUE(writer.KeepRestore(place_, test::kRestoreName).value());
+
+    EXPECT_THAT(writer.DiscardRestore(place_, test::kRestoreName), IsOk());
+
+    EXPECT_TRUE(fs::is_empty(place_));
   }
 }
 

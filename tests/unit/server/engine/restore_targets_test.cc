@@ -92,6 +92,11 @@ TEST(RestoreTargets, SpareWhatIsThere) {
   EXPECT_THAT(CheckTargets({}, &existing, targets, {}), IsOk());
   EXPECT_THAT(CheckTargets(replace, nullptr, targets, {{.name = "other", .location = place}}),
               HasReason(3156));
+  // What an interrupted restore has built in the place itself is no obstacle to go on with it.
+  EXPECT_THAT(CheckTargets({}, nullptr, targets, {}, {"/else", place}), IsOk());
+  EXPECT_THAT(CheckTargets({}, nullptr, targets, {}, {"/else"}), HasReason(3156));
+  EXPECT_THAT(CheckTargets({}, nullptr, targets, {{.name = "other", .location = place}}, {place}),
+              HasReason(3156));
 }
 
 }  // namespace

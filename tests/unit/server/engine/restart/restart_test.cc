@@ -1,9 +1,13 @@
 // RESTORE ... WITH RESTART (S0-50): a restore that was interrupted goes on where it was, proves as
 // much as one from the beginning, and leaves nothing behind.
 
+#include <filesystem>
+#include <fstream>
+
 #include <gmock/gmock.h>
 
 #include "server/engine/restart/restored_frames.h"
+#include "tests/support/temporary_directory.h"
 #include "tests/unit/server/engine/restart/restart_fixture.h"
 
 namespace capstan::engine {
@@ -22,6 +26,14 @@ class Restart : public RestartFixture {
   void SetUp() override {
     RestartFixture::SetUp();
     ASSERT_THAT(Backup({"a", "b"}), IsOk());
+  }
+  // The journal becomes what it is if the server dies: nobody has said that the restore is over.
+  void DieInstead() {
+    const catalog::JobRecord record = *Unfinished();
+    const std::string frames = catalog_->CheckpointFrames(record.job_guid).value();
+    ASSERT_THAT(catalog_->ForgetJob(record.job_guid), IsOk());
+    ASSERT_THAT(catalog_->BeginJob(record), IsOk());
+    ASSERT_THAT(catalog_->AddCheckpoint(record.job_guid, *record.progress, frames), IsOk());
   }
 };
 
@@ -80,12 +92,7 @@ TEST_F(Restart, GoesOnAfterAKill) {
 
 TEST_F(Restart, GoesOnAfterTheServerDied) {
   ASSERT_THAT(Interrupt({"a", "b"}), Not(IsOk()));
-  // As the journal is if the server dies: nobody has said that the restore is over.
-  catalog::JobRecord record = *Unfinished();
-  const std::string frames = catalog_->CheckpointFrames(record.job_guid).value();
-  ASSERT_THAT(catalog_->ForgetJob(record.job_guid), IsOk());
-  ASSERT_THAT(catalog_->BeginJob(record), IsOk());
-  ASSERT_THAT(catalog_->AddCheckpoint(record.job_guid, *record.progress, frames), IsOk());
+  ASSERT_NO_FATAL_FAILURE(DieInstead());
   Start();
 
   engine_->SettleUnfinishedJobs();
@@ -94,6 +101,22 @@ TEST_F(Restart, GoesOnAfterTheServerDied) {
   EXPECT_TRUE(writer_.discarded.empty());
   engine_->SettleUnfinishedJobs();
   ASSERT_TRUE(Unfinished()) << "however often it is looked at";
+  ASSERT_THAT(RestoreTo({"a", "b"}, true), IsOk());
+  ExpectRestored();
+  ExpectNothingLeft();
+}
+
+// A cluster's data directory speaks for its tablespaces.
+TEST_F(Restart, GoesOnWithWhatIsKnownAtOneFileAlone) {
+  ASSERT_THAT(Interrupt({"a", "b"}), Not(IsOk()));
+  ASSERT_NO_FATAL_FAILURE(DieInstead());
+  writer_.unfinished_at = "/new";
+  Start();
+
+  engine_->SettleUnfinishedJobs();
+
+  ASSERT_TRUE(Unfinished() && Unfinished()->kept);
+  EXPECT_TRUE(writer_.discarded.empty());
   ASSERT_THAT(RestoreTo({"a", "b"}, true), IsOk());
   ExpectRestored();
   ExpectNothingLeft();
@@ -188,6 +211,34 @@ TEST_F(Restart, RefusesOtherFiles) {
   EXPECT_THAT(engine_->Restore(request, observer_), HasReason(3019));
 
   EXPECT_TRUE(Unfinished() && Unfinished()->kept);
+}
+
+// A writer may have built in the place itself, which is taken then.
+TEST_F(Restart, FindsItsOwnPlacesTaken) {
+  const test::TemporaryDirectory folder;
+  const std::string place = folder.Under("new");
+  RestoreRequest request = Request({"a", "b"}, false);
+  request.moves[0].second = place;
+  const auto interrupt = [&] {
+    reads_ = 0;
+    FailAtRead(60, 2'000'000);
+    EXPECT_THAT(engine_->Restore(request, observer_), Not(IsOk()));
+    CountReads();
+  };
+  interrupt();
+  std::ofstream(place) << "what was built";
+  request.restart = true;
+  ASSERT_THAT(engine_->Restore(request, observer_), IsOk());
+  ExpectNothingLeft();
+  ASSERT_THAT(engine_->Detach("copy"), IsOk());
+
+  writer_.restored.clear();
+  std::filesystem::remove(place);
+  request.restart = false;
+  interrupt();
+  std::ofstream(place) << "of somebody else, so it is there after the other was given up";
+  EXPECT_THAT(engine_->Restore(request, observer_), HasReason(3156));
+  ExpectNothingLeft();
 }
 
 // What the medium says of a frame is not what it said when that was restored.
