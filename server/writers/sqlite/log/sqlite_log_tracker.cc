@@ -273,13 +273,24 @@ Status SqliteLogTracker::CatchUp(Deadline deadline) {
 
 Status SqliteLogTracker::Copy() {
   for (int again = 0; again < 2; ++again) {
-    CAPSTAN_ASSIGN_OR_RETURN(const WalIndexHeader header, attachment_->ReadHeader());
+    CAPSTAN_ASSIGN_OR_RETURN(WalIndexHeader header, attachment_->ReadHeader());
     CAPSTAN_RETURN_IF_ERROR(CheckGeneration(header));
-    const bool done = header.last_frame == position_.frame;
+    bool done = header.last_frame == position_.frame;
     if (!done || attachment_->backfilled() < header.last_frame) {
+      const bool was_loose = attachment_->pin().state() == WalPin::State::kZero;
       // The new frames keep a loose WAL from starting anew; only hold the slot to let checkpoints
       // go on. If it cannot be had just now, the next look will.
       (void)attachment_->pin().TakeSlot();
+      if (was_loose && done) {
+        // Without new frames it may have started anew between the look and the lock, and that is
+        // why nothing of it is backfilled. Seen later, it would pass for a lock that was broken.
+        CAPSTAN_ASSIGN_OR_RETURN(header, attachment_->ReadHeader());
+        if (header.salt != position_.salt) {
+          NewGeneration(header.salt);
+        }
+        CAPSTAN_RETURN_IF_ERROR(CheckGeneration(header));
+        done = header.last_frame == position_.frame;
+      }
     }
     if (done) {
       return OkStatus();

@@ -1,13 +1,16 @@
 // What a tracker says of WALs that backups saw a moment ago.
 #include "server/writers/sqlite/log/sqlite_log_tracker.h"
 
+#include <atomic>
 #include <chrono>
 #include <memory>
 #include <string>
+#include <thread>
 
 #include <gtest/gtest.h>
 
 #include "server/writers/sqlite/sqlite_view.h"
+#include "tests/support/sqlite_barrier_hook.h"
 #include "tests/support/sqlite_fixture.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_directory.h"
@@ -98,6 +101,42 @@ TEST_F(SqliteLogTrackerTest, KnowsTheWalInWhichTheLogBeganAnew) {
   BeginAnotherWal();
 
   EXPECT_EQ(tracker_->GenerationOf(salt).value(), *after);
+}
+
+// Loose, the WAL may start anew at any instant, also between two looks of one step.
+TEST_F(SqliteLogTrackerTest, TakesAWalThatStartsAnewBetweenTwoLooksForNoBrokenLock) {
+  std::atomic<int> countdown{0};  // barriers until the application commits
+  std::atomic<int> started{0};    // WALs, by that
+  tracker_.reset();
+  {
+    SqliteBarrierHook hook([&] {  // under the tracker's lock, as all of its looks are
+      if (countdown > 0 && --countdown == 0) {
+        const WalSalt before = Salt();
+        InsertRows(*application_, next_row_++, 1);
+        started += Salt() != before ? 1 : 0;
+      }
+    });
+    Start();
+    for (int barrier = 1; barrier <= 3; ++barrier) {
+      const Deadline deadline = Deadline::After(std::chrono::seconds(20));
+      started = 0;
+      while (started == 0 && !deadline.passed()) {
+        Insert();
+        application_->TryRun("PRAGMA wal_checkpoint(PASSIVE)");
+        // Only so that it becomes loose; if it has not, the next round will do.
+        std::this_thread::sleep_for(std::chrono::milliseconds(30));
+        countdown = barrier;
+        while (countdown > 0 && !deadline.passed()) {
+          // Only between two looks at the countdown, which the tracker's own looks end.
+          std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        }
+        ASSERT_THAT(CatchUp(), IsOk());
+        ASSERT_EQ(tracker_->status().broken, "") << "in front of barrier " << barrier;
+      }
+      EXPECT_GT(started, 0) << "no WAL started anew in front of barrier " << barrier;
+    }
+    tracker_.reset();
+  }
 }
 
 }  // namespace
