@@ -162,7 +162,7 @@ std::vector<std::byte> Pattern(std::size_t size, std::uint32_t state) {
 // With a queue: large parts go past the page cache.
 class FilledPlaceTest : public testing::Test {
  protected:
-  RestoredPlace Open() { return test::Must(RestoredPlace::Open(root_, owner_, &queue_)); }
+  RestoredPlace Open() { return RestoredPlace::Open(root_, owner_, &queue_).value(); }
 
   static BundlePart PartOf(const std::string& path, std::uint64_t offset,
                            std::span<const std::byte> bytes) {
@@ -216,7 +216,7 @@ TEST_F(FilledPlaceTest, WithoutItWhatDiffersIsWritten) {
   ASSERT_THAT(first.Finish("base/5/16384", content.size(), 0600), IsOk());
   content[2 * kPart] ^= std::byte{1};
 
-  RestoredPlace again = test::Must(RestoredPlace::Open(root_, owner_));
+  RestoredPlace again = RestoredPlace::Open(root_, owner_).value();
   ASSERT_THAT(again.Write(PartOf("base/5/16384", 0, content)), IsOk());
 
   EXPECT_EQ(ContentOf("base/5/16384"), content);
