@@ -41,7 +41,7 @@ SqliteLogTracker::SqliteLogTracker(Options options)
 Result<std::shared_ptr<SqliteLogTracker>> SqliteLogTracker::Open(Options options) {
   std::shared_ptr<SqliteLogTracker> tracker(new SqliteLogTracker(std::move(options)));
   {
-    MutexLock lock(tracker->mutex_);
+    FairMutexLock lock(tracker->mutex_);
     CAPSTAN_RETURN_IF_ERROR(tracker->Load());
   }
   if (tracker->options_.start_thread) {
@@ -59,7 +59,7 @@ SqliteLogTracker::~SqliteLogTracker() {
     ::eventfd_write(bell_.get(), 1);
     thread_.join();
   }
-  MutexLock lock(mutex_);
+  FairMutexLock lock(mutex_);
   Detach(/*in_peace=*/true);
 }
 
@@ -265,7 +265,7 @@ void SqliteLogTracker::Detach(bool in_peace) {
 }
 
 Status SqliteLogTracker::CatchUp(Deadline deadline) {
-  MutexLock lock(mutex_);
+  FairMutexLock lock(mutex_);
   let_go_ = false;  // somebody wants log
   CAPSTAN_RETURN_IF_ERROR(Attach(deadline));
   return Copy();

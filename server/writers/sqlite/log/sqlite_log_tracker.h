@@ -23,7 +23,7 @@
 #include "server/writers/sqlite/log/wal_attachment.h"
 #include "vdi/base/clock.h"
 #include "vdi/base/guid.h"
-#include "vdi/base/mutex.h"
+#include "vdi/base/fair_mutex.h"
 #include "vdi/base/status.h"
 #include "vdi/base/unique_fd.h"
 
@@ -147,7 +147,7 @@ class SqliteLogTracker {
   UniqueFd notifications_;  // inotify
   UniqueFd bell_;           // eventfd: wakes the thread
 
-  mutable Mutex mutex_;
+  mutable FairMutex mutex_;  // the thread that looks has it nearly always
   std::optional<LogSpool> spool_ CAPSTAN_GUARDED_BY(mutex_);
   std::unique_ptr<WalAttachment> attachment_ CAPSTAN_GUARDED_BY(mutex_);
   WalPosition position_ CAPSTAN_GUARDED_BY(mutex_);

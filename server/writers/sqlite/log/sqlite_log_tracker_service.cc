@@ -36,7 +36,7 @@ Status NoLog(const std::string& path, const std::string& reason) {
 }  // namespace
 
 void SqliteLogTracker::Want(Lsn from) {
-  MutexLock lock(mutex_);
+  FairMutexLock lock(mutex_);
   if (removed_ || wanted_ == from) {
     return;
   }
@@ -57,7 +57,7 @@ void SqliteLogTracker::Want(Lsn from) {
 void SqliteLogTracker::NoteBackup(Lsn lsn) {
   bool first = false;
   {
-    MutexLock lock(mutex_);
+    FairMutexLock lock(mutex_);
     first = !wanted_;
     const bool gap = wanted_ && !spool_->empty() && *wanted_ < spool_->first();
     if (gap && !bridged() && lsn >= spool_->first()) {
@@ -73,12 +73,12 @@ void SqliteLogTracker::NoteBackup(Lsn lsn) {
 }
 
 std::optional<Lsn> SqliteLogTracker::wanted() const {
-  MutexLock lock(mutex_);
+  FairMutexLock lock(mutex_);
   return wanted_;
 }
 
 LogStatus SqliteLogTracker::status() const {
-  MutexLock lock(mutex_);
+  FairMutexLock lock(mutex_);
   LogStatus status{.limit_bytes = options_.limit_bytes};
   if (!spool_->empty()) {
     status.bytes = spool_->bytes();
@@ -100,7 +100,7 @@ LogStatus SqliteLogTracker::status() const {
 }
 
 Guid SqliteLogTracker::fork() const {
-  MutexLock lock(mutex_);
+  FairMutexLock lock(mutex_);
   return fork_;
 }
 
@@ -122,7 +122,7 @@ std::optional<std::uint32_t> SqliteLogTracker::KnownGeneration(const WalSalt& sa
 }
 
 Result<std::uint32_t> SqliteLogTracker::GenerationOf(const WalSalt& salt) {
-  MutexLock lock(mutex_);
+  FairMutexLock lock(mutex_);
   (void)Attach(Deadline::After(kAttachWait));
   auto generation = KnownGeneration(salt);
   if (!generation && attachment_ != nullptr && Copy().ok()) {
@@ -148,12 +148,12 @@ Result<std::uint32_t> SqliteLogTracker::GenerationOf(const WalSalt& salt) {
 }
 
 std::uint32_t SqliteLogTracker::last_generation() const {
-  MutexLock lock(mutex_);
+  FairMutexLock lock(mutex_);
   return last_generation_;
 }
 
 Result<SqliteLogTracker::Stretch> SqliteLogTracker::Log(Lsn from) {
-  MutexLock lock(mutex_);
+  FairMutexLock lock(mutex_);
   if (let_go_) {
     return NoLog(options_.path, broken_);
   }
@@ -170,7 +170,7 @@ Result<SqliteLogTracker::Stretch> SqliteLogTracker::Log(Lsn from) {
 }
 
 Result<SqliteLogTracker::Stretch> SqliteLogTracker::SalvageLog(Lsn from) {
-  MutexLock lock(mutex_);
+  FairMutexLock lock(mutex_);
   if (let_go_ || spool_->empty()) {
     return NoLog(options_.path, broken_.empty() ? "none was kept" : broken_);
   }
@@ -270,7 +270,7 @@ Result<SqliteLogTracker::Stretch> SqliteLogTracker::StretchFrom(Lsn from) {
 }
 
 void SqliteLogTracker::FollowChanges(const std::string& base, Lsn from) {
-  MutexLock lock(mutex_);
+  FairMutexLock lock(mutex_);
   ChangedPages pages(from);
   if (attachment_ == nullptr || from < spool_->first() || !NoteKeptPages(&pages).ok()) {
     return;
@@ -286,7 +286,7 @@ void SqliteLogTracker::FollowChanges(const std::string& base, Lsn from) {
 }
 
 std::optional<ChangedPages> SqliteLogTracker::Changes(const std::string& base) {
-  MutexLock lock(mutex_);
+  FairMutexLock lock(mutex_);
   const auto found = changes_.find(base);
   if (attachment_ == nullptr || found == changes_.end()) {
     return std::nullopt;
@@ -360,21 +360,21 @@ void SqliteLogTracker::DropChanges() {
 }
 
 void SqliteLogTracker::Suspend() {
-  MutexLock lock(mutex_);
+  FairMutexLock lock(mutex_);
   ++suspended_;
   Detach(/*in_peace=*/true);
 }
 
 void SqliteLogTracker::Resume() {
   {
-    MutexLock lock(mutex_);
+    FairMutexLock lock(mutex_);
     --suspended_;
   }
   ::eventfd_write(bell_.get(), 1);
 }
 
 void SqliteLogTracker::Forget(const std::string& reason, const Guid& fork) {
-  MutexLock lock(mutex_);
+  FairMutexLock lock(mutex_);
   attachment_.reset();
   DropChanges();
   broken_ = reason;
@@ -392,7 +392,7 @@ void SqliteLogTracker::Forget(const std::string& reason, const Guid& fork) {
 }
 
 void SqliteLogTracker::SetTail(std::optional<Tail> tail) {
-  MutexLock lock(mutex_);
+  FairMutexLock lock(mutex_);
   tail_ = tail;
   if (Status status = Save(); !status.ok()) {
     CAPSTAN_LOG(kError, "log path={} {}", options_.path, status.message());
@@ -400,12 +400,12 @@ void SqliteLogTracker::SetTail(std::optional<Tail> tail) {
 }
 
 std::optional<SqliteLogTracker::Tail> SqliteLogTracker::tail() const {
-  MutexLock lock(mutex_);
+  FairMutexLock lock(mutex_);
   return tail_;
 }
 
 void SqliteLogTracker::Remove() {
-  MutexLock lock(mutex_);
+  FairMutexLock lock(mutex_);
   removed_ = true;
   Detach(/*in_peace=*/false);
   (void)spool_->Remove();
@@ -423,7 +423,7 @@ void SqliteLogTracker::WatchFiles() {
 
 // One look. How long to wait for the next one if nothing happens.
 int SqliteLogTracker::StepAndWaitMs() {
-  MutexLock lock(mutex_);
+  FairMutexLock lock(mutex_);
   if (suspended_ > 0 || removed_ || let_go_) {
     return 1000;
   }
