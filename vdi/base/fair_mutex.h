@@ -1,11 +1,9 @@
 // FairMutex: for a thread that holds a lock nearly always, and others that need it at times.
 //
-// Whoever unlocks a std::mutex may lock it again before a thread that waits for it has been given a
+// Whoever unlocks a Mutex may lock it again before a thread that waits for it has been given a
 // processor; on a busy machine that went on for minutes. Here whoever waits next holds the turn,
 // and nobody else locks the mutex before.
 #pragma once
-
-#include <mutex>
 
 #include "vdi/base/mutex.h"
 
@@ -18,14 +16,14 @@ class CAPSTAN_CAPABILITY("mutex") FairMutex {
   FairMutex& operator=(const FairMutex&) = delete;
 
   void Lock() CAPSTAN_ACQUIRE() CAPSTAN_NO_THREAD_SAFETY_ANALYSIS {
-    const std::lock_guard<std::mutex> turn(turn_);
-    mutex_.lock();
+    const MutexLock turn(turn_);
+    mutex_.Lock();
   }
-  void Unlock() CAPSTAN_RELEASE() { mutex_.unlock(); }
+  void Unlock() CAPSTAN_RELEASE() CAPSTAN_NO_THREAD_SAFETY_ANALYSIS { mutex_.Unlock(); }
 
  private:
-  std::mutex turn_;
-  std::mutex mutex_;
+  Mutex turn_;
+  Mutex mutex_;
 };
 
 class CAPSTAN_SCOPED_CAPABILITY FairMutexLock {
