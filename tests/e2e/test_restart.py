@@ -1,5 +1,5 @@
 """RESTORE ... WITH RESTART (S0-50): a restore in whose middle the server, the agent or the statement
-ends goes on where it was, is sooner done than a whole one, and leaves nothing behind.
+ends goes on where it was, so it reads less than a whole one, and leaves nothing behind.
 
 Restores are slowed down (MAXRATE), so that their middle is certain; the test waits until the journal
 has a checkpoint that far, then strikes."""
@@ -23,9 +23,16 @@ from test_postgres import NAME, ClusterTestCase
 
 SIZE_MB = 12
 RATE_MB = 4
-CLUSTER_RATE_MB = 4
-CLUSTER_FAR = 0.4
+CLUSTER_RATE_MB = 2
+CLUSTER_FAR = 0.3
 FAR = 0.6
+
+
+def check_goes_on(test: unittest.TestCase, outcome: Outcome, share: float) -> None:
+    """So much was there, and is not read again."""
+    said = re.search(r"interrupted restore: (\d+) of (\d+) bytes", outcome.stdout)
+    assert said, outcome.describe()
+    test.assertGreater(int(said[1]), share * int(said[2]))
 
 
 class Interrupted(ServerTestCase):
@@ -59,15 +66,14 @@ class Interrupted(ServerTestCase):
                  "a checkpoint that far")
         return cli, begin
 
-    def go_on(self, media: list[Path]) -> float:
+    def go_on(self, media: list[Path]) -> None:
         outcome = self.assert_done(self.server.exec(self.statement(media, ", RESTART")))
-        self.assertIn("RESTART goes on with an interrupted restore", outcome.stdout)
+        check_goes_on(self, outcome, FAR)
         self.assertEqual(self.contents(self.copy), self.contents(self.source))
         self.server.check_no_leftovers(self)
         self.assertEqual(self.server.journal(), [])
         self.assert_done(self.server.exec("EXEC sp_detach_db 'copy'"))
         self.copy.unlink()
-        return outcome.seconds
 
     @staticmethod
     def contents(path: Path) -> list[tuple[object, ...]]:
@@ -76,18 +82,14 @@ class Interrupted(ServerTestCase):
             tables = [row[0] for row in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
             return result + [row for table in tables for row in db.execute(f"SELECT * FROM [{table}]")]
 
-    def test_restart_takes_less_time(self) -> None:
-        whole = self.assert_done(self.server.exec(self.statement(self.media)))
-        self.assert_done(self.server.exec("EXEC sp_detach_db 'copy'"))
-        self.copy.unlink()
-
+    def test_goes_on_with_what_is_there(self) -> None:
         cli, begin = self.begin()
         self.server.kill()
         self.assertNotEqual(finish(cli, begin).exit_code, 0)
         self.server.start()
         log = self.server.console.read_text(errors="replace")
         self.assertIn("WITH RESTART goes on from there", log)
-        self.assertLess(self.go_on(self.media), whole.seconds * 0.8)
+        self.go_on(self.media)
 
         # The agent dies; other copies of the set go on.
         cli, begin = self.begin()
@@ -96,7 +98,7 @@ class Interrupted(ServerTestCase):
         self.assertNotEqual(failed.exit_code, 0)
         self.assertIn("WITH RESTART goes on from there", failed.stderr)
         wait_for(self.server.agent_attached, "the next agent")
-        self.assertLess(self.go_on(self.mirrors), whole.seconds * 0.8)
+        self.go_on(self.mirrors)
 
     def test_it_is_given_up(self) -> None:
         for give_up in ("DROP DATABASE copy", self.statement(self.media)):
@@ -170,10 +172,7 @@ class InterruptedCluster(ClusterTestCase):
 
     def go_on(self, media: list[Path], options: str = "") -> None:
         outcome = self.assert_done(self.server.exec(self.statement(media, ", RESTART" + options)))
-        said = re.search(r"interrupted restore: (\d+) of (\d+) bytes", outcome.stdout)
-        assert said, outcome.describe()
-        # What is there is not read again.
-        self.assertGreater(int(said[1]), CLUSTER_FAR * int(said[2]))
+        check_goes_on(self, outcome, CLUSTER_FAR)
         self.check_restored()
 
     def check_restored(self) -> None:
