@@ -81,7 +81,9 @@ def compare_postgres(settings: PostgresSettings) -> None:
             _compare_in(settings, workshop, server)
         except postgres.PostgresError as error:
             raise BenchError(str(error)) from None
-        server_memory = list(server.memory.processes.values())
+        # Not of PostgreSQL's own program, which ends a restore.
+        server_memory = [process for process in server.memory.processes.values()
+                         if process.name.startswith("capstan")]
     if not settings.peers_only:
         Report.print_memory(server_memory, MEMORY_LIMIT_MIB)
 
