@@ -22,8 +22,8 @@
 #include "server/writers/sqlite/log/log_spool.h"
 #include "server/writers/sqlite/log/wal_attachment.h"
 #include "vdi/base/clock.h"
-#include "vdi/base/guid.h"
 #include "vdi/base/fair_mutex.h"
+#include "vdi/base/guid.h"
 #include "vdi/base/status.h"
 #include "vdi/base/unique_fd.h"
 
