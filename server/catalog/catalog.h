@@ -89,10 +89,10 @@ enum class JobState {
   kPrepared,  // every family is durable and complete: commit them after a crash
 };
 
-// How far a restore was at its last checkpoint.
-struct RestoreProgress {
+// How far a restore was at its last checkpoint; or a backup, once there is enough to go on with.
+struct JobProgress {
   Guid backup_set_guid;
-  std::uint64_t restored_bytes = 0;
+  std::uint64_t done_bytes = 0;
   std::uint64_t total_bytes = 0;
 };
 
@@ -108,8 +108,10 @@ struct JobRecord {
   // The name by which the writer knows what is being built; empty: the job's GUID. One that goes on
   // with an interrupted restore has the name of the first one.
   std::string restore_name;
-  std::optional<RestoreProgress> progress;
-  bool kept = false;  // interrupted; what was built stays for RESTORE ... WITH RESTART
+  std::optional<JobProgress> progress;
+  bool kept = false;  // interrupted; what was built or written stays for WITH RESTART
+  // Of a backup: how often it was gone on with before.
+  std::uint32_t restarts = 0;
 
   std::string name() const { return restore_name.empty() ? job_guid.ToString() : restore_name; }
 };
@@ -220,12 +222,13 @@ class Catalog {
   virtual Status CommitRestore(const Guid& job_guid, const RestoreRecord& restore) = 0;
   virtual Status ForgetJob(const Guid& job_guid) = 0;
   virtual Result<std::vector<JobRecord>> UnfinishedJobs() = 0;
-  // A restore has come so far; `frames` are those since the checkpoint before. kNotFound.
-  virtual Status AddCheckpoint(const Guid& job_guid, const RestoreProgress& progress,
+  // A job has come so far; `frames` are those that were restored since the checkpoint before.
+  // kNotFound.
+  virtual Status AddCheckpoint(const Guid& job_guid, const JobProgress& progress,
                                std::string_view frames) = 0;
   // Of all checkpoints of a job together.
   virtual Result<std::string> CheckpointFrames(const Guid& job_guid) = 0;
-  // A restore is over and not complete; it may be gone on with. kNotFound.
+  // A job is over and not complete; it may be gone on with. kNotFound.
   virtual Status KeepJob(const Guid& job_guid) = 0;
   // `job` begins as BeginJob says, with the checkpoints of `kept_guid`, whose place it takes.
   virtual Status ResumeJob(const Guid& kept_guid, const JobRecord& job) = 0;

@@ -15,7 +15,8 @@ constexpr std::array<std::pair<std::string_view, std::int64_t>, 4> kDeviceTypes 
 
 constexpr std::string_view kJobColumns =
     "SELECT job_guid, prepared, statement, database_name, restore_scheme, backup_set_id, "
-    "restore_name, kept, restored_set_guid, restored_bytes, total_bytes FROM catalog_job";
+    "restore_name, kept, restored_set_guid, restored_bytes, total_bytes, restarts "
+    "FROM catalog_job";
 
 Status InsertDevices(Connection& connection, const JobRecord& job) {
   CAPSTAN_ASSIGN_OR_RETURN(
@@ -90,10 +91,11 @@ Result<JournalEntry> ReadEntry(Connection& connection, const Statement& row) {
   }
   entry.job.restore_name = row.Text(6);
   entry.job.kept = row.Integer(7) != 0;
+  entry.job.restarts = static_cast<std::uint32_t>(row.Integer(11));
   if (const std::string set_guid = row.Text(8); !set_guid.empty()) {
-    RestoreProgress& progress = entry.job.progress.emplace();
+    JobProgress& progress = entry.job.progress.emplace();
     CAPSTAN_ASSIGN_OR_RETURN(progress.backup_set_guid, Guid::Parse(set_guid));
-    progress.restored_bytes = static_cast<std::uint64_t>(row.Integer(9));
+    progress.done_bytes = static_cast<std::uint64_t>(row.Integer(9));
     progress.total_bytes = static_cast<std::uint64_t>(row.Integer(10));
   }
   CAPSTAN_RETURN_IF_ERROR(ReadDevices(connection, entry.job));
@@ -115,9 +117,9 @@ std::optional<std::int64_t> DeviceType(std::string_view device_class) {
 Status InsertJob(Connection& connection, const JobRecord& job) {
   Status status = connection.Run(
       "INSERT INTO catalog_job (job_guid, prepared, statement, database_name, restore_scheme, "
-      "restore_name) VALUES (?, 0, ?, ?, ?, ?)",
+      "restore_name, restarts) VALUES (?, 0, ?, ?, ?, ?, ?)",
       job.job_guid.ToString(), job.statement, job.database_name, job.restore_scheme,
-      job.restore_name);
+      job.restore_name, job.restarts);
   if (status.code() == Code::kAlreadyExists) {
     return Error(Code::kAlreadyExists, "job {} has begun already", job.job_guid.ToString());
   }
@@ -168,13 +170,13 @@ Status MarkRunning(Connection& connection, const Guid& job_guid) {
       job_guid.ToString());
 }
 
-Status InsertCheckpoint(Connection& connection, const Guid& job_guid,
-                        const RestoreProgress& progress, std::string_view frames) {
+Status InsertCheckpoint(Connection& connection, const Guid& job_guid, const JobProgress& progress,
+                        std::string_view frames) {
   CAPSTAN_RETURN_IF_ERROR(
       connection.Run("UPDATE catalog_job SET restored_set_guid = ?, restored_bytes = ?, "
                      "total_bytes = ? WHERE job_guid = ?",
-                     progress.backup_set_guid.ToString(), progress.restored_bytes,
-                     progress.total_bytes, job_guid.ToString()));
+                     progress.backup_set_guid.ToString(), progress.done_bytes, progress.total_bytes,
+                     job_guid.ToString()));
   CAPSTAN_RETURN_IF_ERROR(CheckFound(connection, job_guid));
   return connection.Run(
       "INSERT INTO catalog_job_checkpoint (job_guid, frames) VALUES (?, CAST(? AS BLOB))",

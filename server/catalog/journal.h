@@ -31,8 +31,8 @@ Status MarkPrepared(Connection& connection, const Guid& job_guid, std::int64_t b
 // Takes MarkPrepared back.
 Status MarkRunning(Connection& connection, const Guid& job_guid);
 // kNotFound, as Catalog says.
-Status InsertCheckpoint(Connection& connection, const Guid& job_guid,
-                        const RestoreProgress& progress, std::string_view frames);
+Status InsertCheckpoint(Connection& connection, const Guid& job_guid, const JobProgress& progress,
+                        std::string_view frames);
 Result<std::string> SelectCheckpointFrames(Connection& connection, const Guid& job_guid);
 Status MarkKept(Connection& connection, const Guid& job_guid);
 // REQUIRES: `to` is in the journal.

@@ -311,8 +311,14 @@ CREATE TABLE catalog_job_checkpoint (
 CREATE INDEX catalog_job_checkpoint_job ON catalog_job_checkpoint (job_guid);
 )sql";
 
-constexpr std::array<const char*, 6> kSteps = {kVersion1, kVersion2, kVersion3,
-                                               kVersion4, kSetTimes, kInterruptedRestores};
+// Backups that were interrupted: how often each was gone on with.
+constexpr const char* kInterruptedBackups = R"sql(
+ALTER TABLE catalog_job ADD COLUMN restarts INTEGER NOT NULL DEFAULT 0;
+)sql";
+
+constexpr std::array<const char*, 7> kSteps = {kVersion1,          kVersion2, kVersion3,
+                                               kVersion4,          kSetTimes, kInterruptedRestores,
+                                               kInterruptedBackups};
 
 // What requesters see. Views hold nothing, so they are no part of the steps: every upgrade makes
 // all of them anew. A view that is changed needs a step, if only an empty one.

@@ -225,7 +225,7 @@ Result<std::vector<JobRecord>> SqliteCatalog::UnfinishedJobs() {
   return ListJobs(connection_);
 }
 
-Status SqliteCatalog::AddCheckpoint(const Guid& job_guid, const RestoreProgress& progress,
+Status SqliteCatalog::AddCheckpoint(const Guid& job_guid, const JobProgress& progress,
                                     std::string_view frames) {
   const MutexLock lock(mutex_);
   CAPSTAN_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(connection_));
@@ -250,7 +250,10 @@ Status SqliteCatalog::ResumeJob(const Guid& kept_guid, const JobRecord& job) {
   CAPSTAN_RETURN_IF_ERROR(InsertJob(connection_, job));
   CAPSTAN_RETURN_IF_ERROR(MoveCheckpoints(connection_, kept_guid, job.job_guid));
   CAPSTAN_RETURN_IF_ERROR(DeleteJob(connection_, kept_guid));
-  return transaction.Commit();
+  CAPSTAN_CRASH_POINT("catalog.before_resume");
+  CAPSTAN_RETURN_IF_ERROR(transaction.Commit());
+  CAPSTAN_CRASH_POINT("catalog.after_resume");
+  return OkStatus();
 }
 
 Result<std::vector<ImportCount>> SqliteCatalog::ImportHistory(

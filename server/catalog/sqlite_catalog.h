@@ -42,7 +42,7 @@ class SqliteCatalog final : public Catalog {
   Status RevokeBackup(const Guid& job_guid) override;
   Status ForgetJob(const Guid& job_guid) override;
   Result<std::vector<JobRecord>> UnfinishedJobs() override;
-  Status AddCheckpoint(const Guid& job_guid, const RestoreProgress& progress,
+  Status AddCheckpoint(const Guid& job_guid, const JobProgress& progress,
                        std::string_view frames) override;
   Result<std::string> CheckpointFrames(const Guid& job_guid) override;
   Status KeepJob(const Guid& job_guid) override;

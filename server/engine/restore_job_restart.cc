@@ -89,7 +89,7 @@ Status RestoreJob::BeginCheckpoints(const media::BackupSet& set) {
                                 .session = *session_,
                                 .job_guid = job_.guid(),
                                 .progress = {.backup_set_guid = set.backup_set_guid,
-                                             .restored_bytes = restored_.right_bytes(),
+                                             .done_bytes = restored_.right_bytes(),
                                              .total_bytes = total},
                                 .interval = parts_.settings.checkpoint_interval,
                                 .bytes = parts_.settings.checkpoint_bytes});
@@ -98,7 +98,7 @@ Status RestoreJob::BeginCheckpoints(const media::BackupSet& set) {
 
 bool RestoreJob::KeepForRestart(Status& failure) {
   constexpr int kInUse = 3101;
-  std::optional<catalog::RestoreProgress> progress;
+  std::optional<catalog::JobProgress> progress;
   if (checkpoints_ != nullptr) {
     checkpoints_->Stop();
     progress = checkpoints_->saved();

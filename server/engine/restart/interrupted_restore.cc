@@ -67,11 +67,11 @@ Result<bool> DiscardInterrupted(const Engine::Parts& parts, const std::string& d
   return true;
 }
 
-std::string HowToGoOn(const std::string& database, const catalog::RestoreProgress& progress) {
+std::string HowToGoOn(const std::string& database, const catalog::JobProgress& progress) {
   return fmt::format(
       "{} of {} bytes are restored and kept: the same RESTORE WITH RESTART goes on from there; a "
       "RESTORE without RESTART, or DROP DATABASE [{}], gives them up",
-      progress.restored_bytes, progress.total_bytes, database);
+      progress.done_bytes, progress.total_bytes, database);
 }
 
 Status CheckRestored(writers::RestoreSession& session, RestoredFrames& frames,

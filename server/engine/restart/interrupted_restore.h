@@ -21,7 +21,7 @@ Result<std::optional<catalog::JobRecord>> FindInterrupted(catalog::Catalog& cata
 Result<bool> DiscardInterrupted(const Engine::Parts& parts, const std::string& database);
 
 // For the operator: how far it was, how it goes on, how it is given up.
-std::string HowToGoOn(const std::string& database, const catalog::RestoreProgress& progress);
+std::string HowToGoOn(const std::string& database, const catalog::JobProgress& progress);
 
 // What CheckRestored finds.
 struct RestoredCheck {

@@ -72,13 +72,13 @@ Status RestoreCheckpoints::Save(const std::vector<RestoredFrame>& frames) {
   Status status = parts_.session.Checkpoint();
   if (status.ok()) {
     CAPSTAN_CRASH_POINT("restore.checkpoint.written");
-    catalog::RestoreProgress progress;
+    catalog::JobProgress progress;
     {
       MutexLock lock(mutex_);
       progress = progress_;
     }
     for (const RestoredFrame& frame : frames) {
-      progress.restored_bytes += frame.extent.length;
+      progress.done_bytes += frame.extent.length;
     }
     Status saved = parts_.catalog.AddCheckpoint(parts_.job_guid, progress, EncodeFrames(frames));
     if (saved.ok()) {
@@ -97,9 +97,9 @@ Status RestoreCheckpoints::Save(const std::vector<RestoredFrame>& frames) {
   return status;
 }
 
-std::optional<catalog::RestoreProgress> RestoreCheckpoints::saved() const {
+std::optional<catalog::JobProgress> RestoreCheckpoints::saved() const {
   MutexLock lock(mutex_);
-  return progress_.restored_bytes > 0 ? std::optional(progress_) : std::nullopt;
+  return progress_.done_bytes > 0 ? std::optional(progress_) : std::nullopt;
 }
 
 }  // namespace capstan::engine

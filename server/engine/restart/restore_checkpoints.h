@@ -29,7 +29,7 @@ class RestoreCheckpoints {
     catalog::Catalog& catalog;
     writers::RestoreSession& session;
     Guid job_guid;
-    catalog::RestoreProgress progress;  // as the restore begins
+    catalog::JobProgress progress;  // as the restore begins
     std::chrono::milliseconds interval;
     std::uint64_t bytes;  // at least so many lie between two checkpoints
   };
@@ -49,7 +49,7 @@ class RestoreCheckpoints {
   Status SaveRest() CAPSTAN_EXCLUDES(mutex_);
 
   // Of the last checkpoint, this restore's or that of the one that it goes on with; nothing before.
-  std::optional<catalog::RestoreProgress> saved() const CAPSTAN_EXCLUDES(mutex_);
+  std::optional<catalog::JobProgress> saved() const CAPSTAN_EXCLUDES(mutex_);
 
  private:
   void Work() CAPSTAN_EXCLUDES(mutex_);
@@ -61,7 +61,7 @@ class RestoreCheckpoints {
   CondVar changed_;
   std::vector<RestoredFrame> frames_ CAPSTAN_GUARDED_BY(mutex_);  // since the last checkpoint
   std::uint64_t frame_bytes_ CAPSTAN_GUARDED_BY(mutex_) = 0;      // of those
-  catalog::RestoreProgress progress_ CAPSTAN_GUARDED_BY(mutex_);
+  catalog::JobProgress progress_ CAPSTAN_GUARDED_BY(mutex_);
   Status failure_ CAPSTAN_GUARDED_BY(mutex_);
   bool stopping_ CAPSTAN_GUARDED_BY(mutex_) = false;
   bool off_ CAPSTAN_GUARDED_BY(mutex_) = false;  // there will be no more

@@ -108,8 +108,8 @@ TEST_F(CatalogJournal, TheCheckpointsOfARestoreAreTheNextOnesThatGoesOn) {
   ASSERT_THAT(catalog_->BeginJob(first), IsOk());
   EXPECT_FALSE(Unfinished()[0].progress);
   const std::string frames("a\0b\xff", 4);
-  const RestoreProgress progress{
-      .backup_set_guid = Guid::Random(), .restored_bytes = 1'000, .total_bytes = 3'000};
+  const JobProgress progress{
+      .backup_set_guid = Guid::Random(), .done_bytes = 1'000, .total_bytes = 3'000};
   ASSERT_THAT(catalog_->AddCheckpoint(first.job_guid, progress, frames), IsOk());
   ASSERT_THAT(catalog_->AddCheckpoint(first.job_guid, progress, "next"), IsOk());
   ASSERT_THAT(catalog_->KeepJob(first.job_guid), IsOk());
@@ -127,12 +127,34 @@ TEST_F(CatalogJournal, TheCheckpointsOfARestoreAreTheNextOnesThatGoesOn) {
   EXPECT_FALSE(jobs[0].kept);
   ASSERT_TRUE(jobs[0].progress);
   EXPECT_EQ(jobs[0].progress->backup_set_guid, progress.backup_set_guid);
-  EXPECT_EQ(jobs[0].progress->restored_bytes, 1'000U);
+  EXPECT_EQ(jobs[0].progress->done_bytes, 1'000U);
   EXPECT_EQ(jobs[0].progress->total_bytes, 3'000U);
   EXPECT_EQ(catalog_->CheckpointFrames(second.job_guid).value(), frames + "next");
   EXPECT_EQ(catalog_->CheckpointFrames(first.job_guid).value(), "");
   ASSERT_THAT(catalog_->ForgetJob(second.job_guid), IsOk());
   EXPECT_EQ(catalog_->CheckpointFrames(second.job_guid).value(), "");
+}
+
+TEST_F(CatalogJournal, ABackupThatGoesOnTakesThePlaceOfTheInterruptedOne) {
+  const JobRecord first = SampleJob();
+  ASSERT_THAT(catalog_->BeginJob(first), IsOk());
+  ASSERT_THAT(catalog_->AddCheckpoint(first.job_guid, {.backup_set_guid = Guid::Random()}, ""),
+              IsOk());
+  ASSERT_THAT(catalog_->KeepJob(first.job_guid), IsOk());
+
+  JobRecord second = first;
+  second.job_guid = Guid::Random();
+  second.restarts = first.restarts + 1;
+  ASSERT_THAT(catalog_->ResumeJob(first.job_guid, second), IsOk());
+
+  ASSERT_EQ(Unfinished().size(), 1U);
+  const JobRecord now = Unfinished()[0];
+  EXPECT_EQ(now.job_guid, second.job_guid);
+  EXPECT_EQ(now.restarts, 1U);
+  EXPECT_FALSE(now.kept);
+  EXPECT_TRUE(now.progress);
+  ASSERT_EQ(now.devices.size(), first.devices.size());
+  EXPECT_EQ(now.devices[0].token, first.devices[0].token);
 }
 
 TEST_F(CatalogJournal, HasNoCheckpointsOfAJobThatItDoesNotHave) {

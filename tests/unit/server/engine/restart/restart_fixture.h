@@ -44,7 +44,7 @@ class RestartFixture : public CodedFixture {
   }
   std::uint64_t RestoredBytes() {
     const auto job = Unfinished();
-    return job && job->progress ? job->progress->restored_bytes : 0;
+    return job && job->progress ? job->progress->done_bytes : 0;
   }
 
   // What happens at the n-th read of the devices together, once more than `bytes` are in
