@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -13,6 +14,8 @@
 
 #include "plugins/disk/append_note.h"
 #include "plugins/disk/append_record.h"
+#include "plugins/disk/appending.h"
+#include "plugins/disk/end_record.h"
 #include "plugins/disk/medium_directory.h"
 
 namespace capstan::disk {
@@ -86,6 +89,110 @@ Failure Construction::Begin(const MediumPath& path, const std::string& token, Na
   }
   *result = std::move(construction);
   return Failure::None();
+}
+
+Failure Construction::Resume(const MediumPath& path, const std::string& token, NameTaken name_taken,
+                             std::unique_ptr<Construction>* result) {
+  if (!IsToken(token)) {
+    return Failure::Of(EINVAL, "token '" + token + "' cannot be one of ours");
+  }
+  std::unique_ptr<Construction> construction(new Construction(path, token, name_taken));
+  // First: a name that is taken by what the token itself has completed is no EEXIST.
+  Failure failure = construction->OpenPartial();
+  if (!failure.failed()) {
+    failure = construction->CheckTarget();
+  }
+  if (!failure.failed()) {
+    failure = CheckNoOtherWriter(construction->directory_.get(), path, construction->partial_);
+  }
+  if (!failure.failed()) {
+    failure = construction->TakeOver();
+  }
+  if (!failure.failed()) {
+    *result = std::move(construction);
+  }
+  return failure;
+}
+
+// Locked from here on.
+Failure Construction::OpenPartial() {
+  if (Failure failure = OpenDirectoryOf(path_, &directory_); failure.failed()) {
+    return failure;
+  }
+  file_ = Descriptor(::openat(directory_.get(), partial_.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC));
+  if (!file_.valid()) {
+    return errno == ENOENT ? NothingLeft() : Failure::Unable(errno, "go on with", path_.path);
+  }
+  if (Failure failure = LockFile(file_.get(), path_.path); failure.failed()) {
+    return failure;
+  }
+  // Its last owner may have ended it before we had the lock; one with both names is recovery's.
+  return !LeadsTo(directory_.get(), partial_, file_.get()) || FinalIsOurs() ? NothingLeft()
+                                                                            : Failure::None();
+}
+
+Failure Construction::NothingLeft() const {
+  const std::string nothing =
+      "nothing of medium '" + path_.path + "' is under construction that could be gone on with: ";
+  const Descriptor medium(
+      ::openat(directory_.get(), path_.leaf.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  const bool published = medium.valid() && OwnerOf(medium.get(), token_) == Owner::kUs;
+  if (published || (file_.valid() && FinalIsOurs())) {
+    return Failure::Of(ENOENT, nothing + "token '" + token_ + "' has completed it");
+  }
+  if (::faccessat(directory_.get(), NoteName(path_.leaf, token_).c_str(), F_OK, 0) == 0 ||
+      Appending::HasAppended(path_, token_)) {
+    return Failure::Of(ENOENT, nothing + "token '" + token_ + "' has appended to it");
+  }
+  return Failure::Of(ENOENT, nothing + "'" + file_path() + "' does not exist");
+}
+
+Failure Construction::TakeOver() {
+  EndRecord record;
+  bool noted = false;
+  struct stat status {};
+  if (Failure failure = ReadEndRecord(fd(), path_.path, token_, &record, &noted);
+      failure.failed()) {
+    return failure;
+  }
+  // A partial that was copied here has lost the attribute by which recovery knows it.
+  ::fsetxattr(fd(), kTokenAttribute, token_.data(), token_.size(), 0);
+  if (noted) {
+    left_size_ = record.place;
+    return CutTo(left_size_);
+  }
+  if (::fstat(fd(), &status) != 0) {
+    return Failure::Unable(errno, "look at", path_.path);
+  }
+  left_size_ = status.st_size;
+  return Failure::None();
+}
+
+Failure Construction::CutTo(std::int64_t size) {
+  return ::ftruncate(fd(), size) == 0 ? Failure::None()
+                                      : Failure::Unable(errno, "set the end of", path_.path);
+}
+
+Failure Construction::NoteEnd(std::int64_t end) {
+  if (published_) {
+    return Failure::None();
+  }
+  if (end < left_size_) {
+    noted_ = true;
+    const std::int64_t place = PlaceOfEndRecord(left_size_);
+    return WriteEndRecord(fd(), path_.path, token_, {.end = end, .place = place});
+  }
+  if (!noted_) {
+    return Failure::None();
+  }
+  // All that was left is written over: the size of the file tells the end again.
+  Failure failure = CutTo(end);
+  noted_ = failure.failed();
+  return failure;
+}
+
+std::int64_t Construction::read_end() const {
+  return noted_ ? PlaceOfEndRecord(left_size_) : std::numeric_limits<std::int64_t>::max();
 }
 
 Failure Construction::OpenDirectory() {
@@ -207,6 +314,21 @@ Failure Construction::OpenLeftOver() {
                                           : Failure::Unable(errno, "recover", path_.path);
 }
 
+Failure Construction::CutToNotedEnd() {
+  EndRecord record;
+  bool noted = false;
+  struct stat status {};
+  if (Failure failure = ReadEndRecord(fd(), path_.path, token_, &record, &noted);
+      failure.failed()) {
+    return failure;
+  }
+  if (::fstat(fd(), &status) != 0) {
+    return Failure::Unable(errno, "look at", path_.path);
+  }
+  // Truncating to the same size releases what was allocated ahead.
+  return CutTo(noted ? record.end : status.st_size);
+}
+
 Failure Construction::RecoverCommit(const MediumPath& path, const std::string& token) {
   Construction left_over(path, token, NameTaken::kReplace);
   if (Failure failure = left_over.OpenLeftOver(); failure.failed()) {
@@ -223,10 +345,10 @@ Failure Construction::RecoverCommit(const MediumPath& path, const std::string& t
                              "medium '" + path.path + "' is not the one of token '" + token + "'")
                : SyncDirectory(left_over.directory_.get(), path);
   }
-  struct stat status {};
-  // Truncating to the same size releases what was allocated ahead.
-  if (::fstat(left_over.fd(), &status) != 0 || ::ftruncate(left_over.fd(), status.st_size) != 0 ||
-      ::fsync(left_over.fd()) != 0) {
+  if (Failure failure = left_over.CutToNotedEnd(); failure.failed()) {
+    return failure;
+  }
+  if (::fsync(left_over.fd()) != 0) {
     return Failure::Unable(errno, "make durable", path.path);
   }
   if (left_over.FinalIsOurs()) {

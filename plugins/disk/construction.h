@@ -1,10 +1,13 @@
 // Construction: a new medium while it is being written, from its hidden partial file to its name.
 //
+//   Begin   creates the partial; Resume opens the one that an earlier construction left
+//
 // The bytes go to ".<leaf>.<token>.capstan-partial" beside the target; a medium of the target's
 // name stays untouched until Publish. The partial is locked (flock) until it is published, which is
 // how a second writer of the same target is recognised. The token is also noted in the extended
 // attribute "user.capstan.token", so that recovery can tell our medium from somebody else's.
-// Threads: one at a time. Failure: whatever Begin created is gone again when it fails.
+// Threads: one at a time. Failure: whatever Begin created is gone again when it fails; what Resume
+// found stays as it was.
 #pragma once
 
 #include <cstdint>
@@ -25,11 +28,18 @@ class Construction final : public Writing {
   static Failure Begin(const MediumPath& path, const std::string& token, NameTaken name_taken,
                        std::unique_ptr<Construction>* result);
 
+  // ENOENT: the token has left nothing that could be gone on with, and the message says why.
+  static Failure Resume(const MediumPath& path, const std::string& token, NameTaken name_taken,
+                        std::unique_ptr<Construction>* result);
+
   int fd() const override { return file_.get(); }
   std::string file_path() const override {
     return path_.directory + "/" + (published_ ? path_.leaf : partial_);
   }
   std::int64_t committed() const override { return 0; }
+  std::int64_t read_end() const override;
+  // Must come before the partial is made durable, each time.
+  Failure NoteEnd(std::int64_t end) override;
   bool published() const override { return published_; }
   Failure CheckPresence() const override;
   // Gives the medium its name.
@@ -52,6 +62,12 @@ class Construction final : public Writing {
   Failure CheckTarget() const;
   Failure CreatePartial();
   Failure OpenLeftOver();
+  Failure OpenPartial();
+  Failure NothingLeft() const;
+  // Cuts the file to what an earlier construction wrote, which is what left_size_ then says.
+  Failure TakeOver();
+  Failure CutTo(std::int64_t size);
+  Failure CutToNotedEnd();
   Failure Rename();
   bool FinalIsOurs() const;
 
@@ -61,6 +77,8 @@ class Construction final : public Writing {
   const std::string partial_;
   Descriptor directory_;
   Descriptor file_;
+  std::int64_t left_size_ = 0;  // bytes that an earlier construction left
+  bool noted_ = false;          // an EndRecord is behind what an earlier construction left
   bool published_ = false;
 };
 

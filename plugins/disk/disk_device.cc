@@ -60,6 +60,7 @@ Failure CheckKind(const std::string& path, mode_t mode) {
 DiskDevice::DiskDevice(const capstan_open_params& params)
     : target_(params.target),
       mode_(params.mode),
+      resumed_((params.flags & CAPSTAN_OPEN_RESUME) != 0),
       transfer_size_max_(params.max_transfer_size),
       checked_(std::chrono::steady_clock::now()) {}
 
@@ -124,28 +125,42 @@ Failure DiskDevice::FindReadEnd(const MediumPath& path) {
 }
 
 Failure DiskDevice::OpenForWrite(const MediumPath& path, const capstan_open_params& params) {
-  if (Failure failure = BeginWriting(path, params.token); failure.failed()) {
+  if (Failure failure = BeginWriting(path, params); failure.failed()) {
     return failure;
   }
   file_.Attach(writing_->fd(), writing_->file_path());
   data_end_ = writing_->committed();
-  file_.AllocateAhead(data_end_, params.size_estimate);
+  AllocateAhead(params.size_estimate);
   return Failure::None();
 }
 
-Failure DiskDevice::BeginWriting(const MediumPath& path, const std::string& token) {
+Failure DiskDevice::BeginWriting(const MediumPath& path, const capstan_open_params& params) {
   if (mode_ == CAPSTAN_OPEN_APPEND) {
     std::unique_ptr<Appending> appending;
-    Failure failure = Appending::Begin(path, token, &appending);
+    Failure failure = Appending::Begin(path, params.token, &appending);
     writing_ = std::move(appending);
     return failure;
   }
   const auto name_taken = mode_ == CAPSTAN_OPEN_CREATE ? Construction::NameTaken::kRefuse
                                                        : Construction::NameTaken::kReplace;
+  const auto begin = resumed_ ? &Construction::Resume : &Construction::Begin;
   std::unique_ptr<Construction> construction;
-  Failure failure = Construction::Begin(path, token, name_taken, &construction);
+  Failure failure = begin(path, params.token, name_taken, &construction);
   writing_ = std::move(construction);
   return failure;
+}
+
+// Behind all that the file holds, also if an earlier device wrote it: the rest of the estimate,
+// which is of the whole medium.
+void DiskDevice::AllocateAhead(std::uint64_t size_estimate) {
+  struct stat status {};
+  if (::fstat(file_.fd(), &status) != 0) {
+    return;
+  }
+  const auto there = resumed_ ? static_cast<std::uint64_t>(status.st_size) : 0;
+  if (size_estimate > there) {
+    file_.AllocateAhead(status.st_size, size_estimate - there);
+  }
 }
 
 Failure DiskDevice::OpenCharacterDevice(const MediumPath& path, std::uint64_t device_number) {
@@ -154,6 +169,9 @@ Failure DiskDevice::OpenCharacterDevice(const MediumPath& path, std::uint64_t de
   }
   if (major(device_number) != kMemoryMajor) {
     return NotAMedium(path.path, "a character device", "");
+  }
+  if (resumed_) {
+    return Failure::Of(ENOENT, "'" + path.path + "' keeps nothing that could be gone on with");
   }
   null_ = minor(device_number) == kNullMinor;
   return file_.Open(path.path, mode_ == CAPSTAN_OPEN_READ ? O_RDONLY : O_RDWR);
@@ -174,8 +192,9 @@ Failure DiskDevice::StartQueue(std::uint32_t depth) try {
   }
   return Failure::None();
 } catch (const std::exception& error) {
-  // A thread that cannot be started. What was begun has no owner yet who could discard it.
-  if (writing_) {
+  // A thread that cannot be started. What was begun has no owner yet who could discard it; what was
+  // there before has.
+  if (writing_ && !resumed_) {
     [[maybe_unused]] const Failure ignored = writing_->Discard();
   }
   return Failure::Of(EAGAIN,
@@ -308,6 +327,7 @@ void DiskDevice::FinishTransfer(Transfer& transfer, std::uint32_t code, const Fa
   cursor_ = request.position + transfer.done;
   if (request.op == CAPSTAN_OP_WRITE) {
     data_end_ = transfer.done > 0 ? std::max(data_end_, cursor_) : data_end_;
+    read_end_ = std::max(read_end_, data_end_);
     if (failure.failed() && !write_failure_.failed()) {
       write_failure_ = failure;
     }
@@ -378,6 +398,11 @@ Failure DiskDevice::SetPosition(capstan_request* request) {
 Failure DiskDevice::Flush() {
   if (!writing_) {
     return Failure::None();
+  }
+  Failure noted = writing_->NoteEnd(data_end_);
+  read_end_ = std::max(writing_->read_end(), data_end_);
+  if (noted.failed()) {
+    return noted;
   }
   if (!flush_failure_.failed() && ::fdatasync(file_.fd()) != 0) {
     flush_failure_ = Failure::Unable(errno, "make durable", target_);

@@ -8,9 +8,11 @@
 //  2. Everything below "queue thread" is touched by the queue's one thread (or, without a queue, by
 //     the thread that submits) and needs no lock.
 //  3. A medium that is read, and a device such as /dev/null, never has a writing.
-//  4. A reader sees as much of a medium as counted when it was opened, and no byte that was
-//  appended
-//     later. An appender sees and may write everything behind that, and changes nothing below.
+//  4. A reader sees as much of a medium as counted when it was opened, and nothing that was
+//     appended later. An appender sees and may write everything behind that, and changes nothing
+//     below.
+//  5. Of a construction that was gone on with everything is shown, and may be written over; the
+//     medium ends where the highest write of this device ended.
 // Threads: Submit and Close from one thread at a time; mode from any.
 #pragma once
 
@@ -46,10 +48,11 @@ class DiskDevice final : private RequestHandler {
   Failure OpenMedium(const capstan_open_params& params);
   Failure OpenForRead(const MediumPath& path);
   Failure FindReadEnd(const MediumPath& path);
-  Failure BeginWriting(const MediumPath& path, const std::string& token);
+  Failure BeginWriting(const MediumPath& path, const capstan_open_params& params);
   Failure OpenForWrite(const MediumPath& path, const capstan_open_params& params);
+  void AllocateAhead(std::uint64_t size_estimate);
   Failure OpenCharacterDevice(const MediumPath& path, std::uint64_t device_number);
-  // Discards what was begun when it fails.
+  // Discards what this device began when it fails.
   Failure StartQueue(std::uint32_t depth);
   Failure CheckTransfer(const capstan_request& request) const;
 
@@ -67,15 +70,16 @@ class DiskDevice final : private RequestHandler {
 
   const std::string target_;
   const std::uint32_t mode_;
+  const bool resumed_;  // the writing was begun by an earlier device
   const std::uint32_t transfer_size_max_;
   bool null_ = false;  // /dev/null: there is no queue
   MediumFile file_;
   std::unique_ptr<Writing> writing_;
-  std::int64_t read_end_ = kNoEnd;  // of a reader: nothing behind it is shown
 
   // Queue thread.
+  std::int64_t read_end_ = kNoEnd;  // nothing behind it is shown
   std::int64_t cursor_ = 0;
-  std::int64_t data_end_ = 0;
+  std::int64_t data_end_ = 0;  // where the medium ends
   std::uint32_t retries_ = 0;
   Failure write_failure_;
   Failure flush_failure_;

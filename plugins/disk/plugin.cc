@@ -30,7 +30,7 @@ struct capstan_device {
 namespace capstan::disk {
 namespace {
 
-constexpr edge::Edge kEdge{.plugin = "disk"};
+constexpr edge::Edge kEdge{.plugin = "disk", .open_flags = CAPSTAN_OPEN_RESUME};
 
 int Open(const capstan_open_params* params, capstan_device** device, capstan_error* error) {
   return kEdge.Run(error, [&] {
@@ -150,7 +150,7 @@ constexpr capstan_plugin kPlugin = {
     .device_class = "DISK",
     .schemes = "",
     .capabilities = CAPSTAN_CAN_READ | CAPSTAN_CAN_WRITE | CAPSTAN_CAN_RECOVER |
-                    CAPSTAN_CAN_REMOVE | CAPSTAN_CAN_APPEND | CAPSTAN_CAN_UNDO,
+                    CAPSTAN_CAN_REMOVE | CAPSTAN_CAN_APPEND | CAPSTAN_CAN_UNDO | CAPSTAN_CAN_RESUME,
     .device_features = CAPSTAN_FEATURE_RANDOM_ACCESS,
     .alignment = kAlignment,
     .open = Open,

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <string>
 
 #include "plugins/disk/failure.h"
@@ -21,6 +22,13 @@ class Writing {
 
   // Bytes that were there before and must not be written to.
   virtual std::int64_t committed() const = 0;
+
+  // Nothing behind this is shown to who reads.
+  virtual std::int64_t read_end() const { return std::numeric_limits<std::int64_t>::max(); }
+
+  // What is written shall end there if it is recovered from now on. Durable once the file is
+  // synced.
+  virtual Failure NoteEnd(std::int64_t /*end*/) { return Failure::None(); }
 
   // Publish was called, and what was written may count.
   virtual bool published() const = 0;

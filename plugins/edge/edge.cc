@@ -12,6 +12,14 @@ Failure Edge::CheckOpen(const capstan_open_params& params) const {
   if (params.mode < CAPSTAN_OPEN_READ || params.mode > CAPSTAN_OPEN_APPEND) {
     return Failure::Of(EINVAL, "unknown open mode " + std::to_string(params.mode));
   }
+  if ((params.flags & ~open_flags) != 0) {
+    return Failure::Of(EINVAL, "unknown open flags " + std::to_string(params.flags));
+  }
+  const bool begins = params.mode == CAPSTAN_OPEN_REPLACE || params.mode == CAPSTAN_OPEN_CREATE;
+  if ((params.flags & CAPSTAN_OPEN_RESUME) != 0 && !begins) {
+    return Failure::Of(EINVAL, "only a new medium can be gone on with, not one of open mode " +
+                                   std::to_string(params.mode));
+  }
   return Failure::None();
 }
 

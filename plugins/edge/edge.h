@@ -19,6 +19,7 @@ struct Edge {
   // Whether the agent is to try again when there was no memory, or no thread.
   bool memory_may_come = false;
   bool resources_may_come = false;
+  std::uint32_t open_flags = 0;  // CAPSTAN_OPEN_*, those that it knows
 
   // Runs `body`, which returns a Failure, for the result of a C function: 0, or -1 and *error.
   template <typename Body>

@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <utility>
 
@@ -23,6 +24,7 @@ struct Medium {
   std::shared_ptr<Bytes> bytes = std::make_shared<Bytes>();
   std::shared_ptr<Medium> before = nullptr;  // what was appended to; null: new
   bool held = false;                         // a device is open on it
+  std::optional<std::size_t> end = {};       // of one that was gone on with, as of the last flush
 };
 
 struct Shelf {
@@ -52,6 +54,8 @@ struct capstan_device {
   std::uint32_t mode = 0;
   std::shared_ptr<std::vector<std::byte>> bytes;
   std::size_t committed = 0;  // bytes that an append must not touch
+  bool resumed = false;
+  std::size_t written = 0;  // where the highest write has ended
   bool complete = false;
   std::int64_t cursor = 0;
 
@@ -72,6 +76,7 @@ void Transfer(capstan_device& device, capstan_request& request) {
     bytes.resize(std::max(bytes.size(), position + request.size));
     std::memcpy(bytes.data() + position, request.buffer, request.size);
     request.bytes_transferred = request.size;
+    device.written = std::max(device.written, position + request.size);
   } else {
     const std::size_t there = position < bytes.size() ? bytes.size() - position : 0;
     request.bytes_transferred =
@@ -97,9 +102,22 @@ void Complete(capstan_device& device) {
   if (begun == shelf.constructions.end()) {
     return;  // recovered, or forgotten, under our hands
   }
+  if (device.resumed) {
+    device.bytes->resize(device.written);
+  }
   shelf.media[device.target] = std::move(begun->second);
   shelf.constructions.erase(begun);
   device.complete = true;
+}
+
+// Where a construction that was gone on with would end.
+void Flush(const capstan_device& device) {
+  Shelf& shelf = TheShelf();
+  const std::lock_guard lock(shelf.mutex);
+  const auto begun = shelf.constructions.find({device.target, device.token});
+  if (device.resumed && begun != shelf.constructions.end()) {
+    begun->second.end = device.written;
+  }
 }
 
 // Undoes what the token completed, unless somebody has replaced or continued it since.
@@ -135,7 +153,9 @@ void Carry(capstan_device& device, capstan_request& request) {
       Transfer(device, request);
       break;
     case CAPSTAN_OP_CLEAR_ERROR:
+      break;
     case CAPSTAN_OP_FLUSH:
+      Flush(device);
       break;
     case CAPSTAN_OP_REWIND:
       device.cursor = 0;
@@ -185,13 +205,20 @@ int Begin(Shelf& shelf, capstan_device& device) {
   if (appends && medium == shelf.media.end()) {
     return ENOENT;
   }
-  const auto found = shelf.constructions.lower_bound({device.target, ""});
-  if (found != shelf.constructions.end() && found->first.first == device.target) {
-    // Whoever replaces the medium need not wait until an appending that was cut short is settled.
-    if (appends || found->second.held || found->second.before == nullptr) {
+  for (const auto& [name, other] : shelf.constructions) {
+    // What was cut short is in nobody's way, but for an appending that another would build on.
+    if (name.first == device.target && (other.held || (appends && other.before != nullptr))) {
       return EBUSY;
     }
-    shelf.constructions.erase(found);
+  }
+  if (shelf.constructions.count({device.target, device.token}) == 1) {
+    return EEXIST;
+  }
+  if (!appends) {
+    // Whoever replaces the medium need not wait until an appending is settled.
+    std::erase_if(shelf.constructions, [&](const auto& one) {
+      return one.first.first == device.target && one.second.before != nullptr;
+    });
   }
   Medium begun{.token = device.token, .held = true};
   if (appends) {
@@ -201,6 +228,27 @@ int Begin(Shelf& shelf, capstan_device& device) {
   }
   device.bytes = begun.bytes;
   shelf.constructions[{device.target, device.token}] = std::move(begun);
+  return 0;
+}
+
+// Goes on with a new medium that the token began. 0, or an errno.
+int Resume(Shelf& shelf, capstan_device& device) {
+  const auto begun = shelf.constructions.find({device.target, device.token});
+  if (begun == shelf.constructions.end() || begun->second.before != nullptr) {
+    return ENOENT;
+  }
+  for (const auto& [name, other] : shelf.constructions) {
+    if (name.first == device.target && other.held) {
+      return EBUSY;
+    }
+  }
+  if (device.mode == CAPSTAN_OPEN_CREATE && shelf.media.count(device.target) == 1) {
+    return EEXIST;
+  }
+  begun->second.held = true;
+  begun->second.end.reset();
+  device.resumed = true;
+  device.bytes = begun->second.bytes;
   return 0;
 }
 
@@ -217,7 +265,10 @@ int Open(const capstan_open_params* params, capstan_device** result, capstan_err
       return Fail(error, ENOENT, "unable to open medium '" + device->target + "'");
     }
     device->bytes = medium->second.bytes;
-  } else if (const int os_error = Begin(shelf, *device); os_error != 0) {
+  } else if (const int os_error = (params->flags & CAPSTAN_OPEN_RESUME) != 0
+                                      ? Resume(shelf, *device)
+                                      : Begin(shelf, *device);
+             os_error != 0) {
     return Fail(error, os_error, "unable to write medium '" + device->target + "'");
   }
   device->worker = std::jthread([&target = *device] { Work(target); });
@@ -313,6 +364,9 @@ int Recover(const char* target, const char* token, uint32_t action, capstan_erro
     return 0;
   }
   if (begun != shelf.constructions.end()) {
+    if (begun->second.end) {
+      begun->second.bytes->resize(*begun->second.end);
+    }
     shelf.media[target] = std::move(begun->second);
     shelf.constructions.erase(begun);
     return 0;
@@ -334,7 +388,7 @@ constexpr capstan_plugin kPlugin = {
     .device_class = "DISK",
     .schemes = "mem",
     .capabilities = CAPSTAN_CAN_READ | CAPSTAN_CAN_WRITE | CAPSTAN_CAN_RECOVER |
-                    CAPSTAN_CAN_REMOVE | CAPSTAN_CAN_APPEND | CAPSTAN_CAN_UNDO,
+                    CAPSTAN_CAN_REMOVE | CAPSTAN_CAN_APPEND | CAPSTAN_CAN_UNDO | CAPSTAN_CAN_RESUME,
     .device_features = CAPSTAN_FEATURE_RANDOM_ACCESS,
     .alignment = 4096,
     .open = Open,

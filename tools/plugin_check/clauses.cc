@@ -7,6 +7,7 @@ constexpr std::uint32_t kWrites = CAPSTAN_CAN_READ | CAPSTAN_CAN_WRITE;
 constexpr std::uint32_t kRecovers = kWrites | CAPSTAN_CAN_RECOVER;
 constexpr std::uint32_t kUndoes = kWrites | CAPSTAN_CAN_UNDO;
 constexpr std::uint32_t kAppends = kWrites | CAPSTAN_CAN_APPEND;
+constexpr std::uint32_t kResumes = kRecovers | CAPSTAN_CAN_RESUME;
 constexpr std::uint32_t kRandom = CAPSTAN_FEATURE_RANDOM_ACCESS;
 constexpr std::uint32_t kMarks = CAPSTAN_FEATURE_FILE_MARKS;
 constexpr std::uint32_t kPosition = CAPSTAN_FEATURE_POSITION;
@@ -100,6 +101,15 @@ constexpr Clause kClauses[] = {
      kRandom, 0, CheckAppendFindsEnd},
     {"append-kept", "20", "a kept appending is committed in another process",
      kAppends | CAPSTAN_CAN_RECOVER, 0, kMarks, CheckAppendKept},
+    {"resume-goes-on", "open, 15", "what was flushed before a SIGKILL is read and gone on with",
+     kResumes, 0, 0, CheckResumeGoesOn},
+    {"resume-ends-medium", "open",
+     "what lies behind the highest WRITE goes, in recover(COMMIT), too", kResumes, 0, 0,
+     CheckResumeEndsMedium},
+    {"resume-of-nothing", "open", "what a token has not begun, or has ended, is ENOENT", kResumes,
+     0, 0, CheckResumeOfNothing},
+    {"resume-second-writer", "21", "what is being written is EBUSY for who would go on with it",
+     kResumes, 0, 0, CheckResumeSecondWriter},
     {"filemarks", "22", "a READ ends at a filemark and stands behind it", kWrites, kMarks, 0,
      CheckFileMarks},
     {"medium-positions", "22", "SET_POSITION goes where GET_POSITION was", kWrites,

@@ -77,6 +77,11 @@ void CheckAppendDiscard(Case& test);
 void CheckAppendKept(Case& test);
 void CheckAppendBelowEnd(Case& test);
 void CheckAppendFindsEnd(Case& test);
+// check_resume.cc
+void CheckResumeGoesOn(Case& test);
+void CheckResumeEndsMedium(Case& test);
+void CheckResumeOfNothing(Case& test);
+void CheckResumeSecondWriter(Case& test);
 // check_sequential.cc
 void CheckFileMarks(Case& test);
 void CheckMediumPositions(Case& test);

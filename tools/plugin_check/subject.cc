@@ -192,7 +192,9 @@ int Subject::TryOpen(capstan_open_mode mode, const OpenWish& wish, capstan_devic
                                       .size_estimate = wish.size_estimate,
                                       .queue_depth_max = 16,
                                       .reserved = 0,
-                                      .retain_until_unix_s = 0};
+                                      .retain_until_unix_s = 0,
+                                      .flags = wish.flags,
+                                      .reserved2 = 0};
   return plugin_->open(&params, raw, error);
 }
 

@@ -43,6 +43,7 @@ struct OpenWish {
   std::string target;
   std::string token = "check-1";
   std::uint64_t size_estimate = 0;
+  std::uint32_t flags = 0;
 };
 
 class Subject;

@@ -95,6 +95,7 @@ extern "C" {
 #define CAPSTAN_CAN_APPEND 0x10u
 #define CAPSTAN_CAN_RETAIN 0x20u /* retain_until_unix_s is kept by the medium itself */
 #define CAPSTAN_CAN_UNDO 0x40u   /* REPLACE and APPEND leave the old medium as it is until COMPLETE */
+#define CAPSTAN_CAN_RESUME 0x80u /* CAPSTAN_OPEN_RESUME; only with READ, WRITE and RECOVER */
 
 /* Bits of capstan_plugin.device_features: VDF_* of VDI, as far as a plugin may set them. */
 #define CAPSTAN_FEATURE_REMOVABLE 0x1u       /* LOAD; the ends of rule 23 */
@@ -181,6 +182,17 @@ enum capstan_open_mode {
   CAPSTAN_OPEN_APPEND = 4
 };
 
+/* Bit of capstan_open_params.flags, with REPLACE and CREATE, of plugins with CAPSTAN_CAN_RESUME:
+ * goes on with what `token` began for `target` before close(KEEP) or a crash. ENOENT if there is
+ * nothing of that, also if it was completed, or discarded, or was an APPEND; EEXIST and EBUSY as
+ * ever. An open that fails leaves it as it was.
+ * READ gives what was written, as far as it was flushed; after close(KEEP) all that was completed.
+ * WRITE may go anywhere, also over what is there. The medium will end where the highest WRITE of
+ * this opening ends: what lies behind it may be torn, can be read until COMPLETE, and goes with it;
+ * recover(COMMIT) ends the medium where it was to end at the last FLUSH. size_estimate is of all of
+ * the medium. In all else it is a construction like any other. */
+#define CAPSTAN_OPEN_RESUME 0x1u
+
 typedef struct capstan_open_params {
   uint32_t struct_size;
   uint32_t mode;              /* enum capstan_open_mode */
@@ -194,6 +206,9 @@ typedef struct capstan_open_params {
   /* Nobody shall be able to remove or change what is written before this time; 0: nothing is wished.
    * A plugin with CAPSTAN_CAN_RETAIN sees to it as it is configured to, or refuses to open. */
   int64_t retain_until_unix_s;
+  /* Later than the first version: not there for a plugin that was compiled against that. */
+  uint32_t flags;     /* CAPSTAN_OPEN_RESUME, or 0 */
+  uint32_t reserved2; /* 0 */
 } capstan_open_params;
 
 enum capstan_outcome {

@@ -39,6 +39,22 @@ std::string PartOf(const std::string& target, const std::string& token) {
   return target + "." + token + ".part";
 }
 
+// Where what was gone on with ends, if recover() is to finish it.
+std::string EndOf(const std::string& target, const std::string& token) {
+  return PartOf(target, token) + ".end";
+}
+
+int CutToNotedEnd(const std::string& target, const std::string& token) {
+  std::int64_t end = 0;
+  const int note = ::open(EndOf(target, token).c_str(), O_RDONLY | O_CLOEXEC);
+  if (note < 0) {
+    return errno == ENOENT ? 0 : errno;
+  }
+  const bool told = ::read(note, &end, sizeof(end)) == sizeof(end);
+  ::close(note);
+  return !told ? EIO : ::truncate(PartOf(target, token).c_str(), end) != 0 ? errno : 0;
+}
+
 // Who finished the medium: recover() must know its own again.
 std::string OwnerOf(const std::string& target) {
   char token[65] = {};
@@ -72,10 +88,12 @@ int Publish(const std::string& target, const std::string& token) {
   if (::rename(PartOf(target, token).c_str(), target.c_str()) != 0) {
     return errno;
   }
+  ::unlink(EndOf(target, token).c_str());
   return FlushFolder(target);
 }
 
 void Undo(const std::string& target, const std::string& token) {
+  ::unlink(EndOf(target, token).c_str());
   const bool begun = ::unlink(PartOf(target, token).c_str()) == 0;
   if (!begun && OwnerOf(target) == token) {
     ::unlink(target.c_str());
@@ -118,14 +136,23 @@ int HonestDevice::Begin(const capstan_open_params& params) {
   if (lock_ < 0) {
     return errno;
   }
-  if (::flock(lock_, LOCK_EX | LOCK_NB) != 0) {
+  resumed_ = (params.flags & CAPSTAN_OPEN_RESUME) != 0;
+  if (Locks(resumed_) && ::flock(lock_, LOCK_EX | LOCK_NB) != 0) {
     return errno == EWOULDBLOCK ? EBUSY : errno;
+  }
+  const std::string part = PartOf(target_, token_);
+  if (resumed_ && ::access(part.c_str(), F_OK) != 0) {
+    return errno;
   }
   if (mode_ == CAPSTAN_OPEN_CREATE && ::access(target_.c_str(), F_OK) == 0) {
     return EEXIST;
   }
-  fd_ = ::open(PartOf(target_, token_).c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  fd_ = ::open(part.c_str(), OpenFlags(resumed_) | O_CLOEXEC, 0600);
   return fd_ < 0 ? errno : 0;
+}
+
+int HonestDevice::OpenFlags(bool resumes) const {
+  return resumes ? O_RDWR : O_RDWR | O_CREAT | O_TRUNC;
 }
 
 int HonestDevice::Open(const capstan_open_params& params, capstan_error* error) {
@@ -193,9 +220,26 @@ int HonestDevice::Flush() {
   return ::fdatasync(fd_) != 0 ? errno : FlushFolder(target_);
 }
 
+int HonestDevice::Cut() {
+  return ::ftruncate(fd_, end_) != 0 ? errno : 0;
+}
+
+int HonestDevice::NoteEnd() const {
+  const int note =
+      ::open(EndOf(target_, token_).c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  const bool noted =
+      note >= 0 && ::write(note, &end_, sizeof(end_)) == sizeof(end_) && ::fsync(note) == 0;
+  const int failure = errno;
+  ::close(note);
+  return noted ? FlushFolder(target_) : failure;
+}
+
 int HonestDevice::Complete() {
   if (mode_ == CAPSTAN_OPEN_READ || complete_) {
     return 0;
+  }
+  if (const int status = resumed_ ? Cut() : 0; status != 0) {
+    return status;
   }
   const int status = ::fdatasync(fd_) != 0 ? errno : Publish(target_, token_);
   complete_ = status == 0;
@@ -217,11 +261,15 @@ void HonestDevice::Carry(capstan_request* request) {
     case CAPSTAN_OP_WRITE:
       status = Write(*request);
       request->bytes_transferred = status == 0 ? request->size : 0;
+      end_ = std::max(end_, request->position + request->size);
       break;
     case CAPSTAN_OP_CLEAR_ERROR:
       break;
     case CAPSTAN_OP_FLUSH:
       status = Flush();
+      if (status == 0 && resumed_ && !complete_) {
+        status = NoteEnd();
+      }
       break;
     case CAPSTAN_OP_COMPLETE:
       status = Complete();
@@ -315,7 +363,8 @@ int HonestDevice::Recover(const char* name, const char* token, std::uint32_t act
   }
   int status = ENOENT;
   if (::access(PartOf(target, token).c_str(), F_OK) == 0) {
-    status = Publish(target, token);
+    status = CutToNotedEnd(target, token);
+    status = status == 0 ? Publish(target, token) : status;
   } else if (OwnerOf(target) == token && ::access(target.c_str(), F_OK) == 0) {
     status = 0;
   }
@@ -333,7 +382,7 @@ const capstan_plugin* PluginOf(DeviceMaker make) {
       .device_class = "DISK",
       .schemes = "",
       .capabilities = CAPSTAN_CAN_READ | CAPSTAN_CAN_WRITE | CAPSTAN_CAN_RECOVER |
-                      CAPSTAN_CAN_REMOVE | CAPSTAN_CAN_UNDO,
+                      CAPSTAN_CAN_REMOVE | CAPSTAN_CAN_UNDO | CAPSTAN_CAN_RESUME,
       .device_features = CAPSTAN_FEATURE_RANDOM_ACCESS,
       .alignment = 512,
       .open =

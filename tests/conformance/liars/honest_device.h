@@ -44,12 +44,16 @@ class HonestDevice {
   virtual int Complete();
   virtual void Finish(capstan_request* request);  // calls its complete
   virtual int Keep() { return 0; }                // before close(KEEP)
+  virtual int OpenFlags(bool resumes) const;      // of the file that takes the bytes
+  virtual bool Locks(bool /*resumes*/) const { return true; }
+  virtual int Cut();  // of what was gone on with: to where it ends
 
   int WriteAt(const void* bytes, std::size_t size, std::int64_t position);
   int fd() const { return fd_; }
 
  private:
   int Begin(const capstan_open_params& params);
+  int NoteEnd() const;
   int Read(capstan_request* request);
   void Carry(capstan_request* request);
   void Work();
@@ -60,6 +64,8 @@ class HonestDevice {
   int fd_ = -1;
   int lock_ = -1;  // the folder: one writer in it at a time, which is more than is asked
   bool complete_ = false;
+  bool resumed_ = false;
+  std::int64_t end_ = 0;  // of the highest write
 
   std::mutex mutex_;
   std::condition_variable changed_;

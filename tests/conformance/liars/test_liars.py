@@ -16,22 +16,25 @@ from pathlib import Path
 # Who lies, and the clauses of plugin-check that find it.
 LIES = {
     "honest": [],
+    "begins_anew": ["resume-goes-on"],
     "changes_buffer": ["write-buffer-unchanged"],
     "changes_umask": ["global-state"],
     "completes_twice": ["completes-once"],
     "eager_thread": ["no-idle-threads"],
-    "flushes_early": ["flushed-survives-kill"],
+    "flushes_early": ["flushed-survives-kill", "resume-goes-on"],
+    "keeps_tail": ["resume-ends-medium"],
     "leaks": ["nothing-accumulates"],
     "never_completes": ["completes-once"],
     "never_syncs": ["flush-reaches-disk"],
     "prints": ["never-prints"],
     "reorders": ["scattered-writes"],
+    "shares_partial": ["resume-second-writer"],
     "touches_buffer": ["buffer-after-completion"],
     "truncates_positions": ["far-position"],
     "writes_short": ["whole-transfers"],
     # Media that end with their process: everything that needs a second one.
     "memory_medium": ["flushed-survives-kill", "completed-survives-kill", "kept-is-committed",
-                      "kept-is-discarded", "append-kept"],
+                      "kept-is-discarded", "append-kept", "resume-goes-on"],
 }
 # What the evidence must say, where two liars meet in one clause.
 EVIDENCE = {

@@ -76,6 +76,7 @@ const auto kEveryWay =
 
 INSTANTIATE_TEST_SUITE_P(Disk, MediaConformance, kEveryWay, NameOf);
 INSTANTIATE_TEST_SUITE_P(Disk, AppendConformance, kEveryWay, NameOf);
+INSTANTIATE_TEST_SUITE_P(Disk, ResumeConformance, kEveryWay, NameOf);
 
 }  // namespace
 }  // namespace capstan::test

@@ -1,9 +1,11 @@
 // The conformance suite of media plugins: what plugin.h promises, as tests. A plugin's test program
-// links media_conformance.cc and append_conformance.cc and instantiates them; clauses about what
-// the plugin does not announce (CAPSTAN_CAN_APPEND, CAPSTAN_CAN_UNDO, random access) are skipped:
+// links media_conformance.cc, append_conformance.cc and resume_conformance.cc and instantiates
+// them; clauses about what the plugin does not announce (CAPSTAN_CAN_APPEND, CAPSTAN_CAN_UNDO,
+// CAPSTAN_CAN_RESUME, random access) are skipped:
 //
 //   INSTANTIATE_TEST_SUITE_P(Disk, MediaConformance, testing::Values(DiskUnderTest()), NameOf);
 //   INSTANTIATE_TEST_SUITE_P(Disk, AppendConformance, testing::Values(DiskUnderTest()), NameOf);
+//   INSTANTIATE_TEST_SUITE_P(Disk, ResumeConformance, testing::Values(DiskUnderTest()), NameOf);
 //
 // Media that are one after the other have tape_conformance.h besides.
 #pragma once
@@ -75,6 +77,20 @@ class AppendConformance : public MediaConformance {
   std::unique_ptr<agent::MediaDevice> Append(unsigned seed, const std::string& token);
   std::uint64_t Size();                          // what stat says
   Status AppendError(const std::string& token);  // why the medium cannot be appended to
+};
+
+class ResumeConformance : public MediaConformance {
+ protected:
+  void SetUp() override;
+
+  // A new medium of one 64 KiB block for each seed, kept after a flush.
+  void Keep(const std::vector<unsigned>& seeds, const std::string& token = "t-keep");
+  Result<std::unique_ptr<agent::MediaDevice>> TryResume(
+      const std::string& token = "t-keep", capstan_open_mode mode = CAPSTAN_OPEN_CREATE);
+  std::unique_ptr<agent::MediaDevice> Resume(const std::string& token = "t-keep");
+  static void WriteBlock(agent::MediaDevice& device, std::size_t block, unsigned seed);
+  // Whether the device reads exactly those blocks, and says that it ends behind them.
+  static bool Reads(agent::MediaDevice& device, const std::vector<unsigned>& seeds);
 };
 
 }  // namespace capstan::test

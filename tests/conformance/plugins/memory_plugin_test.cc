@@ -28,6 +28,7 @@ MediaUnderTest Memory() {
 
 INSTANTIATE_TEST_SUITE_P(Plugin, MediaConformance, testing::Values(Memory()), NameOf);
 INSTANTIATE_TEST_SUITE_P(Plugin, AppendConformance, testing::Values(Memory()), NameOf);
+INSTANTIATE_TEST_SUITE_P(Plugin, ResumeConformance, testing::Values(Memory()), NameOf);
 
 }  // namespace
 }  // namespace capstan::test

@@ -67,7 +67,7 @@ class Misbehaving final : public HonestDevice {
     return kWay == "linger" && writes_ > kGoodWrites ? EIO : HonestDevice::Write(request);
   }
   int Close(std::uint32_t outcome, capstan_error* error) override {
-    if (kWay == "linger" && outcome == CAPSTAN_OUTCOME_DISCARD) {
+    if (kWay == "linger" && outcome != CAPSTAN_OUTCOME_DONE) {
       Block();
     }
     return HonestDevice::Close(outcome, error);

@@ -186,11 +186,13 @@ TEST_F(DiskErrors, WantOfThreadsLeavesNothing) {
   if (AddressSpaceBytes() > 1ULL << 40) {
     GTEST_SKIP() << "a sanitizer wants address space of its own when a thread starts";
   }
-  const auto refused = [&](capstan_open_mode mode) {
+  const auto refused = [&](capstan_open_mode mode, bool resume = false) {
     return RunInChild([&]() -> std::string {
       [[maybe_unused]] const bool warm = Open(CAPSTAN_OPEN_REPLACE, "relative").ok();
       const std::string limit = TakeAllThreads(AddressSpaceBytes());
-      return !limit.empty() ? limit : ExpectError(Open(mode, target_), EAGAIN, target_);
+      const agent::OpenMediumOptions options{
+          .mode = mode, .target = target_, .token = "t1", .resume = resume};
+      return !limit.empty() ? limit : ExpectError(plugin().Open(options), EAGAIN, target_);
     });
   };
 
@@ -201,6 +203,14 @@ TEST_F(DiskErrors, WantOfThreadsLeavesNothing) {
   EXPECT_EQ(refused(CAPSTAN_OPEN_APPEND), "");
   EXPECT_TRUE(HoldsBuffer(target_));
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(directory_.path()), {}), 1);
+
+  // But for what an earlier job has left to be gone on with.
+  const auto kept = Open(CAPSTAN_OPEN_REPLACE, target_);
+  ASSERT_THAT(kept, IsOk());
+  ASSERT_EQ(WriteBytes(**kept, 0, buffer_.bytes()), 0U);
+  ASSERT_THAT((*kept)->Close(CAPSTAN_OUTCOME_KEEP), IsOk());
+  EXPECT_EQ(refused(CAPSTAN_OPEN_REPLACE, true), "");
+  EXPECT_TRUE(HoldsBuffer(partial_));
 }
 
 // S0-12: the file system, or a limit, lets the file grow no further.

@@ -103,5 +103,22 @@ TEST(Edge, RefusesAnOlderAgentAndUnknownModes) {
   EXPECT_EQ(failure.message, "the agent is older than the disk plugin");
 }
 
+TEST(Edge, TakesOnlyFlagsThatItKnowsAndResumesOnlyNewMedia) {
+  constexpr Edge kResuming{.plugin = "disk", .open_flags = CAPSTAN_OPEN_RESUME};
+  capstan_open_params params{};
+  params.struct_size = sizeof(params);
+  params.flags = CAPSTAN_OPEN_RESUME;
+  for (std::uint32_t mode = CAPSTAN_OPEN_READ; mode <= CAPSTAN_OPEN_APPEND; ++mode) {
+    params.mode = mode;
+    const bool begins = mode == CAPSTAN_OPEN_REPLACE || mode == CAPSTAN_OPEN_CREATE;
+    EXPECT_EQ(kResuming.CheckOpen(params).os_error, begins ? 0 : EINVAL) << mode;
+    EXPECT_EQ(kForGood.CheckOpen(params).message, "unknown open flags 1") << mode;
+  }
+  params.mode = CAPSTAN_OPEN_CREATE;
+  params.flags = CAPSTAN_OPEN_RESUME | 0x2U;
+
+  EXPECT_EQ(kResuming.CheckOpen(params).message, "unknown open flags 3");
+}
+
 }  // namespace
 }  // namespace capstan::edge
