@@ -1,6 +1,7 @@
 #include "agent/abi_plugin.h"
 
 #include <bit>
+#include <cerrno>
 #include <cstddef>
 #include <cstring>
 #include <utility>
@@ -115,6 +116,13 @@ class AbiPlugin final : public MediaPlugin {
   }
 
   Result<std::unique_ptr<MediaDevice>> Open(const OpenMediumOptions& options) override {
+    if (options.resume && (info_.capabilities & CAPSTAN_CAN_RESUME) == 0) {
+      // It may be older than the flag, and begin anew over what is there.
+      return Error(Code::kUnimplemented,
+                   "plugin '{}' cannot go on with medium '{}', which an earlier job has begun",
+                   info_.name, options.target)
+          .WithOsError(ENOTSUP);
+    }
     const capstan_open_params params = {
         .struct_size = sizeof(capstan_open_params),
         .mode = options.mode,
@@ -126,6 +134,8 @@ class AbiPlugin final : public MediaPlugin {
         .queue_depth_max = options.queue_depth_max,
         .reserved = 0,
         .retain_until_unix_s = options.retain_until_unix_s,
+        .flags = options.resume ? CAPSTAN_OPEN_RESUME : 0,
+        .reserved2 = 0,
     };
     capstan_device* device = nullptr;
     capstan_error error{};

@@ -31,6 +31,13 @@ Status CheckOrder(const DeviceSetOrder& order) {
     return Error(Code::kInvalidArgument, "the first device of set '{}' is called '{}'",
                  order.set_name, order.devices[0].device_name);
   }
+  const bool begins = order.mode == CAPSTAN_OPEN_REPLACE || order.mode == CAPSTAN_OPEN_CREATE;
+  if ((order.resume || order.keep) && !begins) {
+    return Error(Code::kInvalidArgument,
+                 "device set '{}' is to {} media that it does not begin (open mode {})",
+                 order.set_name, order.resume ? "go on with" : "keep",
+                 static_cast<int>(order.mode));
+  }
   return OkStatus();
 }
 
@@ -83,6 +90,7 @@ OrderOutcome DeviceSetRunner::OpenMedia(MediaPlugin& plugin) {
                                .size_estimate = device.size_estimate,
                                .queue_depth_max = std::max(order_.queue_depth_max, 1U),
                                .retain_until_unix_s = order_.retain_until_unix_s,
+                               .resume = order_.resume,
                                .rate_limit = rate_limit});
     if (!medium.ok()) {
       return {std::move(medium).status(), device.target};
@@ -106,7 +114,9 @@ Status DeviceSetRunner::CreateSet() {
 }
 
 void DeviceSetRunner::GiveUp() {
-  CloseMedia(order_.mode == CAPSTAN_OPEN_READ ? CAPSTAN_OUTCOME_DONE : CAPSTAN_OUTCOME_DISCARD);
+  CloseMedia(order_.mode == CAPSTAN_OPEN_READ ? CAPSTAN_OUTCOME_DONE
+             : order_.resume                  ? CAPSTAN_OUTCOME_KEEP
+                                              : CAPSTAN_OUTCOME_DISCARD);
   set_.reset();
 }
 
@@ -165,15 +175,16 @@ capstan_outcome DeviceSetRunner::DecideOutcome() {
   if (order_.mode == CAPSTAN_OPEN_READ) {
     return CAPSTAN_OUTCOME_DONE;
   }
+  const auto given_up = order_.keep ? CAPSTAN_OUTCOME_KEEP : CAPSTAN_OUTCOME_DISCARD;
   if (std::count(endings_.begin(), endings_.end(), Ending::kClosed) ==
       static_cast<std::ptrdiff_t>(endings_.size())) {
     const bool whole = std::all_of(devices_.begin(), devices_.end(),
                                    [](const auto& device) { return device->completed(); });
-    return whole ? CAPSTAN_OUTCOME_DONE : CAPSTAN_OUTCOME_DISCARD;
+    return whole ? CAPSTAN_OUTCOME_DONE : given_up;
   }
   const bool engine_died = set_->abort_reason().code() == Code::kUnavailable;
   const MutexLock lock(mutex_);
-  return engine_died || engine_vanished_ ? CAPSTAN_OUTCOME_KEEP : CAPSTAN_OUTCOME_DISCARD;
+  return engine_died || engine_vanished_ ? CAPSTAN_OUTCOME_KEEP : given_up;
 }
 
 void DeviceSetRunner::CloseMedia(capstan_outcome outcome) {

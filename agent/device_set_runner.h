@@ -7,9 +7,11 @@
 // How the media end follows from how the set ended:
 //   read                                              DONE
 //   closed by the engine, every device completed      DONE
-//   closed by the engine, some device not completed   DISCARD, all: a set is whole or nothing
-//   aborted, the engine lives                         DISCARD
+//   closed by the engine, some device not completed   DISCARD, all: a set is whole or nothing;
+//                                                     KEEP if the order says so
+//   aborted, the engine lives                         DISCARD; KEEP if the order says so
 //   the engine is gone                                KEEP: its journal decides when it is back
+//   Start failed                                      DISCARD; KEEP of what was to be gone on with
 // Threads: Start and the destructor on one; the rest from any. Owns one thread for the set and one
 // per device.
 #pragma once
@@ -47,6 +49,9 @@ struct DeviceSetOrder {
   std::int64_t retain_until_unix_s = 0;  // 0 = no wish
   std::uint32_t queue_depth_max = 8;
   std::uint64_t bytes_per_second_max = 0;  // of all devices together, 0 = no limit
+  // Of REPLACE and CREATE alone:
+  bool resume = false;  // goes on with what the tokens began
+  bool keep = false;    // where media would be discarded, they are kept
 };
 
 // vdi::ClientDeviceSet::Create, or a test's stand-in.
@@ -76,7 +81,7 @@ class DeviceSetRunner {
   const std::string& set_name() const { return order_.set_name; }
   bool HasTarget(const std::string& target) const;
 
-  // Ends the set soon; media are discarded. Idempotent.
+  // Ends the set soon; media are discarded, or kept. Idempotent.
   void Abort(const std::string& why) CAPSTAN_EXCLUDES(mutex_);
   // The engine is gone: ends the set soon; media are kept. Idempotent.
   void EngineVanished() CAPSTAN_EXCLUDES(mutex_);

@@ -38,6 +38,8 @@ struct OpenMediumOptions {
   // Media are opened before the engine has configured the set: these are what it may ask for.
   std::uint32_t block_size = 4096;
   std::uint32_t transfer_size_max = 4U << 20;  // bytes
+  // CAPSTAN_OPEN_RESUME. os_error ENOTSUP: the plugin cannot.
+  bool resume = false;
   // For the decorators: what the devices of the job share; null = no limit.
   std::shared_ptr<RateLimit> rate_limit = nullptr;
 };

@@ -28,6 +28,8 @@ Result<DeviceSetOrder> DeviceSetOrderOf(const v1::OpenDeviceSet& message) {
   order.job_id = message.job_id();
   order.retain_until_unix_s = message.retain_until_unix_s();
   order.bytes_per_second_max = message.bytes_per_second_max();
+  order.resume = message.resume();
+  order.keep = message.keep();
   if (message.queue_depth_max() != 0) {
     order.queue_depth_max = message.queue_depth_max();
   }

@@ -26,6 +26,7 @@ inline constexpr std::uint32_t kRemove = 0x8;
 inline constexpr std::uint32_t kAppend = 0x10;
 inline constexpr std::uint32_t kRetain = 0x20;  // what is written can be locked until a time
 inline constexpr std::uint32_t kUndo = 0x40;    // old media stay until the new ones are committed
+inline constexpr std::uint32_t kResume = 0x80;  // an interrupted new medium can be gone on with
 }  // namespace capability
 
 // Who an agent says it is.
@@ -57,6 +58,8 @@ struct OpenSetOrder {
   std::vector<Device> devices;             // 1..64
   std::int64_t retain_until_unix_s = 0;    // 0 = no wish
   std::uint64_t bytes_per_second_max = 0;  // of all devices together, 0 = no limit
+  bool keep = false;                       // as engine::DeviceSetRequest says
+  bool resume = false;                     // likewise
 };
 
 // Abandon a set. Idempotent. Answered when its media are closed.

@@ -101,7 +101,7 @@ constexpr Word kCapabilities[] = {
     {capability::kRead, "read"},       {capability::kWrite, "write"},
     {capability::kAppend, "append"},   {capability::kUndo, "undo"},
     {capability::kRecover, "recover"}, {capability::kRemove, "remove"},
-    {capability::kRetain, "retain"},
+    {capability::kRetain, "retain"},   {capability::kResume, "resume"},
 };
 constexpr Word kFeatures[] = {
     {vdi::feature::kRandomAccess, "random access"},

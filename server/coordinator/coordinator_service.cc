@@ -114,6 +114,8 @@ struct OrderToProto {
     open->set_mode(ToProto(order.mode));
     open->set_retain_until_unix_s(order.retain_until_unix_s);
     open->set_bytes_per_second_max(order.bytes_per_second_max);
+    open->set_resume(order.resume);
+    open->set_keep(order.keep);
     for (const OpenSetOrder::Device& device : order.devices) {
       pb::DeviceOrder* added = open->add_devices();
       added->set_device_name(device.device_name);

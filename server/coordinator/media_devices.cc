@@ -57,6 +57,8 @@ OpenSetOrder OrderOf(const engine::DeviceSetRequest& request,
   order.mode = request.mode;
   order.retain_until_unix_s = request.retain_until_unix_s;
   order.bytes_per_second_max = request.bytes_per_second_max;
+  order.keep = request.keep;
+  order.resume = request.resume;
   for (std::size_t i = 0; i < request.targets.size(); ++i) {
     order.devices.push_back(
         {.device_name = i == 0 ? order.set_name : fmt::format("{}-{}", order.set_name, i + 1),
@@ -68,7 +70,8 @@ OpenSetOrder OrderOf(const engine::DeviceSetRequest& request,
 }
 
 // What the operator can do about it; the agent's own words where they say more than the number.
-std::string HintFor(const Status& failure, const AgentInfo& agent, engine::OpenMode mode) {
+std::string HintFor(const Status& failure, const AgentInfo& agent,
+                    const engine::DeviceSetRequest& request) {
   if (!failure.hint().empty()) {  // the plugin knows best
     return fmt::format("{}; {}", failure.message(), failure.hint());
   }
@@ -77,8 +80,9 @@ std::string HintFor(const Status& failure, const AgentInfo& agent, engine::OpenM
     return fmt::format("grant the account that runs agent '{}' (pid {}) access to it: {}",
                        agent.name, agent.pid, failure.message());
   }
-  const bool creates = mode == engine::OpenMode::kCreate || mode == engine::OpenMode::kReplace;
-  if (os_error == ENOENT && creates) {
+  const bool creates =
+      request.mode == engine::OpenMode::kCreate || request.mode == engine::OpenMode::kReplace;
+  if (os_error == ENOENT && creates && !request.resume) {
     return fmt::format("the folder must exist before the backup: {}", failure.message());
   }
   if (failure.code() == Code::kUnavailable) {
@@ -116,7 +120,7 @@ Status OpenError(const OrderResult& result, const AgentInfo& agent,
   return SqlError(3201, target, OsErrorText(os_error))
       .WithOsError(os_error)
       .WithHint(os_error == EBUSY && repeated ? "the statement names it more than once"
-                                              : HintFor(failure, agent, request.mode));
+                                              : HintFor(failure, agent, request));
 }
 
 struct Need {
@@ -124,8 +128,8 @@ struct Need {
   std::string_view verb;  // "the plugin cannot <verb>"
 };
 
-Need NeedOf(engine::OpenMode mode) {
-  switch (mode) {
+Need NeedOf(const engine::DeviceSetRequest& request) {
+  switch (request.mode) {
     case engine::OpenMode::kRead:
       return {capability::kRead, "read media"};
     case engine::OpenMode::kAppend:
@@ -135,11 +139,15 @@ Need NeedOf(engine::OpenMode mode) {
     case engine::OpenMode::kReplace:
       break;
   }
+  if (request.resume) {
+    return {capability::kRead | capability::kWrite | capability::kResume,
+            "go on with a backup that was interrupted; run the statement without RESTART"};
+  }
   return {capability::kWrite, "write media"};
 }
 
 Status CheckCapability(const AgentInfo& agent, const engine::DeviceSetRequest& request) {
-  const Need need = NeedOf(request.mode);
+  const Need need = NeedOf(request);
   if ((agent.capabilities & need.capabilities) == need.capabilities) {
     return OkStatus();
   }
@@ -184,6 +192,11 @@ Result<engine::ProvidedSet> MediaDevices::OpenVirtualDevice(const engine::Device
   if (request.bytes_per_second_max != 0) {
     return SqlError(3032, "maxrate")
         .WithHint("a virtual device moves as fast as the program that serves it");
+  }
+  if (request.resume) {
+    return SqlError(3201, name, OsErrorText(EOPNOTSUPP))
+        .WithOsError(EOPNOTSUPP)
+        .WithHint("a virtual device cannot go on with a backup that was interrupted");
   }
   auto set = Meet(name, {.deadline = Sooner(deadline, options_.virtual_device_wait),
                          .cancelled = request.cancelled});
@@ -298,6 +311,17 @@ Result<engine::ProvidedSet> MediaDevices::TakeSet(const AgentInfo& agent, const 
   }
   provided.agent = agent.name;
   return provided;
+}
+
+bool MediaDevices::Resumes(const std::string& device_class, const engine::DeviceTarget& target) {
+  constexpr std::uint32_t kNeeded = capability::kRead | capability::kResume | capability::kRecover;
+  if (device_class == kVirtualDeviceClass) {
+    return false;  // what becomes of its media is the vendor's own matter
+  }
+  // Without a wait: whoever asks can do without.
+  const auto agent =
+      agents_.WaitForAgent(device_class, {.deadline = Deadline::Now()}, SchemeOf(target.name));
+  return agent.ok() && (agent->capabilities & kNeeded) == kNeeded;
 }
 
 Status MediaDevices::Recover(const std::string& device_class, const engine::DeviceTarget& target,

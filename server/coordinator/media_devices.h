@@ -34,6 +34,7 @@ class MediaDevices final : public engine::DeviceProvider {
   // such virtual device; os_error EOPNOTSUPP: the plugin cannot do it), 3204 cancelled.
   Result<engine::ProvidedSet> Open(const engine::DeviceSetRequest& request,
                                    Deadline deadline) override;
+  bool Resumes(const std::string& device_class, const engine::DeviceTarget& target) override;
   Status Recover(const std::string& device_class, const engine::DeviceTarget& target,
                  engine::RecoverAction action, Deadline deadline) override;
   Result<engine::MediumStat> Stat(const std::string& device_class,

@@ -40,6 +40,12 @@ struct DeviceSetRequest {
   // Media that can be locked shall be neither removed nor changed before; 0 = no wish.
   std::int64_t retain_until_unix_s = 0;
   std::uint64_t bytes_per_second_max = 0;  // of all devices together, 0 = no limit
+  // Of kCreate and kReplace where Resumes() says so. What was written stays, unless it is
+  // committed, until Recover.
+  bool keep = false;
+  // Likewise: goes on with what the tokens began, which can be read, and written over. os_error
+  // ENOENT if nothing is left of it.
+  bool resume = false;
   // Whether the job has been cancelled meanwhile; empty = it cannot be. Asked a few times a second
   // while Open waits, on its thread, and must not block.
   std::function<bool()> cancelled;
@@ -72,6 +78,12 @@ class DeviceProvider {
   // folder of one to be written. 3201 with EBUSY: somebody else writes it, or an interrupted append
   // is not settled yet.
   virtual Result<ProvidedSet> Open(const DeviceSetRequest& request, Deadline deadline) = 0;
+
+  // Whether devices of this class can go on with a new medium that an interrupted job left
+  // (DeviceSetRequest::resume). False while that is not known.
+  virtual bool Resumes(const std::string& /*device_class*/, const DeviceTarget& /*target*/) {
+    return false;
+  }
 
   // Finishes or undoes a medium that an interrupted job left. Idempotent.
   // kUnavailable: no agent for this class of device right now.

@@ -65,8 +65,9 @@ Status OpenSet::Configure(const DeviceSetRequest& request, const OpenSetOptions&
   vdi::EngineConfiguration configuration;
   configuration.added_features =
       request.mode == OpenMode::kRead ? vdi::feature::kReadMedia : vdi::feature::kWriteMedia;
-  // What is there is looked at before more is written: on a next medium, or in front of an append.
-  if (request.mode == OpenMode::kAppend ||
+  // What is there is looked at before more is written: on a next medium, in front of an append, or
+  // where a job was interrupted.
+  if (request.mode == OpenMode::kAppend || request.resume ||
       (request.mode != OpenMode::kRead && removable() && (hard_filemarks() || random_access()))) {
     configuration.added_features |= vdi::feature::kReadMedia;
   }

@@ -104,6 +104,7 @@ class AgentStory(ServerTestCase):
         self.assertIsNone(before["last_exit"])
         self.assertEqual(before["started_by"], "server")
         self.assertIn("write", str(before["features"]))
+        self.assertIn("resume", str(before["features"]))
         self.assertIn("random access", str(before["features"]))
 
         os.kill(int(str(before["pid"])), signal.SIGKILL)

@@ -2,8 +2,9 @@
 // device client over a real rendezvous socket, so the engine takes the same road as with agents.
 //
 // Media behave as the disk plugin's do: what is being written or appended is invisible until
-// Complete, an end without Complete discards it, Recover finishes or undoes it. A medium whose
-// appending has not been settled takes no other append (EBUSY), but may be replaced.
+// Complete, Recover finishes or undoes it. A medium whose appending has not been settled takes no
+// other append (EBUSY), but may be replaced. Of a new medium that was begun with `keep`, or whose
+// agent died, as much is left as was written: `resume` goes on with it.
 #pragma once
 
 #include <algorithm>
@@ -73,6 +74,8 @@ class MemoryDevices final : public engine::DeviceProvider {
   PlannedFault fault;
   // What Stat says is left.
   std::uint64_t free_bytes = UINT64_MAX;
+  // What Resumes says. `keep` and `resume` are obeyed in any case.
+  bool resumes = false;
   // What ErrorDetail says.
   std::string detail;
   // What Open, Recover and Stat answer, unless OK.
@@ -87,10 +90,12 @@ class MemoryDevices final : public engine::DeviceProvider {
     CAPSTAN_RETURN_IF_ERROR(open_answer);
     auto client = std::make_unique<Client>();
     for (const auto& target : request.targets) {
-      auto medium = Prepare(request.mode, target);
+      auto medium = request.resume ? Resume(request, target) : Prepare(request, target);
       CAPSTAN_RETURN_IF_ERROR(medium.status());
       client->committed.push_back(request.mode == engine::OpenMode::kAppend ? (*medium)->size()
                                                                             : std::size_t{0});
+      client->resumed = request.resume;
+      client->ends.push_back(0);
       client->media.push_back(*medium);
       client->targets.push_back(target);
     }
@@ -110,6 +115,11 @@ class MemoryDevices final : public engine::DeviceProvider {
     return provided;
   }
 
+  bool Resumes(const std::string& /*device_class*/,
+               const engine::DeviceTarget& /*target*/) override {
+    return resumes;
+  }
+
   Status Recover(const std::string&, const engine::DeviceTarget& target,
                  engine::RecoverAction action, Deadline) override {
     ++recovered;
@@ -121,6 +131,7 @@ class MemoryDevices final : public engine::DeviceProvider {
     const auto partial = partial_.find(target.token);
     if (partial != partial_.end()) {
       if (action == engine::RecoverAction::kCommit) {
+        partial->second.bytes->resize(std::min(partial->second.end, partial->second.bytes->size()));
         Publish(partial->second, target);
       }
       partial_.erase(partial);
@@ -167,8 +178,26 @@ class MemoryDevices final : public engine::DeviceProvider {
     MutexLock lock(mutex_);
     return partial_.size();
   }
+  // What is being written under that name, or was left of it; null if nothing is. Not while a set
+  // works on it.
+  std::shared_ptr<Bytes> partial(const std::string& name) {
+    MutexLock lock(mutex_);
+    const auto found = std::find_if(partial_.begin(), partial_.end(),
+                                    [&](const auto& one) { return one.second.target == name; });
+    return found == partial_.end() ? nullptr : found->second.bytes;
+  }
   // Ends the client of the set that was opened last, as the death of an agent does.
-  void AbortLastClient() { last_client_->client->set().SignalAbort(); }
+  void AbortLastClient() {
+    {
+      MutexLock lock(mutex_);
+      for (const engine::DeviceTarget& target : last_client_->targets) {
+        if (const auto left = partial_.find(target.token); left != partial_.end()) {
+          left->second.kept = true;
+        }
+      }
+    }
+    last_client_->client->set().SignalAbort();
+  }
 
   std::atomic<int> recovered{0};
 
@@ -177,6 +206,8 @@ class MemoryDevices final : public engine::DeviceProvider {
     std::vector<std::shared_ptr<Bytes>> media;
     std::vector<engine::DeviceTarget> targets;
     std::vector<std::size_t> committed;    // bytes that an append must not touch
+    bool resumed = false;                  // goes on with what was left
+    std::vector<std::size_t> ends;         // of the highest write
     std::unique_ptr<DeviceClient> client;  // last: its threads use the rest
   };
   // What was begun and is neither committed nor discarded.
@@ -184,6 +215,8 @@ class MemoryDevices final : public engine::DeviceProvider {
     std::string target;
     std::shared_ptr<Bytes> bytes;   // of an append: all of the medium
     std::shared_ptr<Bytes> before;  // of an append: the medium that it began with; else null
+    bool kept = false;              // outlives the end of its set
+    std::size_t end = SIZE_MAX;     // of one that was gone on with, as of the last flush
   };
   struct Appended {
     std::shared_ptr<Bytes> before;
@@ -198,25 +231,53 @@ class MemoryDevices final : public engine::DeviceProvider {
     }
   }
 
-  Result<std::shared_ptr<Bytes>> Prepare(engine::OpenMode mode, const engine::DeviceTarget& target)
+  static Status OpenError(const engine::DeviceTarget& target, int os_error) {
+    return SqlError(3201, target.name, OsErrorText(os_error)).WithOsError(os_error);
+  }
+
+  Result<std::shared_ptr<Bytes>> Resume(const engine::DeviceSetRequest& request,
+                                        const engine::DeviceTarget& target)
       CAPSTAN_EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    const auto left = partial_.find(target.token);
+    if (left == partial_.end() || left->second.target != target.name || !left->second.kept ||
+        left->second.before != nullptr) {
+      return OpenError(target, ENOENT);
+    }
+    if (request.mode == engine::OpenMode::kCreate && media_.count(target.name) == 1) {
+      return OpenError(target, EEXIST);
+    }
+    // A copy: the client that has left it may be about to carry out its last command.
+    left->second.bytes = std::make_shared<Bytes>(*left->second.bytes);
+    left->second.kept = request.keep;
+    left->second.end = SIZE_MAX;
+    return left->second.bytes;
+  }
+
+  Result<std::shared_ptr<Bytes>> Prepare(const engine::DeviceSetRequest& request,
+                                         const engine::DeviceTarget& target)
+      CAPSTAN_EXCLUDES(mutex_) {
+    const engine::OpenMode mode = request.mode;
     MutexLock lock(mutex_);
     const auto found = media_.find(target.name);
     const bool existing = mode == engine::OpenMode::kRead || mode == engine::OpenMode::kAppend;
     if (existing && found == media_.end()) {
-      return SqlError(3201, target.name, OsErrorText(ENOENT)).WithOsError(ENOENT);
+      return OpenError(target, ENOENT);
     }
     if (mode == engine::OpenMode::kRead) {
       return found->second;
     }
     if (mode == engine::OpenMode::kCreate && found != media_.end()) {
-      return SqlError(3201, target.name, OsErrorText(EEXIST)).WithOsError(EEXIST);
+      return OpenError(target, EEXIST);
     }
-    Partial partial{.target = target.name, .bytes = std::make_shared<Bytes>(), .before = nullptr};
+    Partial partial{.target = target.name,
+                    .bytes = std::make_shared<Bytes>(),
+                    .before = nullptr,
+                    .kept = request.keep};
     if (mode == engine::OpenMode::kAppend) {
       for (const auto& [token, other] : partial_) {
         if (other.target == target.name) {
-          return SqlError(3201, target.name, OsErrorText(EBUSY)).WithOsError(EBUSY);
+          return OpenError(target, EBUSY);
         }
       }
       partial.before = found->second;
@@ -255,14 +316,25 @@ class MemoryDevices final : public engine::DeviceProvider {
           const auto end = static_cast<std::size_t>(command.position) + command.size;
           bytes.resize(std::max(bytes.size(), end));
           std::memcpy(bytes.data() + command.position, command.buffer, command.size);
+          client->ends[device] = std::max(client->ends[device], end);
           return Outcome{.bytes = command.size};
         });
-    handlers.flush = with_fault([](std::size_t, const vdi::ClientCommand&) { return Outcome{}; });
+    handlers.flush = with_fault([this, client](std::size_t device, const vdi::ClientCommand&) {
+      MutexLock lock(mutex_);
+      const auto partial = partial_.find(client->targets[device].token);
+      if (client->resumed && partial != partial_.end()) {
+        partial->second.end = client->ends[device];
+      }
+      return Outcome{};
+    });
     handlers.complete = with_fault([this, client](std::size_t device, const vdi::ClientCommand&) {
       MutexLock lock(mutex_);
       const engine::DeviceTarget& target = client->targets[device];
       const auto partial = partial_.find(target.token);
       if (partial != partial_.end()) {
+        if (client->resumed) {
+          partial->second.bytes->resize(client->ends[device]);
+        }
         Publish(partial->second, target);
         partial_.erase(partial);
       }

@@ -3,6 +3,8 @@
 #include <chrono>
 #include <utility>
 
+#include "vdi/base/check.h"
+
 namespace capstan::test {
 namespace {
 
@@ -190,6 +192,16 @@ void ScriptedEngine::End(Status why) {
     abort_reason_ = std::move(why);
   }
   changed_.NotifyAll();
+}
+
+void ScriptedEngine::Renew() {
+  const MutexLock lock(mutex_);
+  CAPSTAN_CHECK(closed_);
+  configured_ = false;
+  abort_reason_ = OkStatus();
+  closed_ = false;
+  devices_.clear();
+  completions_.clear();
 }
 
 bool ScriptedEngine::WaitForClose() {

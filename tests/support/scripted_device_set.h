@@ -51,6 +51,8 @@ class ScriptedEngine {
   void Die();
   // Waits for the set to be closed by the client; false after ten seconds.
   bool WaitForClose();
+  // Forgets the set, for the next one. REQUIRES: it is closed, and its agent done with it.
+  void Renew();
 
   vdi::DeviceSetConfig wishes();
   std::string rendezvous_path();

@@ -113,11 +113,12 @@ class AgentProcessTest : public testing::Test {
     rendezvous_ = vdi::Rendezvous::Listen(options).value();
   }
 
-  std::int32_t Order(v1::OpenDeviceSet::Mode mode) {
+  std::int32_t Order(v1::OpenDeviceSet::Mode mode, bool resume = false) {
     v1::Order order;
     v1::OpenDeviceSet& open = *order.mutable_open_device_set();
     open.set_set_name("set");
     open.set_mode(mode);
+    open.set_resume(resume);
     v1::DeviceOrder& device = *open.add_devices();
     device.set_device_name("set");
     device.set_target(target_);
@@ -132,7 +133,6 @@ class AgentProcessTest : public testing::Test {
     auto set = rendezvous_->Open("set", Patience());
     ASSERT_THAT(set, IsOk());
     set_ = std::move(set).value();
-    EXPECT_EQ(set_->client_pid(), agent_.pid());
     vdi::EngineConfiguration configuration;
     configuration.added_features = features;
     ASSERT_THAT(set_->BeginConfiguration(configuration), IsOk());
@@ -148,6 +148,7 @@ class AgentProcessTest : public testing::Test {
     ASSERT_TRUE(server_.WaitForHello());
     ASSERT_EQ(Order(v1::OpenDeviceSet::MODE_REPLACE), 0);
     OpenSet(vdi::feature::kWriteMedia | vdi::feature::kCompleteEnabled);
+    EXPECT_EQ(set_->client_pid(), agent_.pid());
   }
 
   CompletionCode Write(std::int64_t position, char fill) {
@@ -258,6 +259,39 @@ TEST_F(AgentProcessTest, KilledAgentLeavesWhatRecoverUndoes) {
   recover.mutable_recover_media()->set_action(v1::RecoverMedia::ACTION_DISCARD);
   EXPECT_EQ(server_.Run(recover)->code(), 0);
   EXPECT_FALSE(std::filesystem::exists(partial_));
+}
+
+// The same, and a new one goes on with it.
+TEST_F(AgentProcessTest, KilledAgentLeavesWhatASuccessorGoesOnWith) {
+  OpenForWriting();
+  EXPECT_EQ(Write(0, 'a'), CompletionCode::kSuccess);
+  EXPECT_EQ(Write(kBlock, 'b'), CompletionCode::kSuccess);
+  EXPECT_EQ(Write(2 * kBlock, 'x'), CompletionCode::kSuccess);
+  EXPECT_EQ(Run(CommandCode::kFlush), CompletionCode::kSuccess);
+  agent_.End(SIGKILL);
+  set_.reset();
+  const AgentProcess successor(directory_.Under("server.sock"));
+  ASSERT_TRUE(server_.WaitForHello(2));
+
+  ASSERT_EQ(Order(v1::OpenDeviceSet::MODE_REPLACE, true), 0);
+  OpenSet(vdi::feature::kReadMedia | vdi::feature::kWriteMedia | vdi::feature::kCompleteEnabled);
+  EngineCommand read;
+  read.command.buffer = buffer_;
+  read.command.size = kBlock;
+  read.command.position = kBlock;
+  EXPECT_EQ(read.Run(*device_, CommandCode::kRead), CompletionCode::kSuccess);
+  EXPECT_EQ(std::string(reinterpret_cast<char*>(buffer_), kBlock), std::string(kBlock, 'b'));
+  EXPECT_EQ(Write(0, 'c'), CompletionCode::kSuccess);
+  EXPECT_EQ(Write(kBlock, 'd'), CompletionCode::kSuccess);
+  EXPECT_EQ(Run(CommandCode::kFlush), CompletionCode::kSuccess);
+  EXPECT_EQ(Run(CommandCode::kComplete), CompletionCode::kSuccess);
+  EXPECT_THAT(device_->CloseDevice(), IsOk());
+  EXPECT_THAT(set_->Close(), IsOk());
+
+  EXPECT_EQ(Contents(), std::string(kBlock, 'c') + std::string(kBlock, 'd'));
+  EXPECT_FALSE(std::filesystem::exists(partial_));
+  EXPECT_EQ(Order(v1::OpenDeviceSet::MODE_REPLACE, true),
+            static_cast<std::int32_t>(Code::kNotFound));
 }
 
 TEST_F(AgentProcessTest, MediumThatCannotBeOpenedFailsTheOrder) {

@@ -1,7 +1,9 @@
 #include "agent/agent.h"
 
 #include <cerrno>
+#include <functional>
 #include <thread>
+#include <vector>
 
 #include "agent/abi_plugin.h"
 #include "tests/support/faulty_media.h"
@@ -207,6 +209,14 @@ TEST_F(AgentTest, RefusesOrdersThatMakeNoSense) {
   DeviceSetOrder order = Order(CAPSTAN_OPEN_REPLACE);
   order.devices[0].device_name = "another";
   EXPECT_THAT(agent_->OpenDeviceSet(order).status, HasCode(Code::kInvalidArgument));
+  for (const auto mode : {CAPSTAN_OPEN_READ, CAPSTAN_OPEN_APPEND}) {
+    DeviceSetOrder keeping = Order(mode);
+    keeping.keep = true;
+    EXPECT_THAT(agent_->OpenDeviceSet(keeping).status, HasCode(Code::kInvalidArgument));
+    DeviceSetOrder resuming = Order(mode);
+    resuming.resume = true;
+    EXPECT_THAT(agent_->OpenDeviceSet(resuming).status, HasCode(Code::kInvalidArgument));
+  }
 }
 
 TEST_F(AgentTest, RefusesASetThatIsOpen) {
@@ -296,6 +306,107 @@ TEST_F(AgentTest, VanishedEngineLeavesTheConstructionForRecovery) {
   EXPECT_EQ(test::MemoryConstructionCount(), 1U);
   EXPECT_THAT(plugin_->Recover(kTarget, "token", CAPSTAN_RECOVER_COMMIT), IsOk());
   EXPECT_TRUE(test::MemoryMediumExists(kTarget));
+}
+
+TEST_F(AgentTest, WhatIsToBeKeptIsKeptHoweverTheSetEnds) {
+  const auto ways = std::vector<std::function<void()>>{
+      [&] { engine_.Abort(); },
+      [&] { engine_.CloseDevices(); },
+      [&] { EXPECT_THAT(agent_->CloseDeviceSet("set"), IsOk()); },
+      [&] { agent_->EngineVanished(); },
+      [&] { agent_->Stop("a test says so"); },
+  };
+  for (const auto& end : ways) {
+    UsePlan({});
+    DeviceSetOrder order = Order(CAPSTAN_OPEN_REPLACE);
+    order.keep = true;
+    ASSERT_THAT(agent_->OpenDeviceSet(order).status, IsOk());
+    engine_.Configure();
+    Write();
+
+    end();
+
+    ASSERT_TRUE(engine_.WaitForClose());
+    EXPECT_EQ(test::MemoryConstructionCount(), 1U);
+    EXPECT_FALSE(test::MemoryMediumExists(kTarget));
+    agent_.reset();
+    engine_.Renew();
+  }
+}
+
+TEST_F(AgentTest, WhatIsToBeKeptIsDoneWhereItGotWhole) {
+  DeviceSetOrder order = Order(CAPSTAN_OPEN_CREATE);
+  order.keep = true;
+  ASSERT_THAT(agent_->OpenDeviceSet(order).status, IsOk());
+  engine_.Configure();
+  Write();
+  Run(CommandCode::kComplete);
+  engine_.CloseDevices();
+
+  ASSERT_TRUE(engine_.WaitForClose());
+  EXPECT_TRUE(test::MemoryMediumExists(kTarget));
+  EXPECT_EQ(test::MemoryConstructionCount(), 0U);
+}
+
+TEST_F(AgentTest, GoesOnWithWhatWasKept) {
+  DeviceSetOrder order = Order(CAPSTAN_OPEN_REPLACE);
+  order.keep = true;
+  ASSERT_THAT(agent_->OpenDeviceSet(order).status, IsOk());
+  engine_.Configure();
+  Write();
+  engine_.Abort();
+  ASSERT_TRUE(engine_.WaitForClose());
+  test::ScriptedEngine resuming;
+  Agent resumer(*plugin_, resuming.creator());
+  const test::MediaBuffer read(buffer_.size());
+  const auto size = static_cast<std::uint32_t>(buffer_.size());
+
+  order.resume = true;
+  ASSERT_THAT(resumer.OpenDeviceSet(order).status, IsOk());
+  resuming.Configure();
+  const auto got =
+      resuming.Run(0, {.code = CommandCode::kRead, .size = size, .buffer = read.data()});
+  const auto put = resuming.Run(
+      0, {.code = CommandCode::kWrite, .size = size, .position = size, .buffer = buffer_.data()});
+  const auto done = resuming.Run(0, {.code = CommandCode::kComplete});
+  resuming.CloseDevices();
+
+  ASSERT_TRUE(resuming.WaitForClose());
+  ASSERT_TRUE(got && put && done);
+  EXPECT_EQ(got->code, CompletionCode::kSuccess);
+  EXPECT_TRUE(std::equal(read.bytes().begin(), read.bytes().end(), buffer_.bytes().begin()));
+  EXPECT_EQ(test::MemoryMediumBytes(kTarget).size(), 2 * buffer_.size());
+}
+
+TEST_F(AgentTest, NothingToGoOnWithFailsTheOrder) {
+  DeviceSetOrder order = Order(CAPSTAN_OPEN_REPLACE);
+  order.resume = true;
+
+  const OrderOutcome outcome = agent_->OpenDeviceSet(order);
+
+  EXPECT_EQ(outcome.status.os_error(), ENOENT);
+  EXPECT_EQ(outcome.target, kTarget);
+}
+
+// Nothing was written, so an order that fails leaves nothing of a new medium, and of what was left
+// to be gone on with all.
+TEST_F(AgentTest, FailedOrderLeavesWhatItFound) {
+  DeviceSetOrder order = Order(CAPSTAN_OPEN_REPLACE);
+  order.keep = true;
+  engine_.FailCreate(Error(Code::kUnavailable, "nobody listens"));
+  EXPECT_THAT(agent_->OpenDeviceSet(order).status, HasCode(Code::kUnavailable));
+  EXPECT_EQ(test::MemoryConstructionCount(), 0U);
+
+  ASSERT_THAT(plugin_->Open({.mode = CAPSTAN_OPEN_REPLACE, .target = kTarget, .token = "token"})
+                  .value()
+                  ->Close(CAPSTAN_OUTCOME_KEEP),
+              IsOk());
+  order.resume = true;
+  for (const bool keep : {true, false}) {
+    order.keep = keep;
+    EXPECT_THAT(agent_->OpenDeviceSet(order).status, HasCode(Code::kUnavailable));
+    EXPECT_EQ(test::MemoryConstructionCount(), 1U);
+  }
 }
 
 // The device set hears of the engine's death on its own connection.

@@ -113,6 +113,30 @@ TEST_F(CoordinatorClientTest, OpensReportsAndClosesASet) {
   EXPECT_EQ(test::MemoryConstructionCount(), 0U);
 }
 
+TEST_F(CoordinatorClientTest, KeepsASetAndGoesOnWithIt) {
+  StartServer();
+  StartClient();
+  ASSERT_TRUE(server_->WaitForHello());
+  v1::Order order = OpenOrder("mem:a");
+  v1::OpenDeviceSet& open = *order.mutable_open_device_set();
+  open.set_resume(true);
+  EXPECT_EQ(server_->Run(order)->os_error(), ENOENT);
+  open.set_resume(false);
+  open.set_keep(true);
+  ASSERT_EQ(server_->Run(order)->code(), 0);
+  v1::Order close;
+  close.mutable_close_device_set()->set_set_name("set");
+  ASSERT_EQ(server_->Run(close)->code(), 0);
+  EXPECT_EQ(test::MemoryConstructionCount(), 1U);
+
+  engine_.Renew();
+  open.set_resume(true);
+  open.set_keep(false);
+  EXPECT_EQ(server_->Run(order)->code(), 0);
+  EXPECT_EQ(server_->Run(close)->code(), 0);
+  EXPECT_EQ(test::MemoryConstructionCount(), 0U);
+}
+
 TEST_F(CoordinatorClientTest, RecoversStatsAndRemovesMedia) {
   StartServer();
   StartClient();

@@ -117,6 +117,46 @@ TEST(AbiPlugin, CapabilityThatIsAbsentIsNotCalled) {
               HasCode(Code::kUnimplemented));
 }
 
+// It may be older than the flag: asked to go on with a medium, it would begin a new one.
+TEST(AbiPlugin, PluginThatCannotResumeIsNotAskedTo) {
+  capstan_plugin plugin = *test::MemoryPlugin();
+  plugin.capabilities &= ~CAPSTAN_CAN_RESUME;
+  plugin.open = [](const capstan_open_params*, capstan_device**, capstan_error*) -> int {
+    std::abort();
+  };
+
+  const auto refused =
+      WrapPlugin(&plugin, "x.so")
+          .value()
+          ->Open({.mode = CAPSTAN_OPEN_REPLACE, .target = "mem:x", .token = "t", .resume = true});
+
+  EXPECT_THAT(refused, HasCode(Code::kUnimplemented));
+  EXPECT_EQ(refused.status().os_error(), ENOTSUP);
+  EXPECT_EQ(refused.status().message(),
+            "plugin 'memory' cannot go on with medium 'mem:x', which an earlier job has begun");
+}
+
+TEST(AbiPlugin, ResumeIsAFlagOfOpen) {
+  static capstan_open_params seen{};
+  capstan_plugin plugin = *test::MemoryPlugin();
+  plugin.open = [](const capstan_open_params* params, capstan_device**, capstan_error* error) {
+    seen = *params;
+    error->os_error = EIO;
+    return -1;
+  };
+  const auto wrapped = WrapPlugin(&plugin, "x.so");
+  ASSERT_THAT(wrapped, IsOk());
+
+  for (const bool resume : {true, false}) {
+    EXPECT_THAT(
+        (*wrapped)->Open(
+            {.mode = CAPSTAN_OPEN_REPLACE, .target = "mem:x", .token = "t", .resume = resume}),
+        testing::Not(IsOk()));
+    EXPECT_EQ(seen.flags, resume ? CAPSTAN_OPEN_RESUME : 0U);
+    EXPECT_EQ(seen.struct_size, sizeof(capstan_open_params));
+  }
+}
+
 TEST(AbiPlugin, OddAlignmentIsRefused) {
   for (const std::uint32_t alignment : {0U, 3000U, 131072U}) {
     capstan_plugin plugin = *test::MemoryPlugin();

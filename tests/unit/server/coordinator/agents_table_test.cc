@@ -104,9 +104,9 @@ TEST(AgentsTable, ForeignAgentUnderANameOfOurs) {
 
 TEST(FeatureWords, AreEmptyForNothing) {
   EXPECT_EQ(FeatureWords(0, 0), "");
-  EXPECT_EQ(FeatureWords(0x7f, 0x301),
-            "read, write, append, undo, recover, remove, retain, random access, removable, file "
-            "marks");
+  EXPECT_EQ(FeatureWords(0xff, 0x301),
+            "read, write, append, undo, recover, remove, retain, resume, random access, removable, "
+            "file marks");
 }
 
 }  // namespace

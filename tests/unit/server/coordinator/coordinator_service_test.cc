@@ -154,6 +154,8 @@ TEST_F(CoordinatorServiceTest, CarriesTheOtherOrders) {
   agents_.Post(id, CloseSetOrder{"set"});
   agents_.Post(id, RecoverOrder{"/b", "t", engine::RecoverAction::kCommit});
   agents_.Post(id, OpenSetOrder{.set_name = "set", .mode = engine::OpenMode::kAppend});
+  agents_.Post(id, OpenSetOrder{.set_name = "set", .keep = true});
+  agents_.Post(id, OpenSetOrder{.set_name = "set", .resume = true});
 
   v1::ServerMessage message;
   ASSERT_TRUE(stream.Receive(&message));
@@ -164,6 +166,14 @@ TEST_F(CoordinatorServiceTest, CarriesTheOtherOrders) {
   EXPECT_EQ(message.order().recover_media().action(), v1::RecoverMedia::ACTION_COMMIT);
   ASSERT_TRUE(stream.Receive(&message));
   EXPECT_EQ(message.order().open_device_set().mode(), v1::OpenDeviceSet::MODE_APPEND);
+  EXPECT_FALSE(message.order().open_device_set().keep());
+  EXPECT_FALSE(message.order().open_device_set().resume());
+  ASSERT_TRUE(stream.Receive(&message));
+  EXPECT_TRUE(message.order().open_device_set().keep());
+  EXPECT_FALSE(message.order().open_device_set().resume());
+  ASSERT_TRUE(stream.Receive(&message));
+  EXPECT_FALSE(message.order().open_device_set().keep());
+  EXPECT_TRUE(message.order().open_device_set().resume());
 }
 
 TEST_F(CoordinatorServiceTest, CarriesWhatStatFound) {

@@ -30,9 +30,12 @@ class MemoryDevicesTest : public EngineFixture {
 
   Result<std::unique_ptr<OpenSet>> Append(const std::string& token, const std::string& name = "a") {
     DeviceSetRequest request;
-    request.device_class = "DISK";
     request.mode = OpenMode::kAppend;
     request.targets = {{.name = name, .token = token}};
+    return Open(std::move(request));
+  }
+  Result<std::unique_ptr<OpenSet>> Open(DeviceSetRequest request) {
+    request.device_class = "DISK";
     OpenSetOptions options;
     CAPSTAN_ASSIGN_OR_RETURN(options.plan, PlanBuffers({.buffer_count = 2,
                                                         .max_transfer_size = kBlock,
@@ -70,6 +73,27 @@ class MemoryDevicesTest : public EngineFixture {
     EXPECT_EQ(Run(**set, CommandCode::kWrite, kBlock, kBlock).completion_code,
               CompletionCode::kSuccess);
     return std::move(set).value();
+  }
+  // A new medium of three blocks that nobody completed.
+  void Leave(const DeviceSetRequest& request) {
+    auto set = Open(request);
+    ASSERT_THAT(set, IsOk());
+    for (const std::int64_t block : {0, 1, 2}) {
+      EXPECT_EQ(Run(**set, CommandCode::kWrite, block * kBlock, kBlock).completion_code,
+                CompletionCode::kSuccess);
+    }
+  }
+  static DeviceSetRequest New(const std::string& token) {
+    DeviceSetRequest request;
+    request.mode = OpenMode::kCreate;
+    request.targets = {{.name = "new", .token = token}};
+    request.keep = true;
+    return request;
+  }
+  static DeviceSetRequest Resuming(const std::string& token) {
+    DeviceSetRequest request = New(token);
+    request.resume = true;
+    return request;
   }
   Status Recover(const std::string& token, RecoverAction action) {
     return devices_.Recover("DISK", {.name = "a", .token = token}, action, Deadline::Never());
@@ -138,6 +162,77 @@ TEST_F(MemoryDevicesTest, StatTellsTheCommittedSize) {
   ASSERT_THAT(stat, IsOk());
   EXPECT_TRUE(stat->exists);
   EXPECT_EQ(stat->size_bytes, kBlock);
+}
+
+TEST_F(MemoryDevicesTest, WhatWasKeptIsGoneOnWithAndEndsWithItsHighestWrite) {
+  Leave(New("t1"));
+  EXPECT_EQ(devices_.partial("new")->size(), 3 * kBlock);
+
+  auto set = Open(Resuming("t1"));
+  ASSERT_THAT(set, IsOk());
+  EXPECT_EQ(Run(**set, CommandCode::kRead, 2 * kBlock, kBlock).completion_code,
+            CompletionCode::kSuccess);
+  EXPECT_EQ(Run(**set, CommandCode::kWrite, kBlock, kBlock).completion_code,
+            CompletionCode::kSuccess);
+  EXPECT_EQ(Run(**set, CommandCode::kFlush).completion_code, CompletionCode::kSuccess);
+  EXPECT_EQ(Run(**set, CommandCode::kRead, 2 * kBlock, kBlock).completion_code,
+            CompletionCode::kSuccess);
+  EXPECT_EQ(Run(**set, CommandCode::kComplete).completion_code, CompletionCode::kSuccess);
+  EXPECT_THAT((*set)->Close(), IsOk());
+
+  ASSERT_NE(devices_.medium("new"), nullptr);
+  EXPECT_EQ(devices_.medium("new")->size(), 2 * kBlock);
+  EXPECT_EQ(devices_.partial_count(), 0U);
+}
+
+TEST_F(MemoryDevicesTest, RecoverEndsWhatWasGoneOnWithAtItsFlush) {
+  Leave(New("t1"));
+  {
+    auto set = Open(Resuming("t1"));
+    ASSERT_THAT(set, IsOk());
+    Run(**set, CommandCode::kWrite, 0, kBlock);
+    Run(**set, CommandCode::kFlush);
+  }
+
+  EXPECT_THAT(devices_.Recover("DISK", Resuming("t1").targets[0], RecoverAction::kCommit,
+                               Deadline::Never()),
+              IsOk());
+
+  EXPECT_EQ(devices_.medium("new")->size(), kBlock);
+}
+
+TEST_F(MemoryDevicesTest, OnlyWhatWasKeptIsGoneOnWith) {
+  DeviceSetRequest unkept = New("t1");
+  unkept.keep = false;
+  Leave(unkept);
+  EXPECT_EQ(Open(Resuming("t1")).status().os_error(), ENOENT);
+  EXPECT_EQ(Open(Resuming("none")).status().os_error(), ENOENT);
+  Begin("t2").reset();
+  DeviceSetRequest appended = Resuming("t2");
+  appended.targets[0].name = "a";
+  EXPECT_EQ(Open(appended).status().os_error(), ENOENT);
+
+  Leave(New("t3"));
+  devices_.Put("new", old_);
+  EXPECT_EQ(Open(Resuming("t3")).status().os_error(), EEXIST);
+}
+
+// Whatever the order said.
+TEST_F(MemoryDevicesTest, WhatAnAgentLeftThatDiedIsGoneOnWith) {
+  DeviceSetRequest unkept = New("t1");
+  unkept.keep = false;
+  auto set = Open(unkept);
+  ASSERT_THAT(set, IsOk());
+  devices_.AbortLastClient();
+  set->reset();
+
+  EXPECT_THAT(Open(Resuming("t1")), IsOk());
+}
+
+TEST_F(MemoryDevicesTest, SayWhatTheTestSaysOfResuming) {
+  EXPECT_FALSE(devices_.Resumes("DISK", {.name = "a", .token = "t"}));
+  devices_.resumes = true;
+  EXPECT_TRUE(devices_.Resumes("DISK", {.name = "a", .token = "t"}));
 }
 
 }  // namespace
