@@ -26,6 +26,8 @@ const char* KindName(PieceKind kind) {
       return "set head";
     case PieceKind::kFrames:
       return "frames";
+    case PieceKind::kVoidFrames:
+      return "void frames";
     case PieceKind::kSetEnd:
       return "set end";
     case PieceKind::kUnfinishedSet:

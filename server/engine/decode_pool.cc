@@ -58,6 +58,7 @@ Status DecodePool::Submit(const media::FrameView& frame, const std::string& targ
   }
   slot->stored.assign(frame.payload.begin(), frame.payload.end());
   slot->frame = frame;
+  slot->frame.bytes = {};  // what arrived will not be there any more
   slot->target = &target;
   MutexLock lock(mutex_);
   ready_.push_back(slot);

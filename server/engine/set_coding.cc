@@ -139,10 +139,10 @@ Result<SetCoding> UnlockCoding(const media::BackupSet& set, const KeyRing& keys,
   return coding;
 }
 
-transform::Authentication& KeyAuthenticator::End(std::uint16_t family_number) {
+transform::Authentication& KeyAuthenticator::End(std::uint64_t number) {
   if (!end_) {
     auto end = transform::Authentication::Create(
-        *key_, {.domain = transform::NonceDomain::kSetEnd, .number = family_number});
+        *key_, {.domain = transform::NonceDomain::kSetEnd, .number = number});
     CAPSTAN_CHECK(end.ok());  // fails without memory only
     end_.emplace(std::move(end).value());
   }
@@ -150,9 +150,9 @@ transform::Authentication& KeyAuthenticator::End(std::uint16_t family_number) {
 }
 
 media::Authenticator::Tag KeyAuthenticator::HeadTag(
-    std::uint16_t family_number, std::span<const std::span<const std::byte>> pieces) {
+    std::uint64_t number, std::span<const std::span<const std::byte>> pieces) {
   auto head = transform::Authentication::Create(
-      *key_, {.domain = transform::NonceDomain::kSetHead, .number = family_number});
+      *key_, {.domain = transform::NonceDomain::kSetHead, .number = number});
   CAPSTAN_CHECK(head.ok());  // as above
   for (const std::span<const std::byte> piece : pieces) {
     head->Add(piece);
@@ -160,12 +160,12 @@ media::Authenticator::Tag KeyAuthenticator::HeadTag(
   return head->Finish();
 }
 
-void KeyAuthenticator::AddToEnd(std::uint16_t family_number, std::span<const std::byte> piece) {
-  End(family_number).Add(piece);
+void KeyAuthenticator::AddToEnd(std::uint64_t number, std::span<const std::byte> piece) {
+  End(number).Add(piece);
 }
 
-media::Authenticator::Tag KeyAuthenticator::EndTag(std::uint16_t family_number) {
-  return End(family_number).Finish();
+media::Authenticator::Tag KeyAuthenticator::EndTag(std::uint64_t number) {
+  return End(number).Finish();
 }
 
 }  // namespace capstan::engine

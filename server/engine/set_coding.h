@@ -55,13 +55,12 @@ class KeyAuthenticator final : public media::Authenticator {
  public:
   explicit KeyAuthenticator(std::shared_ptr<const transform::SetKey> key) : key_(std::move(key)) {}
 
-  Tag HeadTag(std::uint16_t family_number,
-              std::span<const std::span<const std::byte>> pieces) override;
-  void AddToEnd(std::uint16_t family_number, std::span<const std::byte> piece) override;
-  Tag EndTag(std::uint16_t family_number) override;
+  Tag HeadTag(std::uint64_t number, std::span<const std::span<const std::byte>> pieces) override;
+  void AddToEnd(std::uint64_t number, std::span<const std::byte> piece) override;
+  Tag EndTag(std::uint64_t number) override;
 
  private:
-  transform::Authentication& End(std::uint16_t family_number);
+  transform::Authentication& End(std::uint64_t number);
 
   const std::shared_ptr<const transform::SetKey> key_;
   std::optional<transform::Authentication> end_;

@@ -105,10 +105,10 @@ class SampleReader {
     at_ = offset;
     return ReadUntil([&] { return reader_->done(); });
   }
-  Status ReadFrame(const media::LostFrame& frame, std::uint64_t size) {
+  Status ReadFrame(const media::LostFrame& frame) {
     CAPSTAN_RETURN_IF_ERROR(reader_->JumpToFrame(frame.number, frame.medium_offset));
     at_ = frame.medium_offset;
-    const std::uint64_t end = frame.medium_offset + size;
+    const std::uint64_t end = frame.medium_offset + frame.size;
     return ReadUntil([&] { return at_ >= end; }, end);
   }
 
@@ -194,8 +194,7 @@ Result<FamilyIndex> ReadFamilyIndex(media::MediumSource& source, const SampleReq
   FamilyIndex index{.arrived = std::move(visitor.sampled.arrived),
                     .finished = std::move(visitor.sampled.finished),
                     .frames = {},
-                    .set_offset = set.set_offset,
-                    .frames_end = set.frames_end};
+                    .set_offset = set.set_offset};
   index.arrived.target = request.target;
   if (index.finished.trailer.damaged) {
     // The report has the place. Without the index there is nothing to choose from.
@@ -223,9 +222,8 @@ Result<SampledFamily> SampleFamily(media::MediumSource& source, const SampleRequ
     if (!chosen[i]) {
       continue;
     }
-    const std::uint64_t end = i + 1 < index.size() ? index[i + 1].medium_offset : family.frames_end;
     const std::uint64_t before = frame_visitor.sampled.frames_read;
-    CAPSTAN_RETURN_IF_ERROR(frames.ReadFrame(index[i], end - index[i].medium_offset));
+    CAPSTAN_RETURN_IF_ERROR(frames.ReadFrame(index[i]));
     if (frame_visitor.sampled.frames_read == before) {
       damage.NoteLost(request.target, index[i].extent,
                       SqlError(65004, request.target, index[i].medium_offset, "a frame's header"));

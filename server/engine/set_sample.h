@@ -51,7 +51,6 @@ struct FamilyIndex {
   FinishedFamily finished;
   std::vector<media::LostFrame> frames;  // in the family's order
   std::uint64_t set_offset = 0;          // of its SSET
-  std::uint64_t frames_end = 0;
 };
 
 // 3241 if the end is damaged or missing. Of `request` it takes what leads to the set. REQUIRES: the

@@ -18,13 +18,14 @@ class Authenticator {
 
   virtual ~Authenticator() = default;
 
-  // The tag of family `family_number`'s beginning, whose text is `pieces` one behind the other.
-  virtual Tag HeadTag(std::uint16_t family_number,
-                      std::span<const std::span<const std::byte>> pieces) = 0;
+  // `number`, of all of these: of the proof. Of one key no two beginnings, and no two ends, have
+  // the same one: it is how often the backup was gone on with << 32 | the family's number. The tag
+  // of a family's beginning, whose text is `pieces` one behind the other.
+  virtual Tag HeadTag(std::uint64_t number, std::span<const std::span<const std::byte>> pieces) = 0;
   // The text of the family's end, piece by piece as it becomes known; its tag when it is complete.
-  virtual void AddToEnd(std::uint16_t family_number, std::span<const std::byte> piece) = 0;
+  virtual void AddToEnd(std::uint64_t number, std::span<const std::byte> piece) = 0;
   // REQUIRES: once per object.
-  virtual Tag EndTag(std::uint16_t family_number) = 0;
+  virtual Tag EndTag(std::uint64_t number) = 0;
 };
 
 }  // namespace capstan::media

@@ -14,6 +14,8 @@
 namespace capstan::media {
 
 inline constexpr std::uint16_t kStreamVersion = 1;
+// Of a CPFR whose frame is void, so that readers that do not know of such refuse it.
+inline constexpr std::uint16_t kVoidFrameVersion = 2;
 
 #pragma pack(push, 1)
 
@@ -59,7 +61,8 @@ struct SetBeginStream {
 };
 static_assert(sizeof(SetBeginStream) == 20);
 
-// CPFR, on FILE: what the STAN stream behind it carries.
+// CPFR, on FILE: what the STAN stream behind it carries. Of a void frame, which has CPVD in the
+// place of STAN, what it once was.
 struct FrameStream {
   std::uint16_t version = kStreamVersion;
   std::uint8_t codec = 0;   // CodecId
@@ -68,7 +71,7 @@ struct FrameStream {
   std::uint64_t sequence = 0;
   std::uint64_t file_offset = 0;
   std::uint32_t payload_length = 0;   // as stored
-  std::uint32_t original_length = 0;  // before codec and cipher
+  std::uint32_t original_length = 0;  // before codec and cipher; 0: a void frame
   std::uint32_t payload_crc32c = 0;   // as stored
   std::array<std::uint8_t, 16> backup_set_guid{};
   StreamSeal seal{};
@@ -101,10 +104,12 @@ static_assert(sizeof(FrameIndexStream) == 16);
 struct IndexEntry {
   std::uint64_t file_offset = 0;
   std::uint64_t sequence_and_length = 0;  // sequence << 24 | length
-  std::uint32_t file_index = 0;
+  std::uint32_t file_index = 0;           // | kVoidEntry
   std::uint32_t crc32c = 0;
 };
 static_assert(sizeof(IndexEntry) == 24);
+// Of a void frame. No set has so many files.
+inline constexpr std::uint32_t kVoidEntry = 1U << 31;
 // Of a packed set.
 struct PackedIndexEntry {
   IndexEntry entry;
@@ -149,7 +154,8 @@ static_assert(sizeof(SpanStream) == 60);
 struct AuthenticationStream {
   std::uint16_t version = kStreamVersion;
   std::uint16_t what = 0;  // AuthenticatedPart
-  std::uint32_t reserved = 0;
+  // How often the backup was gone on with: the key is the same, and what is proved is not.
+  std::uint32_t restarts = 0;
   std::array<std::byte, 16> tag{};
   StreamSeal seal{};
 };

@@ -370,11 +370,13 @@ Status FamilyGrammar::OnFrame(Bytes frame) {
     return OkStatus();
   }
   if (authenticator_ != nullptr) {
-    authenticator_->AddToEnd(chain_.header().family_number, set_.RecordOf(frame, parsed).bytes());
+    authenticator_->AddToEnd(set_.proof_number(), set_.RecordOf(frame, parsed).bytes());
   }
-  const Bytes payload = frame.subspan(parsed.payload_offset, parsed.extent.stored_size());
-  return Told(visitor_->OnFrame(
-      {.extent = parsed.extent, .payload = payload, .medium_offset = walker_.offset()}));
+  const FrameView view{.extent = parsed.extent,
+                       .payload = frame.subspan(parsed.payload_offset, parsed.extent.stored_size()),
+                       .medium_offset = walker_.offset(),
+                       .bytes = frame};
+  return Told(view.extent.is_void() ? visitor_->OnVoidFrame(view) : visitor_->OnFrame(view));
 }
 
 Status FamilyGrammar::OnBlockEnd() {

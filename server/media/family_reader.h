@@ -31,6 +31,7 @@ struct FrameView {
   FrameExtent extent;                  // as the frame header says; checked against the file list
   std::span<const std::byte> payload;  // as it is stored; valid until Consume returns
   std::uint64_t medium_offset = 0;     // of the frame's first byte
+  std::span<const std::byte> bytes;    // all of it, likewise
 };
 
 // 65004 (damage on device at byte n) unless the payload's CRC32C is what the header says.
@@ -41,6 +42,7 @@ struct LostFrame {
   FrameExtent extent;
   std::uint64_t number = 0;         // in the order of the family, from 0
   std::uint64_t medium_offset = 0;  // of a family on one medium
+  std::uint32_t size = 0;           // of the frame on the medium
 };
 
 // What the end of a set says.
@@ -51,7 +53,8 @@ struct SetTrailer {
   // Of a reader that tolerates damage: the end is damaged or missing. Then `set` may be as at the
   // beginning, `families` empty, and which frames are lost is not known.
   bool damaged = false;
-  // Likewise, of an end that is whole: the frames of the index that were not handed out.
+  // Likewise, of an end that is whole: the frames of the index that were not handed out, without
+  // void ones, of which nothing is lost.
   std::vector<LostFrame> lost_frames;
 };
 
@@ -71,6 +74,8 @@ class FamilyVisitor {
   // fails. It must live until OnSetEnd. Null: checksums are all that is looked at.
   virtual Authenticator* authenticator() { return nullptr; }
   virtual Status OnFrame(const FrameView& frame) = 0;
+  // One that means nothing (FrameExtent::is_void); only who goes on with the set wants to know.
+  virtual Status OnVoidFrame(const FrameView& /*frame*/) { return OkStatus(); }
   // `seen` is what this family really held; the reader has already checked it against the index.
   // Where frames were lost it is what the family says that it held.
   virtual Status OnSetEnd(const SetTrailer& trailer, const FamilySummary& seen) = 0;

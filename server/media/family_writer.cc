@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <functional>
 #include <limits>
 #include <utility>
 
@@ -13,6 +12,7 @@
 #include "server/media/set_composer.h"
 #include "server/media/set_proof.h"
 #include "server/messages/messages.h"
+#include "vdi/base/check.h"
 
 namespace capstan::media {
 namespace {
@@ -127,17 +127,6 @@ class IndexedTrailer final : public MediumPart {
   std::uint32_t crc_ = 0;
 };
 
-// What stands in front of the frames. With hard filemarks the SSET learns where it is.
-class PreamblePart final : public SegmentedPart {
- public:
-  PreamblePart(std::vector<PartSegment> segments, std::function<ByteVector(std::uint64_t)> set_head)
-      : SegmentedPart(std::move(segments)), set_head_(std::move(set_head)) {}
-  void SetPosition(std::uint64_t block) override { Replace(1, set_head_(block)); }
-
- private:
-  const std::function<ByteVector(std::uint64_t)> set_head_;
-};
-
 class MtfFamilyWriter final : public FamilyWriter {
  public:
   MtfFamilyWriter(FamilyOptions options, FrameComposer composer)
@@ -148,6 +137,8 @@ class MtfFamilyWriter final : public FamilyWriter {
         index_(set_.compressed()),
         set_map_(options.append ? options.append->set_map : SetMap()),
         append_(std::move(options.append)),
+        preamble_size_(options.preamble_size),
+        restarts_(options.restarts),
         authenticator_(options.authenticator) {}
 
   // Composes what the current medium begins with.
@@ -169,14 +160,17 @@ class MtfFamilyWriter final : public FamilyWriter {
          .control_block_id =
              static_cast<std::uint32_t>(kFirstFrameControlBlockId + frames_on_medium()),
          .file_id = static_cast<std::uint32_t>(number + 1)});
-    const auto size = static_cast<std::uint32_t>(buffer.size());
-    const IndexRecord record(extent, set_.compressed() ? size : 0);
-    index_.Add(record, extent.stored_size());
-    frame_bytes_ += size;
-    if (authenticator_ != nullptr) {
-      authenticator_->AddToEnd(header_.family_number, record.bytes());
-    }
+    Count(extent, static_cast<std::uint32_t>(buffer.size()));
     return offset;
+  }
+
+  void AdoptFrame(const FrameExtent& extent) override {
+    CAPSTAN_CHECK(preamble_size_ != 0);
+    CAPSTAN_CHECK(extent.stored_size() > 0 && extent.sequence <= kSequenceMax);
+    CAPSTAN_CHECK(extent.file_index < set_.files.size());
+    const std::uint32_t size = composer_.geometry().FrameSize(extent.stored_size());
+    CAPSTAN_CHECK(size <= set_.transfer_size);
+    Count(extent, size);
   }
 
   FamilySummary summary() const override {
@@ -199,6 +193,15 @@ class MtfFamilyWriter final : public FamilyWriter {
   Status NextMedium(bool only_end_follows) override;
 
  private:
+  // The next place of the family has this frame now.
+  void Count(const FrameExtent& extent, std::uint32_t size) {
+    const IndexRecord record(extent, set_.compressed() ? size : 0);
+    index_.Add(record, extent.payload_size());
+    frame_bytes_ += size;
+    if (authenticator_ != nullptr) {
+      authenticator_->AddToEnd(ProofNumber(header_.family_number, restarts_), record.bytes());
+    }
+  }
   Status CheckFamilies(std::span<const FamilySummary> families) const;
   Status ProveTrailer(const BackupSet& final_set, TrailerFacts* facts);
   MediaMapEntry MapEntry() const;
@@ -215,6 +218,8 @@ class MtfFamilyWriter final : public FamilyWriter {
   const std::optional<SetMap> set_map_;  // of the sets before
   std::uint64_t frame_bytes_ = 0;        // of the family
   std::optional<AppendPoint> append_;    // of this medium
+  const std::uint64_t preamble_size_;    // 0: as it comes
+  const std::uint32_t restarts_;
 
   // Of an encrypted set. What was proved is kept: a key must never prove two different ends.
   Authenticator* const authenticator_;
@@ -241,7 +246,7 @@ class MtfFamilyWriter final : public FamilyWriter {
 Status MtfFamilyWriter::BeginMedium(bool only_end_follows) {
   const bool continued = !full_media_.empty();
   if (authenticator_ != nullptr && !head_proof_) {
-    head_proof_ = ProveHead(*authenticator_, header_, DescriptorContent(set_, false));
+    head_proof_ = ProveHead(*authenticator_, header_, restarts_, DescriptorContent(set_, false));
   }
   const SpanStream span = MakeSpan(set_, header_.media_sequence_number, before_);
   if (append_) {
@@ -260,7 +265,11 @@ Status MtfFamilyWriter::BeginMedium(bool only_end_follows) {
                      .fla = frame_bytes_before_ / form_.format_logical_block,
                      .continued = continued,
                      .only_end_follows = only_end_follows,
-                     .proof = head_proof_};
+                     .proof = head_proof_,
+                     .restarts = restarts_};
+  if (preamble_size_ != 0) {
+    set_head_facts_.size = preamble_size_ - std::min(preamble_size_, set_offset_);
+  }
   CAPSTAN_ASSIGN_OR_RETURN(set_head_, ComposeSetHead(set_, form_, set_head_facts_));
   if (!continued) {
     first_set_pba_ = set_head_facts_.pba;
@@ -369,12 +378,14 @@ Status MtfFamilyWriter::ProveTrailer(const BackupSet& final_set, TrailerFacts* f
     end_proof_ = ProveEnd(*authenticator_, header_,
                           {.families = families_text,
                            .descriptor = descriptor,
-                           .frame_count = index_.summary().frame_count});
+                           .frame_count = index_.summary().frame_count,
+                           .restarts = restarts_});
     proved_end_ = std::move(text);
   } else if (text != proved_end_) {
     return Error(Code::kInternal, "an encrypted backup set cannot have two ends");
   }
   facts->proof = end_proof_;
+  facts->restarts = restarts_;
   return OkStatus();
 }
 
@@ -430,6 +441,24 @@ Status CheckAppend(const FamilyOptions& options, const FrameGeometry& geometry) 
   return OkStatus();
 }
 
+Status CheckPreambleSize(const FamilyOptions& options) {
+  if (options.preamble_size == 0) {
+    return OkStatus();
+  }
+  if (options.append || options.form.hard_filemarks ||
+      options.preamble_size % kPhysicalBlock != 0) {
+    return Error(Code::kInvalidArgument,
+                 "unable to go on behind {} bytes of a set that is not the first of a medium with "
+                 "soft filemarks",
+                 options.preamble_size);
+  }
+  if (options.set.encrypted() && options.restarts == 0) {
+    return Error(Code::kInvalidArgument,
+                 "an encrypted set that goes on cannot be proved as it was from its beginning");
+  }
+  return OkStatus();
+}
+
 }  // namespace
 
 Result<std::unique_ptr<FamilyWriter>> FamilyWriter::Create(const MediaHeader& header,
@@ -459,6 +488,7 @@ Result<std::unique_ptr<FamilyWriter>> FamilyWriter::Create(FamilyOptions options
   if (options.append) {
     CAPSTAN_RETURN_IF_ERROR(CheckAppend(options, composer.geometry()));
   }
+  CAPSTAN_RETURN_IF_ERROR(CheckPreambleSize(options));
   auto writer = std::make_unique<MtfFamilyWriter>(std::move(options), std::move(composer));
   CAPSTAN_RETURN_IF_ERROR(writer->BeginMedium(false));
   return std::unique_ptr<FamilyWriter>(std::move(writer));

@@ -36,7 +36,7 @@ namespace capstan::media {
 struct FrameExtent {
   std::uint32_t file_index = 0;   // into BackupSet::files
   std::uint64_t file_offset = 0;  // bytes
-  std::uint32_t length = 0;       // payload bytes, 1..payload_capacity
+  std::uint32_t length = 0;       // payload bytes, 1..payload_capacity; 0: a void frame
   std::uint64_t sequence = 0;     // unique in the set over all families, from 0
   std::uint32_t crc32c = 0;       // of the payload as it is stored, see Crc32c()
   // Bytes of the payload as it is stored, with all that PayloadForm puts around it; 0: as it is in
@@ -44,6 +44,18 @@ struct FrameExtent {
   std::uint32_t stored_length = 0;
 
   std::uint32_t stored_size() const { return stored_length != 0 ? stored_length : length; }
+  // It keeps its place on the medium, and the bytes there mean nothing any more: what a backup that
+  // was gone on with (WITH RESTART) has read anew. Readers pass it over.
+  bool is_void() const { return length == 0; }
+  // Bytes of it that count as the family's payload.
+  std::uint32_t payload_size() const { return is_void() ? 0 : stored_size(); }
+  // What a reader tells of this frame once MakeVoid has gone over it.
+  FrameExtent AsVoid() const {
+    FrameExtent extent = *this;
+    extent.stored_length = stored_size();
+    extent.length = 0;
+    return extent;
+  }
 };
 
 struct FrameGeometry {
@@ -62,8 +74,8 @@ struct FrameGeometry {
 // that one family can say what the others must hold.
 struct FamilySummary {
   std::uint16_t family_number = 1;
-  std::uint64_t frame_count = 0;
-  std::uint64_t payload_bytes = 0;
+  std::uint64_t frame_count = 0;    // void ones as well
+  std::uint64_t payload_bytes = 0;  // without those of void frames
   std::uint32_t digest = 0;  // CRC32C over the frame index, that is over every frame's sequence,
                              // file, offset, length and payload CRC32C in the order of the medium
 
@@ -132,6 +144,12 @@ struct FamilyOptions {
   std::optional<AppendPoint> append;
   // Of an encrypted set, and of this family alone. Must outlive the FamilyWriter.
   Authenticator* authenticator = nullptr;
+  // Of a set that goes on where an interrupted backup of it ended, on one new medium: the bytes in
+  // front of its frames, which the new Preamble will take as well. 0: a set from its beginning.
+  std::uint64_t preamble_size = 0;
+  // How often a backup with this set's key was gone on with, or begun anew, before. What proves the
+  // ends of an encrypted set differs from one time to the next, and the key does not.
+  std::uint32_t restarts = 0;
 };
 
 // Hands out a part of a medium piece by piece, as large as the caller likes:
@@ -156,7 +174,10 @@ class FamilyWriter {
  public:
   // Error 3244 if the names do not fit a descriptor block, 3250 for a transfer size that is not a
   // multiple of 4096 from 65536 to 16773120, kInvalidArgument for a set whose codec or cipher is
-  // not known or whose authenticator is missing.
+  // not known or whose authenticator is missing, kOutOfRange if what stands in front of the frames
+  // needs more than preamble_size, or so much less that padding cannot fill it up (16 MiB);
+  // kInvalidArgument for a preamble_size that is not of whole physical blocks, together with
+  // `append` or hard filemarks, or of an encrypted set without restarts.
   static Result<std::unique_ptr<FamilyWriter>> Create(FamilyOptions options);
   // The first set of a new medium.
   static Result<std::unique_ptr<FamilyWriter>> Create(const MediaHeader& header,
@@ -179,6 +200,11 @@ class FamilyWriter {
   // extent.file_index names a file of the set. Allocates once in some thousand frames, for the
   // index (24 or 32 bytes per frame).
   virtual std::uint64_t SealFrame(std::span<std::byte> buffer, const FrameExtent& extent) = 0;
+
+  // Before the first SealFrame, of a set with a preamble_size: the next place of this family has
+  // that frame already, as FamilyReader gave it, or void since (FrameExtent::AsVoid). REQUIRES:
+  // the set has the files, of the same names, that it had then, and so frames of the same sizes.
+  virtual void AdoptFrame(const FrameExtent& extent) = 0;
 
   // Of the family, over all its media.
   virtual FamilySummary summary() const = 0;
@@ -204,5 +230,9 @@ class FamilyWriter {
   // there are no more frames.
   virtual Status NextMedium(bool only_end_follows) = 0;
 };
+
+// Makes a frame void: `head`, its first kPhysicalBlock bytes or more, is then to be written where
+// they came from. REQUIRES: a FamilyReader has handed out the frame.
+void MakeVoid(std::span<std::byte> head);
 
 }  // namespace capstan::media

@@ -73,8 +73,9 @@ void Put(std::byte* target, const T& value) {
   std::memcpy(target, &value, sizeof(T));
 }
 
-StreamHeader DataHeader(const PayloadForm& form, std::uint32_t length) {
-  StreamHeader header = MakeStreamHeader(StreamType::kStandard, length);
+StreamHeader DataHeader(const PayloadForm& form, std::uint32_t length,
+                        StreamType type = StreamType::kStandard) {
+  StreamHeader header = MakeStreamHeader(type, length);
   if (form.plain()) {
     return header;
   }
@@ -86,16 +87,30 @@ StreamHeader DataHeader(const PayloadForm& form, std::uint32_t length) {
   return header;
 }
 
-// Whether a frame's lengths can be those of its form. With a codec the data may be shorter.
+// Who extracts the medium puts the files together by their names: what is void must not be among
+// those of frames, nor in the place of one.
+void MarkName(std::span<std::byte> head, const FileBlock& block) {
+  const std::size_t end = std::size_t{block.name.offset} + block.name.size;
+  constexpr std::size_t kNumberSize = (kNumberDigits + 1) * sizeof(char16_t);
+  if (block.name.offset >= kNameOffset && block.name.size > kNumberSize &&
+      end <= block.header.first_event_offset) {
+    Put(head.data() + end - kNumberSize, u'v');
+  }
+}
+
+// Whether a frame's lengths can be those of its form. With a codec the data may be shorter; how
+// long that of a void frame was before, nobody knows.
 bool LengthsArePossible(const FrameStream& stream, const PayloadForm& form) {
   const std::uint32_t around = form.lead() + form.tail();
   const std::uint32_t stored = stream.payload_length;
   const std::uint32_t original = stream.original_length;
-  if (original == 0 || original > kTransferSizeMax || stored < around) {
+  if (stored <= around || stored - around > kTransferSizeMax || original > kTransferSizeMax) {
     return false;
   }
-  return form.compressed() ? stored > around && stored - around <= original
-                           : stored - around == original;
+  if (original == 0) {
+    return true;
+  }
+  return form.compressed() ? stored - around <= original : stored - around == original;
 }
 
 }  // namespace
@@ -222,25 +237,29 @@ std::optional<Damage> ParseFrameHead(Bytes head, ParsedFrame* parsed, FrameStrea
   if (!HeaderIsSound(block.header) || block.header.type != BlockType::kFile) {
     return Damage{0, "file block header"};
   }
+  const std::size_t limit = std::min<std::size_t>(head.size(), kFormatLogicalBlock);
   const std::size_t stream_offset = block.header.first_event_offset;
   const std::size_t content = stream_offset + sizeof(StreamHeader);
   const std::size_t stan = RoundUp(content + sizeof(FrameStream), 4);
   if (stream_offset < sizeof(FileBlock) || stream_offset % 4 != 0 ||
-      stan + sizeof(StreamHeader) > head.size()) {
+      stan + sizeof(StreamHeader) > limit) {
     return Damage{0, "file block size"};
   }
   const auto stream_header = LoadStruct<StreamHeader>(head.subspan(stream_offset));
   if (!HeaderIsSound(stream_header) || stream_header.type != StreamType::kFrame) {
     return Damage{stream_offset, "frame header's stream header"};
   }
-  *stream = LoadStruct<FrameStream>(head.subspan(content));
-  if (stream->version != kStreamVersion || stream_header.length != sizeof(FrameStream)) {
-    return Damage{content, "frame header version", true};
-  }
-  const std::size_t crc_offset = content + sizeof(FrameStream) - sizeof(StreamSeal::crc32c);
-  if (stream->seal.covered != crc_offset ||
-      stream->seal.crc32c != Crc32c(0, head.first(crc_offset))) {
+  // A version is one only behind a seal, which all versions have: this may be what is left of a
+  // write.
+  if (stream_header.length > limit - content ||
+      !SealIsRight(head.first(content + static_cast<std::size_t>(stream_header.length)))) {
     return Damage{0, "file block or frame header"};
+  }
+  *stream = LoadStruct<FrameStream>(head.subspan(content));
+  const bool is_void = stream->version == kVoidFrameVersion;
+  if ((stream->version != kStreamVersion && !is_void) ||
+      stream_header.length != sizeof(FrameStream)) {
+    return Damage{content, "frame header version", true};
   }
   if (stream->codec > static_cast<std::uint8_t>(CodecId::kLz4) ||
       stream->cipher > static_cast<std::uint8_t>(CipherId::kAes256Gcm)) {
@@ -248,12 +267,13 @@ std::optional<Damage> ParseFrameHead(Bytes head, ParsedFrame* parsed, FrameStrea
   }
   const PayloadForm form{.codec = static_cast<CodecId>(stream->codec),
                          .cipher = static_cast<CipherId>(stream->cipher)};
-  const StreamHeader data_header = DataHeader(form, stream->payload_length);
+  const StreamHeader data_header =
+      DataHeader(form, stream->payload_length, is_void ? StreamType::kVoid : StreamType::kStandard);
   if (std::memcmp(head.data() + stan, &data_header, sizeof(data_header)) != 0 ||
       !AllZero(head.subspan(content + sizeof(FrameStream), stan - content - sizeof(FrameStream)))) {
     return Damage{stan, "data stream header"};
   }
-  if (!LengthsArePossible(*stream, form)) {
+  if (is_void != (stream->original_length == 0) || !LengthsArePossible(*stream, form)) {
     return Damage{content, "payload length"};
   }
   parsed->form = form;
@@ -262,7 +282,7 @@ std::optional<Damage> ParseFrameHead(Bytes head, ParsedFrame* parsed, FrameStrea
                     .length = stream->original_length,
                     .sequence = stream->sequence,
                     .crc32c = stream->payload_crc32c,
-                    .stored_length = form.plain() ? 0 : stream->payload_length};
+                    .stored_length = form.plain() && !is_void ? 0 : stream->payload_length};
   parsed->payload_offset = stan + sizeof(StreamHeader);
   return std::nullopt;
 }
@@ -293,8 +313,7 @@ std::optional<Damage> ParseFrame(Bytes frame, const FrameExpectation& expected,
     return Damage{0, "frame of another place or backup set"};
   }
   if (parsed->extent.file_index >= expected.file_count || parsed->extent.sequence > kSequenceMax ||
-      parsed->extent.file_offset + length < length || length == 0 ||
-      header.displayable_size != length ||
+      parsed->extent.file_offset + length < length || header.displayable_size != length ||
       header.attributes != (expected.form.compressed() ? kSetIsCompressed : 0)) {
     return Damage{0, "frame extent"};
   }
@@ -315,10 +334,29 @@ std::optional<Damage> ParseFrame(Bytes frame, const FrameExpectation& expected,
   return std::nullopt;
 }
 
+void MakeVoid(std::span<std::byte> head) {
+  ParsedFrame parsed;
+  FrameStream stream;
+  CAPSTAN_CHECK(head.size() >= kPhysicalBlock && !ParseFrameHead(head, &parsed, &stream));
+  auto block = LoadStruct<FileBlock>(head);
+  block.header.displayable_size = 0;
+  block.header.checksum = HeaderChecksum(block.header);
+  Put(head.data(), block);
+  MarkName(head, block);
+
+  stream.version = kVoidFrameVersion;
+  stream.original_length = 0;
+  const std::size_t content = block.header.first_event_offset + sizeof(StreamHeader);
+  Put(head.data() + content, stream);
+  Put(head.data() + stream.seal.covered, Crc32c(0, Bytes(head).first(stream.seal.covered)));
+  Put(head.data() + parsed.payload_offset - sizeof(StreamHeader),
+      DataHeader(parsed.form, stream.payload_length, StreamType::kVoid));
+}
+
 IndexRecord::IndexRecord(const FrameExtent& extent, std::uint32_t frame_size)
     : packed_{.entry = {.file_offset = extent.file_offset,
                         .sequence_and_length = extent.sequence << 24 | extent.stored_size(),
-                        .file_index = extent.file_index,
+                        .file_index = extent.file_index | (extent.is_void() ? kVoidEntry : 0),
                         .crc32c = extent.crc32c},
               .original_length = extent.length,
               .frame_size = frame_size} {}
@@ -331,12 +369,16 @@ FrameExtent ExtentOf(Bytes record, std::uint32_t around) {
   if (packed) {
     length = LoadStruct<PackedIndexEntry>(record).original_length;
   }
-  return {.file_index = entry.file_index,
+  const bool is_void = (entry.file_index & kVoidEntry) != 0;
+  if (is_void) {
+    length = 0;
+  }
+  return {.file_index = entry.file_index & ~kVoidEntry,
           .file_offset = entry.file_offset,
           .length = length,
           .sequence = entry.sequence_and_length >> 24,
           .crc32c = entry.crc32c,
-          .stored_length = packed || around != 0 ? stored : 0};
+          .stored_length = packed || around != 0 || is_void ? stored : 0};
 }
 
 }  // namespace capstan::media

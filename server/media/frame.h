@@ -1,5 +1,6 @@
 // One frame: a FILE block, our frame header, the payload as a STAN stream, padding; exactly one
-// transfer size. The composer and the parser of its bytes, side by side.
+// transfer size. A void one has its payload in a stream of ours, which no reader takes for data.
+// The composer and the parser of its bytes, side by side.
 //
 // Internal to server/media. Threads: one at a time per FrameComposer; parsing is stateless.
 #pragma once
@@ -91,7 +92,8 @@ std::optional<Damage> ParseFrame(Bytes frame, const FrameExpectation& expected,
 // they are not those of a frame of the transfer size or less.
 std::uint32_t PackedFrameSize(Bytes head, std::uint32_t packing, std::uint32_t transfer_size);
 
-// The part of a FILE block of ours up to the payload; `head` may be cut off behind that.
+// The part of a FILE block of ours up to the payload; `head` may be cut off behind that. Of a void
+// frame, too.
 std::optional<Damage> ParseFrameHead(Bytes head, ParsedFrame* parsed, FrameStream* stream);
 
 // What the index says of a frame, in a packed set with its size.
@@ -107,8 +109,8 @@ class IndexRecord {
  private:
   PackedIndexEntry packed_;
 };
-// `record` is an IndexEntry or a PackedIndexEntry. `around`: what PayloadForm puts around a payload
-// that is only encrypted; 0 in a packed set.
+// Of a void frame, a void extent. `record` is an IndexEntry or a PackedIndexEntry. `around`: what
+// PayloadForm puts around a payload that is only encrypted; 0 in a packed set.
 FrameExtent ExtentOf(Bytes record, std::uint32_t around);
 
 }  // namespace capstan::media

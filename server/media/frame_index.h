@@ -21,14 +21,14 @@ class FrameIndex {
   explicit FrameIndex(bool packed) : record_size_(IndexRecord::SizeOf(packed)) {}
 
   // REQUIRES: the record is of a packed set, or is not, as the index.
-  void Add(const IndexRecord& record, std::uint32_t stored_size) {
+  void Add(const IndexRecord& record, std::uint32_t payload_bytes) {
     const std::size_t slot = summary_.frame_count % kBlockRecords;
     if (slot == 0) {
       blocks_.push_back(std::make_unique<std::byte[]>(block_size()));
     }
     std::memcpy(blocks_.back().get() + slot * record_size_, record.bytes().data(), record_size_);
     summary_.frame_count += 1;
-    summary_.payload_bytes += stored_size;
+    summary_.payload_bytes += payload_bytes;
     summary_.digest = Crc32c(summary_.digest, record.bytes());
   }
 

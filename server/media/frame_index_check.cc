@@ -20,12 +20,14 @@ RecordRun FrameIndexCheck::next_records() const {
 void FrameIndexCheck::KeepLost(Bytes entries, const FrameLosses& losses) {
   for (; !entries.empty(); entries = entries.subspan(record_size()), ++frame_) {
     const Bytes record = entries.first(record_size());
-    if (losses.Contains(frame_)) {
-      lost_.push_back({.extent = ExtentOf(record, form_.lead() + form_.tail()),
-                       .number = frame_,
-                       .medium_offset = next_offset_});
+    const std::uint32_t size =
+        form_.compressed() ? LoadStruct<PackedIndexEntry>(record).frame_size : stride_;
+    const FrameExtent extent = ExtentOf(record, form_.lead() + form_.tail());
+    if (losses.Contains(frame_) && !extent.is_void()) {
+      lost_.push_back(
+          {.extent = extent, .number = frame_, .medium_offset = next_offset_, .size = size});
     }
-    next_offset_ += form_.compressed() ? LoadStruct<PackedIndexEntry>(record).frame_size : stride_;
+    next_offset_ += size;
   }
 }
 

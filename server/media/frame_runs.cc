@@ -11,32 +11,48 @@ namespace {
 
 constexpr std::size_t kRunsMax = 1000;       // of one set; the last one takes what follows
 constexpr std::uint64_t kIndexBatch = 2048;  // entries
+constexpr char kVoidRemark[] = "read anew when the backup was gone on with";
+
+// Void frames go together, whatever file they once were of.
+bool BelongsTo(const FrameExtent& extent, const MapPiece& run) {
+  if (extent.is_void() || run.kind == PieceKind::kVoidFrames) {
+    return extent.is_void() == (run.kind == PieceKind::kVoidFrames);
+  }
+  return !run.range || run.range->file_index == extent.file_index;
+}
+
+std::optional<FileRange> RangeOf(const FrameExtent& extent) {
+  if (extent.is_void()) {
+    return std::nullopt;
+  }
+  return FileRange{
+      .file_index = extent.file_index, .begin = extent.file_offset, .end = extent.file_offset};
+}
 
 void AddFrame(const FrameExtent& extent, std::uint64_t frame_size, FrameRuns* found) {
-  const bool begins =
-      found->runs.empty() ||
-      (found->runs.back().range && found->runs.back().range->file_index != extent.file_index);
+  const bool begins = found->runs.empty() || !BelongsTo(extent, found->runs.back());
   if (begins && found->runs.size() < kRunsMax) {
-    found->runs.push_back({.kind = PieceKind::kFrames,
+    found->runs.push_back({.kind = extent.is_void() ? PieceKind::kVoidFrames : PieceKind::kFrames,
                            .offset = found->size,
                            .size = 0,
                            .set = {},
                            .frames = 0,
                            .payload_bytes = 0,
                            .stored_bytes = 0,
-                           .range = FileRange{.file_index = extent.file_index,
-                                              .begin = extent.file_offset,
-                                              .end = extent.file_offset},
-                           .remark = {}});
+                           .range = RangeOf(extent),
+                           .remark = extent.is_void() ? kVoidRemark : ""});
   } else if (begins) {
-    found->runs.back().range.reset();
+    MapPiece& rest = found->runs.back();
+    rest.kind = PieceKind::kFrames;
+    rest.range.reset();
+    rest.remark.clear();
   }
   MapPiece& run = found->runs.back();
   *run.size += frame_size;
   *run.frames += 1;
   *run.payload_bytes += extent.length;
-  *run.stored_bytes += extent.stored_size();
-  if (run.range) {
+  *run.stored_bytes += extent.payload_size();
+  if (run.range && !extent.is_void()) {
     run.range->begin = std::min(run.range->begin, extent.file_offset);
     run.range->end = std::max(run.range->end, extent.file_offset + extent.length);
   }

@@ -1,4 +1,5 @@
-// What the index of a set says of its frames on a medium, as runs of frames that are of one file.
+// What the index of a set says of its frames on a medium, as runs of frames that are of one file,
+// or void.
 // Internal to server/media. Threads: any.
 #pragma once
 

@@ -20,6 +20,7 @@ enum class PieceKind {
   kFilemark,
   kSetHead,
   kFrames,
+  kVoidFrames,  // of a backup that was gone on with: they keep their place and hold nothing
   kSetEnd,
   kUnfinishedSet,  // of ours: without its end; the next backup goes over it
   kForeignSet,     // of another program: not taken apart

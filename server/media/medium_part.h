@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <utility>
 #include <vector>
 
@@ -71,6 +72,17 @@ class SegmentedPart : public MediumPart {
   std::size_t at_ = 0;        // the current segment
   std::size_t position_ = 0;  // in it
   bool filemark_taken_ = false;
+};
+
+// What stands in front of the frames. With hard filemarks the SSET learns where it is.
+class PreamblePart final : public SegmentedPart {
+ public:
+  PreamblePart(std::vector<PartSegment> segments, std::function<ByteVector(std::uint64_t)> set_head)
+      : SegmentedPart(std::move(segments)), set_head_(std::move(set_head)) {}
+  void SetPosition(std::uint64_t block) override { Replace(1, set_head_(block)); }
+
+ private:
+  const std::function<ByteVector(std::uint64_t)> set_head_;
 };
 
 }  // namespace capstan::media

@@ -43,6 +43,7 @@ enum class StreamType : std::uint32_t {
   kDescriptor = FourCc("CPBD"),
   kSetBegin = FourCc("CPSB"),
   kFrame = FourCc("CPFR"),
+  kVoid = FourCc("CPVD"),
   kFamilies = FourCc("CPFS"),
   kFrameIndex = FourCc("CPIX"),
   kMediaMap = FourCc("CPMM"),

@@ -28,6 +28,7 @@ bool SetCheck::Begin(Bytes block, std::uint64_t offset, std::uint16_t family_num
   ++position_;
   description_.reset();
   form_ = {};
+  restarts_.reset();
   seen_ = {.family_number = family_number};
   frame_bytes_ = 0;
   frame_bytes_known_ = true;
@@ -103,22 +104,29 @@ bool SetCheck::TakeProof(Bytes content, bool at_end) {
   const auto what = at_end ? AuthenticatedPart::kEnd : AuthenticatedPart::kHead;
   std::optional<Authenticator::Tag>& proof = at_end ? end_proof_ : head_proof_;
   if (stream.version != kStreamVersion || stream.what != static_cast<std::uint16_t>(what) ||
-      stream.reserved != 0 || proof) {
+      proof || stream.restarts != restarts_.value_or(stream.restarts)) {
     return false;
   }
   proof = stream.tag;
+  restarts_ = stream.restarts;
   return true;
 }
 
+std::uint64_t SetCheck::proof_number() const {
+  return ProofNumber(seen_.family_number, restarts_.value_or(0));
+}
+
 bool SetCheck::HeadIsProved(Authenticator& authenticator, const MediaHeader& header) const {
-  return head_proof_ && SameTag(*head_proof_, ProveHead(authenticator, header, head_text_));
+  return head_proof_ &&
+         SameTag(*head_proof_, ProveHead(authenticator, header, *restarts_, head_text_));
 }
 
 bool SetCheck::EndIsProved(Authenticator& authenticator, const MediaHeader& header) const {
   return end_proof_ && SameTag(*end_proof_, ProveEnd(authenticator, header,
                                                      {.families = families_text_,
                                                       .descriptor = end_text_,
-                                                      .frame_count = seen_.frame_count}));
+                                                      .frame_count = seen_.frame_count,
+                                                      .restarts = *restarts_}));
 }
 
 bool SetCheck::TakeFinalDescription(BackupSet description) {
@@ -161,7 +169,7 @@ std::optional<Damage> SetCheck::TakeFrame(Bytes frame, std::uint64_t offset,
   const IndexRecord record = RecordOf(frame, *parsed);
   frame_bytes_ += frame.size();
   seen_.frame_count += 1;
-  seen_.payload_bytes += parsed->extent.stored_size();
+  seen_.payload_bytes += parsed->extent.payload_size();
   seen_.digest = Crc32c(seen_.digest, record.bytes());
   return std::nullopt;
 }

@@ -84,6 +84,8 @@ class SetCheck {
   bool FrameStandsAt(std::uint64_t offset, Bytes head) const;
   // The frames so far, on all media; where some were lost, what was adopted since.
   const FamilySummary& seen() const { return seen_; }
+  // Of both its ends, as Authenticator has it.
+  std::uint64_t proof_number() const;
   // Frames were lost: what the medium says of all of them counts as seen.
   void Adopt(const FamilySummary& summary) {
     seen_ = summary;
@@ -110,7 +112,8 @@ class SetCheck {
   std::uint16_t position_ = 0;
   std::array<std::uint8_t, 16> guid_{};  // as its SSET says
   std::optional<BackupSet> description_;
-  PayloadForm form_;  // as the description says
+  PayloadForm form_;                       // as the description says
+  std::optional<std::uint32_t> restarts_;  // with each of its proofs
   FamilySummary seen_;
   std::uint64_t frame_bytes_ = 0;  // of the frames seen
   bool frame_bytes_known_ = true;

@@ -81,9 +81,7 @@ Status AppendSet(ByteVector* out, const BackupSet& set, const MediumForm& form,
   return OkStatus();
 }
 
-void AppendProof(ByteVector* out, AuthenticatedPart what, const Authenticator::Tag& tag,
-                 std::size_t covered_from) {
-  const AuthenticationStream stream{.what = static_cast<std::uint16_t>(what), .tag = tag};
+void AppendProof(ByteVector* out, AuthenticationStream stream, std::size_t covered_from) {
   AppendSealedStream(out, StreamType::kAuthentication,
                      AsBytes(stream).first(sizeof(stream) - sizeof(StreamSeal)), covered_from);
 }
@@ -113,7 +111,11 @@ Result<std::size_t> AppendVolume(ByteVector* out, const BackupSet& set, const Me
   AppendSealedStream(out, StreamType::kDescriptor, content, 0);
   std::size_t covered_from = out->size();
   if (facts.proof) {
-    AppendProof(out, AuthenticatedPart::kHead, *facts.proof, covered_from);
+    AppendProof(out,
+                {.what = static_cast<std::uint16_t>(AuthenticatedPart::kHead),
+                 .restarts = facts.restarts,
+                 .tag = *facts.proof},
+                covered_from);
     covered_from = out->size();
   }
   AppendPad(out, form.format_logical_block);
@@ -241,6 +243,19 @@ void AppendSpan(ByteVector* out, StreamType type, const SpanStream& span,
                      covered_from);
 }
 
+// In front of the frames.
+Status AppendLastPad(ByteVector* out, const MediumForm& form, const SetHeadFacts& facts) {
+  const std::uint64_t behind_header = RoundUp(out->size(), 4) + sizeof(StreamHeader);
+  if (facts.size &&
+      (*facts.size < behind_header || *facts.size - behind_header > kTransferSizeMax)) {
+    return Error(Code::kOutOfRange,
+                 "what stands in front of the frames takes {} bytes and cannot be put in {}",
+                 RoundUp(behind_header, PhysicalBlock(form)), *facts.size);
+  }
+  AppendPad(out, facts.size.value_or(PhysicalBlock(form)));
+  return OkStatus();
+}
+
 }  // namespace
 
 ByteVector DescriptorContent(const BackupSet& set, bool is_final) {
@@ -333,7 +348,7 @@ Result<ByteVector> ComposeSetHead(const BackupSet& set, const MediumForm& form,
       .transfer_size = set.transfer_size};
   AppendSealedStream(&out, StreamType::kSetBegin,
                      AsBytes(begin).first(sizeof(begin) - sizeof(StreamSeal)), covered_from);
-  AppendPad(&out, PhysicalBlock(form));
+  CAPSTAN_RETURN_IF_ERROR(AppendLastPad(&out, form, facts));
   return out;
 }
 
@@ -391,7 +406,11 @@ ByteVector ComposeTrailerTail(const BackupSet& final_set, const TrailerFacts& fa
                  {.first_pba = place.end_of_set_pba, .set_map_pba = place.set_map_pba});
   std::size_t covered_from = block_start;
   if (facts.proof) {
-    AppendProof(&out, AuthenticatedPart::kEnd, *facts.proof, covered_from);
+    AppendProof(&out,
+                {.what = static_cast<std::uint16_t>(AuthenticatedPart::kEnd),
+                 .restarts = facts.restarts,
+                 .tag = *facts.proof},
+                covered_from);
     covered_from = out.size();
   }
   const SetEndStream end;

@@ -36,11 +36,16 @@ Result<ByteVector> ComposeTape(const MediaHeader& header, const BackupSet& set,
 
 // SSET, VOLB, DIRB, DIRB. Error 3244 as above. Of one size for all media of a family.
 struct SetHeadFacts {
-  std::uint64_t pba = 0;                    // of SSET
-  std::uint64_t fla = 0;                    // of SSET: 0, or where the media before have got to
-  bool continued = false;                   // on another medium than the set's first
-  bool only_end_follows = false;            // no frame comes any more
-  std::optional<Authenticator::Tag> proof;  // of the family's beginning; of an encrypted set
+  std::uint64_t pba = 0;          // of SSET
+  std::uint64_t fla = 0;          // of SSET: 0, or where the media before have got to
+  bool continued = false;         // on another medium than the set's first
+  bool only_end_follows = false;  // no frame comes any more
+  // Of the family's beginning; of an encrypted set.
+  std::optional<Authenticator::Tag> proof = std::nullopt;
+  std::uint32_t restarts = 0;  // likewise, with the proof
+  // All of it takes exactly so many bytes, a multiple of the physical block; kOutOfRange if padding
+  // cannot do that. Nothing: as few as it can.
+  std::optional<std::uint64_t> size = std::nullopt;
 };
 Result<ByteVector> ComposeSetHead(const BackupSet& set, const MediumForm& form,
                                   const SetHeadFacts& facts);
@@ -58,6 +63,7 @@ struct TrailerFacts {
   std::vector<MediaMapEntry> media;  // empty unless the family lies on several
   std::optional<SetMap> set_map;     // of the sets before; nothing: the medium has no set map
   std::optional<Authenticator::Tag> proof;  // of the family's end; of an encrypted set
+  std::uint32_t restarts = 0;               // likewise, with the proof
 };
 
 // The content of CPBD and of CPFS without their seals.

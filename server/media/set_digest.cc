@@ -44,6 +44,9 @@ void Sha256(const Facts& facts, void* hash) {
 }  // namespace
 
 void SetDigest::Add(const FrameExtent& frame) {
+  if (frame.is_void()) {
+    return;
+  }
   Sum hash;
   Sha256(FrameFacts{.sequence = frame.sequence,
                     .file_offset = frame.file_offset,

@@ -28,7 +28,8 @@ inline constexpr std::size_t kSetDigestSize = 32;  // bytes
 
 class SetDigest {
  public:
-  // A frame of the set, each of them once. Its payload has been read or checked.
+  // A frame of the set, each of them once. Its payload has been read or checked. Void ones are no
+  // part of what the set holds and count for nothing.
   void Add(const FrameExtent& frame) CAPSTAN_EXCLUDES(mutex_);
 
   // Of the frames so far.

@@ -15,15 +15,19 @@ namespace capstan::media {
 // `content` is at least a DescriptorStream.
 Bytes ProvedDescriptor(Bytes content);
 
+// As Authenticator has it.
+std::uint64_t ProofNumber(std::uint16_t family_number, std::uint32_t restarts);
+
 // Of a family's beginning.
 Authenticator::Tag ProveHead(Authenticator& authenticator, const MediaHeader& header,
-                             Bytes descriptor);
+                             std::uint32_t restarts, Bytes descriptor);
 // Of its end, when every entry of the index has been added. `families`: the content of CPFS without
 // its seal.
 struct EndTexts {
   Bytes families;
   Bytes descriptor;
   std::uint64_t frame_count = 0;
+  std::uint32_t restarts = 0;
 };
 Authenticator::Tag ProveEnd(Authenticator& authenticator, const MediaHeader& header,
                             const EndTexts& texts);

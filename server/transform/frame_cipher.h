@@ -26,7 +26,7 @@ using Tag = std::array<std::byte, kTagSize>;
 // What a nonce is for; the values stand on media.
 enum class NonceDomain : std::uint32_t {
   kFrame = 1,    // number: the frame's sequence
-  kSetHead = 2,  // number: the family's
+  kSetHead = 2,  // number: how often the backup was gone on with << 32 | the family's
   kSetEnd = 3,   // likewise
 };
 

@@ -21,8 +21,18 @@ class CheckingVisitor final : public FamilyVisitor {
   }
   Status OnFrame(const FrameView& frame) override {
     CAPSTAN_CHECK(frame.extent.file_index < file_count_);
+    CAPSTAN_CHECK(!frame.extent.is_void());
     CAPSTAN_CHECK(frame.payload.size() == frame.extent.stored_size());
     return VerifyFrame(frame, "fuzz");
+  }
+  // Whoever goes on with a medium writes over its head, in place.
+  Status OnVoidFrame(const FrameView& frame) override {
+    CAPSTAN_CHECK(frame.extent.is_void() && frame.extent.file_index < file_count_);
+    CAPSTAN_CHECK(frame.payload.size() == frame.extent.stored_size());
+    std::vector<std::byte> head(frame.bytes.begin(), frame.bytes.begin() + kPhysicalBlock);
+    MakeVoid(head);
+    CAPSTAN_CHECK(std::equal(head.begin(), head.end(), frame.bytes.begin()));
+    return OkStatus();
   }
   Status OnSetEnd(const SetTrailer& trailer, const FamilySummary&) override {
     CAPSTAN_CHECK(!trailer.families.empty());

@@ -4,7 +4,7 @@
 #include <fstream>
 #include <string>
 
-#include "tests/unit/server/media/medium_builder.h"
+#include "tests/unit/server/media/resumed_family.h"
 
 namespace {
 
@@ -15,10 +15,33 @@ bool Write(const std::string& path, const std::vector<std::byte>& bytes) {
   return file.good();
 }
 
+using namespace capstan::media;  // NOLINT(google-build-using-namespace): the whole program
+
+// Two frames, of which the first one became void when the backup was gone on with.
+std::vector<std::byte> GoneOnWith(const SetForm& form) {
+  const auto options = [&form](std::uint64_t preamble_size) {
+    return FamilyOptions{.header = HeaderOf(form),
+                         .set = SetOf(form),
+                         .form = {},
+                         .append = {},
+                         .preamble_size = preamble_size};
+  };
+  FamilySession first(options(0), {});
+  first.PutPreamble();
+  const std::size_t preamble_size = first.medium().size();
+  first.Add({.length = 100, .sequence = 0});
+  FamilySession second(options(preamble_size), first.medium());
+  MakeVoid(std::span(second.medium()).subspan(preamble_size, kPhysicalBlock));
+  second.writer().AdoptFrame(first.extents().front().AsVoid());
+  second.PutPreamble();
+  second.Add({.length = 100, .sequence = std::uint64_t{1} << 32});
+  second.End();
+  return std::move(second.medium());
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  using namespace capstan::media;  // NOLINT(google-build-using-namespace): the whole program
   if (argc != 2) {
     std::fputs("usage: media_seed_corpus DIRECTORY\n", stderr);
     return 2;
@@ -28,6 +51,8 @@ int main(int argc, char** argv) {
   one.Add({.file_index = 1, .length = 100, .sequence = 0});
   const Medium empty = MediumBuilder(TestHeader(), TestSet(65536)).Finish();
   const bool written = Write(directory + "/no-frames", empty.bytes) &&
-                       Write(directory + "/one-frame", one.Finish().bytes);
+                       Write(directory + "/one-frame", one.Finish().bytes) &&
+                       Write(directory + "/gone-on-with", GoneOnWith(kForms[0])) &&
+                       Write(directory + "/gone-on-with-packed", GoneOnWith(kForms[1]));
   return written ? 0 : 1;
 }

@@ -23,6 +23,7 @@ constexpr int kLineCells = 80;
 constexpr char kOfMedium = '=';
 constexpr char kUnfinished = '~';
 constexpr char kUnused = '.';
+constexpr char kVoid = '-';
 constexpr char kDamaged = '!';
 
 struct Piece {
@@ -110,6 +111,9 @@ char LetterOf(const Piece& piece) {
   if (piece.kind == "hole" || piece.kind == "free") {
     return kUnused;
   }
+  if (piece.kind == "void frames") {
+    return kVoid;
+  }
   return piece.position.value_or(0) > 0 ? LetterOf(*piece.position) : kOfMedium;
 }
 
@@ -153,7 +157,7 @@ std::string Legend(const std::vector<Piece>& pieces, const std::map<std::uint64_
   }
   for (const auto& [letter, meaning] :
        {std::pair{kUnfinished, "unfinished"}, std::pair{kUnused, "not used"},
-        std::pair{kDamaged, "damaged"}}) {
+        std::pair{kVoid, "void"}, std::pair{kDamaged, "damaged"}}) {
     if (std::any_of(pieces.begin(), pieces.end(),
                     [wanted = letter](const Piece& p) { return LetterOf(p) == wanted; })) {
       add(fmt::format("{} {}", letter, meaning));

@@ -14,9 +14,11 @@ from mtfdump.layout import (COMPRESSED_SET, CONTINUATION, ENCRYPTED_SET, EOS_AT_
 from mtfdump.medium import Medium, read_end_of_medium
 from mtfdump.records import AES_ID, CODEC_IDS, CODECS, Frame, SetCopy
 from mtfdump.trailer import read_trailer
-from mtfdump.vendor import guid, parse_descriptor, unpack
+from mtfdump.vendor import VERSION, VOID_VERSION, guid, parse_descriptor, unpack
 
 _FRAME_OVERHEAD = 4096  # what a transfer has beyond the payload's capacity
+_PAD_MAX = 16773120  # in front of the frames of a backup that was gone on with
+_VOID_ENTRY = 1 << 31
 
 
 class SetReader:
@@ -84,7 +86,7 @@ class SetReader:
         packing, transfer_size = unpack(directory, stream, medium.seals.check(stream), "<HHI")
         self.set.packing, self.set.transfer_size = packing * 512, transfer_size
         self._check_geometry(stream.data)
-        self.set.data_offset = medium.expect_end(directory)
+        self.set.data_offset = medium.expect_end(directory, _PAD_MAX)
 
     def _read_descriptor(self, volb: Block) -> None:
         """CPBD; and CPAU, whose tag needs the key."""
@@ -98,7 +100,7 @@ class SetReader:
         self.medium.expect_streams(volb, "CPBD CPAU SPAD" if self.set.is_encrypted
                                    else "CPBD SPAD")
         if self.set.is_encrypted:
-            self.check_tag(volb, 1, 2)
+            self.set.restarts = self.check_tag(volb, 1, 2)
         continues = self.medium.continues
         if self.set.is_continued and continues is not None:
             if (continues.set_number, continues.set_guid) != (self.set.number,
@@ -114,12 +116,14 @@ class SetReader:
         except ValueError as error:
             raise self.image.damage(offset, f"CPBD: {error}") from None
 
-    def check_tag(self, block: Block, index: int, purpose: int) -> None:
+    def check_tag(self, block: Block, index: int, purpose: int) -> int:
+        """Returns how often the backup was gone on with."""
         stream = block.streams[index]
         numbers = unpack(block, stream, self.medium.seals.check(stream), "<HHI16s")
-        if numbers[0] != purpose or numbers[1]:
+        if numbers[0] != purpose:
             raise self.image.damage(stream.data, f"CPAU: it is for {numbers[0]}, "
                                                  f"expected {purpose}")
+        return numbers[1]
 
     def _check_sset(self) -> None:
         """SSET says what the descriptor says."""
@@ -174,11 +178,13 @@ class SetReader:
 
     def _read_frame(self, at: int, names: list[str]) -> Frame:
         block = self.medium.block(at, "FILE")
-        self.medium.expect_streams(block, "CPFR STAN SPAD")
+        is_void = block.stream_ids == "CPFR CPVD SPAD"
+        self.medium.expect_streams(block, f"CPFR {'CPVD' if is_void else 'STAN'} SPAD")
         self.medium.seals.begin_at(at)
         stan = block.streams[1]
+        version = VOID_VERSION if is_void else VERSION
         numbers = unpack(block, block.streams[0],
-                         self.medium.seals.check(block.streams[0]), "<HBBIQQIII16s")
+                         self.medium.seals.check(block.streams[0], (version,)), "<HBBIQQIII16s")
         codec, cipher, index, sequence, offset, stored, length, checksum, identity = numbers
         if guid(bytes(identity)) != self.set.guid:  # type: ignore[call-overload]
             raise block.damage(0, "the frame is of another set")
@@ -186,30 +192,32 @@ class SetReader:
             raise block.damage(0, f"codec {codec} and cipher {cipher} are not the set's")
         if index >= len(names) or stored != stan.length or sequence >= 1 << 40:
             raise block.damage(0, "the frame header names what is not there")
-        if not 0 < length <= self.set.transfer_size - _FRAME_OVERHEAD:
+        if is_void != (length == 0) or length > self.set.transfer_size - _FRAME_OVERHEAD:
             raise block.damage(0, f"a payload of {length} bytes")
         self.check_place(block)
         block.expect(12, "Q", length, "the displayable size")
         block.expect(76, "I", 2, "the directory id")
         block.expect(80, "I", self.set.frames_total + 1, "the file id")
         self._check_stan(block, codec, length)
-        name = f"{names[index]}.{offset // 512:012}"
+        number = f"{offset // 512:012}"
+        name = f"{names[index]}.{'v' + number[1:] if is_void else number}"
         if block.text(84) != name:
             raise block.damage(84, f"its name is {block.text(84)!r}, expected {name!r}")
         self._check_size(block)
         return Frame(offset=at, size=block.end - at, payload=stan.data, stored=stored,
                      length=length, file_index=index, file_offset=offset, sequence=sequence,
-                     crc32c=checksum, name=name, sound=self._check_payload(block, checksum, length))
+                     crc32c=checksum, name=name,
+                     sound=is_void or self._check_payload(block, checksum, length))
 
     def _check_stan(self, block: Block, codec: int, length: int) -> None:
-        """The STAN header says how the payload is coded (section 6)."""
+        """The header of STAN, or of CPVD, says how the payload is coded (section 6)."""
         stan = block.streams[1]
         form = (16 if codec else 0) | (8 if self.set.is_encrypted else 0)
         cipher = AES_ID if self.set.is_encrypted else 0
         if (stan.system_attributes, stan.format_attributes, stan.encryption, stan.compression) != (
                 0, form, cipher, CODEC_IDS[self.set.codec]):
-            raise self.image.damage(stan.offset, "STAN: it is not coded as the set is")
-        if form == 0 and stan.length != length:
+            raise self.image.damage(stan.offset, f"{stan.id}: it is not coded as the set is")
+        if form == 0 and length and stan.length != length:
             raise self.image.damage(stan.offset, f"STAN: {stan.length} bytes, expected {length}")
 
     def _check_size(self, block: Block) -> None:
@@ -240,7 +248,7 @@ class SetReader:
     def entry(self, frame: Frame) -> bytes:
         """A frame's entry of CPIX."""
         raw = struct.pack("<QQII", frame.file_offset, frame.sequence << 24 | frame.stored,
-                          frame.file_index, frame.crc32c)
+                          frame.file_index | (_VOID_ENTRY if frame.is_void else 0), frame.crc32c)
         return raw + struct.pack("<II", frame.length, frame.size) if self.set.packing else raw
 
     # The end.

@@ -71,10 +71,10 @@ class Medium:
             raise block.damage(block.event, f"its streams are {block.stream_ids}, "
                                             f"expected {expected}")
 
-    def expect_end(self, block: Block) -> int:
+    def expect_end(self, block: Block, pad_max: int = _OWN_BLOCK - 1) -> int:
         """The end of a part: the next multiple of 4096 bytes behind the last filemark."""
         pad = block.streams[-1]
-        if (block.end - self.origin) % _OWN_BLOCK or pad.length >= _OWN_BLOCK:
+        if (block.end - self.origin) % _OWN_BLOCK or pad.length > pad_max:
             raise self.image.damage(pad.offset, f"{block.type}: SPAD does not end at the next "
                                                 f"multiple of {_OWN_BLOCK}")
         return block.end

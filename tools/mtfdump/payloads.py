@@ -36,7 +36,7 @@ class PlacedFrame:
 
 
 def readable_frames(item: BackupSet, despite_damage: bool = False) -> list[PlacedFrame]:
-    """All frames of a set whose payloads can be decoded. `despite_damage`: those that are damaged
+    """All frames of a set that hold something and can be decoded. `despite_damage`: those that are damaged
     are left in if they are not coded, so that it can be said what is damaged in them."""
     last = item.last
     if last.is_encrypted:
@@ -47,7 +47,7 @@ def readable_frames(item: BackupSet, despite_damage: bool = False) -> list[Place
         raise UnreadableError(f"not given: {'; '.join(item.missing)}")
     is_plain = last.codec == ""
     frames = [PlacedFrame(frame, medium, is_plain) for medium, copy in item.copies
-              for frame in copy.frames]
+              for frame in copy.frames if not frame.is_void]
     if not all(placed.frame.sound or despite_damage and is_plain for placed in frames):
         raise UnreadableError("a payload is damaged")
     return frames

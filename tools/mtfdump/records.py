@@ -14,19 +14,28 @@ AES_ID = 0x4361
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A FILE block with its payload (format.md, sections 2 and 3)."""
+    """A FILE block with its payload (format.md, sections 2 and 3). A void one holds nothing."""
 
     offset: int  # on the medium
     size: int
-    payload: int  # where STAN's data is
+    payload: int  # where STAN's data is, of a void frame CPVD's
     stored: int  # bytes there
-    length: int  # in the database
+    length: int  # in the database; 0: the frame is void
     file_index: int
     file_offset: int
     sequence: int
     crc32c: int
     name: str
     sound: bool = True
+
+    @property
+    def is_void(self) -> bool:
+        return self.length == 0
+
+    @property
+    def payload_size(self) -> int:
+        """Bytes that count as the family's payload."""
+        return 0 if self.is_void else self.stored
 
 
 @dataclass(slots=True)
@@ -54,6 +63,7 @@ class SetCopy:
     frames: list[Frame] = field(default_factory=list)
     frames_before: int = 0  # on earlier media
     payload_before: int = 0
+    restarts: int = 0  # how often the backup was gone on with; of an encrypted set
     digest: int = 0  # of the family up to here
     families: list[Summary] = field(default_factory=list)
     media: list[tuple[int, int, int]] = field(default_factory=list)  # CPMM
@@ -78,4 +88,4 @@ class SetCopy:
 
     @property
     def payload_total(self) -> int:
-        return self.payload_before + sum(frame.stored for frame in self.frames)
+        return self.payload_before + sum(frame.payload_size for frame in self.frames)

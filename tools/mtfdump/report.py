@@ -85,7 +85,7 @@ def set_facts(item: BackupSet, with_frames: bool) -> dict[str, Any]:
             {"medium": str(medium.image.path), "offset": frame.offset, "size": frame.size,
              "name": frame.name, "sequence": frame.sequence, "file": frame.file_index,
              "file_offset": frame.file_offset, "length": frame.length, "stored": frame.stored,
-             "crc32c": f"{frame.crc32c:08X}", "sound": frame.sound}
+             "crc32c": f"{frame.crc32c:08X}", "sound": frame.sound, "void": frame.is_void}
             for medium, copy in item.copies for frame in copy.frames]
     return facts
 
@@ -97,7 +97,7 @@ def _plain(value: Any) -> Any:
 def _ratio(item: BackupSet) -> float:
     """Bytes of the database per byte stored, of the frames that are here."""
     frames = [frame for _, copy in item.copies for frame in copy.frames]
-    stored = sum(frame.stored for frame in frames)
+    stored = sum(frame.payload_size for frame in frames)
     return round(sum(frame.length for frame in frames) / stored, 3) if stored else 1.0
 
 
@@ -202,4 +202,5 @@ def _print_frames(item: BackupSet) -> None:
             print(f"  {medium.image.path}")
         for frame in copy.frames:
             print(f"  {frame.sequence:>8} {frame.offset:>12} {frame.stored:>8} {frame.length:>8} "
-                  f"{frame.crc32c:08X} {visible(frame.name)}{'' if frame.sound else ' DAMAGED'}")
+                  f"{frame.crc32c:08X} {visible(frame.name)}"
+                  f"{' void' if frame.is_void else '' if frame.sound else ' DAMAGED'}")

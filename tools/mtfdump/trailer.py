@@ -185,7 +185,10 @@ def _read_second(reader: SetReader, first: Block, second: Block) -> None:
     medium.expect_streams(second, "CPAU CPSE SPAD" if reader.set.is_encrypted else "CPSE SPAD")
     medium.seals.begin_at(second.offset)
     if reader.set.is_encrypted:
-        reader.check_tag(second, 0, 3)
+        restarts = reader.check_tag(second, 0, 3)
+        if restarts != reader.set.restarts:
+            raise reader.image.damage(second.streams[0].data, f"CPAU: gone on with {restarts} times, "
+                                      f"at the beginning {reader.set.restarts}")
     stream = second.streams[-2]
     if unpack(second, stream, medium.seals.check(stream), "<HH") != (0,):
         raise reader.image.damage(stream.data, "CPSE: a reserved field is not 0")

@@ -12,6 +12,7 @@ from mtfdump.layout import Block, Image
 
 SEAL_SIZE = 12
 VERSION = 1
+VOID_VERSION = 2  # of CPFR alone
 DESCRIPTOR_MAX = 32 << 20
 
 
@@ -27,7 +28,7 @@ class Seals:
     def begin_at(self, offset: int) -> None:
         self._begin = offset
 
-    def check(self, stream: Stream) -> bytes:
+    def check(self, stream: Stream, versions: tuple[int, ...] = (VERSION,)) -> bytes:
         """The stream's content without its seal, once version and seal are right."""
         image, seal = self._image, stream.end - SEAL_SIZE
         if stream.length < SEAL_SIZE + 4:
@@ -43,8 +44,9 @@ class Seals:
                                          f"{self._begin} is broken")
         content = data[stream.data - self._begin:seal - self._begin]
         version = int.from_bytes(content[:2], "little")
-        if version != VERSION:
-            raise image.damage(stream.data, f"{stream.id}: version {version}, known is {VERSION}")
+        if version not in versions:
+            raise image.damage(stream.data, f"{stream.id}: version {version}, known is "
+                                            f"{' and '.join(map(str, versions))}")
         if (stream.format_attributes, stream.system_attributes, stream.encryption,
                 stream.compression) != (0, 0, 0, 0):
             raise image.damage(stream.offset, f"{stream.id}: attributes in its header")

@@ -64,6 +64,16 @@ def flipped(path: Path, offset: int) -> Iterator[None]:
             os.pwrite(file.fileno(), byte, offset)
 
 
+def payload_of(place: tuple[int, int]) -> bytes:
+    """What medium_builder.h puts into a frame of the first file: offset and length."""
+    offset, length = place
+    state, made = offset * 31 + 1, bytearray()
+    for _ in range(length):
+        state = state * 6364136223846793005 + 1442695040888963407 & (1 << 64) - 1
+        made.append(state >> 56)
+    return bytes(made)
+
+
 class MediaTestCase(unittest.TestCase):
     """What tests of media have in common."""
 
@@ -235,6 +245,39 @@ class Writers(WriterMedia):
                              [len(own) - 1, len(own)])
             self.assertEqual(medium["flb"], int(path.name.split("-")[1]))
 
+    def test_backups_that_were_gone_on_with(self) -> None:
+        for form in ("Plain", "Lz4", "Zstd", "Encrypted", "ZstdEncrypted"):
+            facts = self.facts(self.media / f"resumed-{form}.bak", "--frames")
+            found, = facts["sets"]
+            self.assertEqual([(frame["sequence"], frame["length"], frame["void"])
+                              for frame in found["frames"]],
+                             [(0, 4096, False), (1, 0, True), (2, 4096, False),
+                              (1 << 32, 2048, False), ((1 << 32) + 1, 2048, False)], form)
+            self.assertEqual((found["frame_count"], found["backup_size_bytes"]), (5, 12288))
+        _, out, _ = run(self.media / "resumed-Plain.bak", "--frames")
+        self.assertRegex(out, r"(?m)^ +1 .* sales\.db\.v00000000008 void$")
+
+    def test_void_frames_are_not_extracted(self) -> None:
+        """Neither here nor by a reader that knows MTF alone."""
+        path = self.media / "resumed-Plain.bak"
+        self.facts(path, "--extract", self.media / "out")
+        found = (self.media / "out" / "1" / "sales.db").read_bytes()
+        self.assertEqual(found, b"".join(map(payload_of, ((0, 4096), (4096, 2048), (6144, 2048),
+                                                          (8192, 4096)))))
+        done = subprocess.run([sys.executable, "-B", str(ROOT / "tests/support/mtf_extract.py"),
+                               path, "--output", str(self.media / "mtf")],
+                              capture_output=True, text=True, timeout=60)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        names = sorted((self.media / "mtf").rglob("sales.db.*"))
+        self.assertEqual([(name.suffix, name.stat().st_size) for name in names],
+                         [(".000000000000", 4096), (".000000000008", 2048),
+                          (".000000000012", 2048), (".000000000016", 4096),
+                          (".v00000000008", 0)])
+        self.assertEqual(b"".join(name.read_bytes() for name in names), found)
+        verified = subprocess.run([sys.executable, "-B", str(ROOT / "tests/support/mtf_extract.py"),
+                                   path, "--verify"], capture_output=True, text=True, timeout=60)
+        self.assertEqual(verified.returncode, 0, verified.stderr)
+
     def test_set_maps_leave_out_the_oldest_sets_for_want_of_room(self) -> None:
         facts = self.facts(self.media / "long-map.bkf")
         self.assertEqual([part["own"] for part in facts["media"][0]["sets"]],
@@ -308,6 +351,20 @@ class Flips(WriterMedia):
             rest = [other for other in media if other != path]
             self.assert_every_flip_is_found([*rest, path],
                                             self.offsets(path.stat().st_size)[::4])
+
+    def test_of_backups_that_were_gone_on_with(self) -> None:
+        """But for the payload of a void frame, which means nothing."""
+        for form in ("Plain", "ZstdEncrypted"):
+            path = self.media / f"resumed-{form}.bak"
+            found, = self.facts(path, "--frames")["sets"]
+            void = found["frames"][1]
+            payload = range(void["offset"] + 262, void["offset"] + 262 + void["stored"])
+            self.assert_every_flip_is_found(
+                [path], [offset for offset in self.offsets(path.stat().st_size)[::2]
+                         if offset not in payload])
+            self.assert_every_flip_is_found([path], range(void["offset"], payload[0]))
+            with flipped(path, payload[0] + 100):
+                self.assertEqual(damages_of(path), [])
 
     def test_of_sets_behind_another_programs(self) -> None:
         for name in ("foreign-512-1-true", "foreign-1024-2-false"):

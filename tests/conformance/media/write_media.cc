@@ -8,6 +8,7 @@
 
 #include "tests/unit/server/media/foreign_medium.h"
 #include "tests/unit/server/media/memory_source.h"
+#include "tests/unit/server/media/resumed_family.h"
 #include "tests/unit/server/media/span_builder.h"
 
 namespace capstan::media {
@@ -95,11 +96,50 @@ void WriteLongSetMaps(const std::string& directory) {
   Write(directory + "/short-map.bak", AppendTo(AppendTo(SmallMedium().bytes), LastSetMap::kShort));
 }
 
+// A backup that was gone on with: of its first session's three frames the second one is void, and
+// the next session has read its bytes again. The preamble has far more room than it needs now.
+std::vector<std::byte> GoneOnWith(const SetForm& form) {
+  NumberedAuthenticator::Seen proved;
+  NumberedAuthenticator before(&proved), after(&proved);
+  FamilyOptions options{.header = HeaderOf(form), .set = SetOf(form), .form = {}, .append = {}};
+  options.set.writer_data.assign(20000, 'x');
+  options.authenticator = form.encrypted ? &before : nullptr;
+  FamilySession first(options, {});
+  first.PutPreamble();
+  options.preamble_size = first.medium().size();
+  for (std::uint32_t i = 0; i < 3; ++i) {
+    first.Add({.file_offset = i * 4096U, .length = 4096, .sequence = i});
+  }
+  const std::vector<Salvage::Frame> found = Salvage::Of(first.medium()).frames;
+
+  options.restarts = 1;
+  options.set.start_unix_s += 60;
+  options.set.writer_data.clear();
+  options.authenticator = form.encrypted ? &after : nullptr;
+  FamilySession second(options, std::move(first.medium()));
+  second.PutPreamble();
+  for (const Salvage::Frame& frame : found) {
+    const bool is_void = frame.extent.sequence == 1;
+    if (is_void) {
+      MakeVoid(std::span(second.medium()).subspan(frame.offset, kPhysicalBlock));
+    }
+    second.writer().AdoptFrame(is_void ? frame.extent.AsVoid() : frame.extent);
+  }
+  second.Add({.file_offset = 4096, .length = 2048, .sequence = std::uint64_t{1} << 32});
+  second.Add({.file_offset = 6144, .length = 2048, .sequence = (std::uint64_t{1} << 32) + 1});
+  const FamilySummary own = second.writer().summary();
+  second.End({own}, 3 * 4096, own.payload_bytes);
+  return std::move(second.medium());
+}
+
 void WriteMedia(const std::string& directory) {
   Write(directory + "/small.bak", SmallMedium().bytes);
   WriteAll(directory + "/spanned", Spanned());
   for (const std::uint64_t limit : {0U, 4096U, 8192U, 12288U}) {
     WriteAll(fmt::format("{}/cut{}", directory, limit), CutAmidItsEnd(limit));
+  }
+  for (const SetForm& form : kForms) {
+    Write(fmt::format("{}/resumed-{}.bak", directory, form.name), GoneOnWith(form));
   }
   WriteForeign(directory);
   WriteLongSetMaps(directory);

@@ -55,6 +55,24 @@ TEST(MediaMapTable, HasARowPerPiece) {
   EXPECT_EQ(table.rows[3][13], "odd bytes");
 }
 
+TEST(MediaMapTable, HasAWordForVoidFrames) {
+  media::MediumMap map = MapOfOneSet();
+  map.pieces[2] = {.kind = PieceKind::kVoidFrames,
+                   .offset = 12288,
+                   .size = 80000,
+                   .set = 0,
+                   .frames = 2,
+                   .payload_bytes = 0,
+                   .stored_bytes = 0,
+                   .remark = "read anew"};
+  catalog::Table table = EmptyMediaMapTable();
+  AddMediaMap("/b/1.bak", map, &table);
+
+  EXPECT_EQ(table.rows[2],
+            (Row{"/b/1.bak", "100000", "void frames", "12288", "80000", "4", std::nullopt, "sales",
+                 "Database", std::nullopt, "2", "0", "0", "read anew"}));
+}
+
 TEST(MediaMapTable, SaysNothingThatTheMediumDoesNot) {
   media::MediumMap map = MapOfOneSet();
   map.listing.size_bytes = 0;

@@ -40,11 +40,11 @@ struct KnownTags {
 class Parrot final : public media::Authenticator {
  public:
   explicit Parrot(const KnownTags& tags) : tags_(tags) {}
-  Tag HeadTag(std::uint16_t, std::span<const std::span<const std::byte>>) override {
+  Tag HeadTag(std::uint64_t, std::span<const std::span<const std::byte>>) override {
     return tags_.head;
   }
-  void AddToEnd(std::uint16_t, std::span<const std::byte>) override {}
-  Tag EndTag(std::uint16_t) override { return tags_.end; }
+  void AddToEnd(std::uint64_t, std::span<const std::byte>) override {}
+  Tag EndTag(std::uint64_t) override { return tags_.end; }
 
  private:
   const KnownTags tags_;
@@ -54,13 +54,13 @@ class Parrot final : public media::Authenticator {
 class Listener final : public media::Authenticator {
  public:
   explicit Listener(std::shared_ptr<const transform::SetKey> key) : real_(std::move(key)) {}
-  Tag HeadTag(std::uint16_t family, std::span<const std::span<const std::byte>> pieces) override {
-    return tags.head = real_.HeadTag(family, pieces);
+  Tag HeadTag(std::uint64_t number, std::span<const std::span<const std::byte>> pieces) override {
+    return tags.head = real_.HeadTag(number, pieces);
   }
-  void AddToEnd(std::uint16_t family, std::span<const std::byte> piece) override {
-    real_.AddToEnd(family, piece);
+  void AddToEnd(std::uint64_t number, std::span<const std::byte> piece) override {
+    real_.AddToEnd(number, piece);
   }
-  Tag EndTag(std::uint16_t family) override { return tags.end = real_.EndTag(family); }
+  Tag EndTag(std::uint64_t number) override { return tags.end = real_.EndTag(number); }
 
   KnownTags tags;
 
@@ -156,14 +156,18 @@ class ForgedSet : public testing::TestWithParam<bool> {
     }
   }
   static Bytes Compose(const media::BackupSet& set, const std::vector<StoredFrame>& frames,
-                       media::Authenticator& authenticator, std::uint16_t family_number = 1) {
+                       media::Authenticator& authenticator, std::uint16_t family_number = 1,
+                       std::uint32_t restarts = 0) {
     const media::MediaHeader header{.media_set_id = Guid(),
                                     .family_count = 2,
                                     .family_number = family_number,
                                     .media_family_id = 7,
                                     .encrypted = true};
-    auto writer = media::FamilyWriter::Create(
-        {.header = header, .set = set, .append = {}, .authenticator = &authenticator});
+    auto writer = media::FamilyWriter::Create({.header = header,
+                                               .set = set,
+                                               .append = {},
+                                               .authenticator = &authenticator,
+                                               .restarts = restarts});
     EXPECT_THAT(writer, IsOk());
     Bytes medium;
     Append(&medium, *(*writer)->Preamble());
@@ -290,6 +294,14 @@ TEST_P(ForgedSet, OtherWordsAboutTheSetAreFound) {
 TEST_P(ForgedSet, FamilyUnderAnotherNumberIsFound) {
   Parrot parrot(tags_);
   ExpectFound(Compose(SetOf(original_), frames_, parrot, 2));
+}
+
+// A backup that is gone on with keeps its key, and both its ends are proved anew.
+TEST_P(ForgedSet, ProofsOfBeforeItWasGoneOnWithAreFound) {
+  KeyAuthenticator authenticator(original_.key);
+  EXPECT_THAT(Read(Compose(SetOf(original_), frames_, authenticator, 1, 1)), IsOk());
+  Parrot parrot(tags_);
+  ExpectFound(Compose(SetOf(original_), frames_, parrot, 1, 1));
 }
 
 TEST_P(ForgedSet, WrongKeyIsFoundBeforeAnyFrame) {

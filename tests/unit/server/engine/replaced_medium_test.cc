@@ -24,9 +24,13 @@ using testing::SizeIs;
 
 // What the impostor's end of set says its digest is.
 enum class Claim { kNothing, kItsOwn, kTheOriginals };
+// Whether frames stand in front of its own that mean nothing any more.
+enum class Before { kNothing, kVoidFrames };
 
 class ReplacedMedium : public EngineFixture {
  protected:
+  static constexpr std::uint32_t kVoidFrames = 5;  // on each medium
+
   void SetUp() override {
     EngineFixture::SetUp();
     writer_.files = {MemoryWriter::Pattern(1'000'000, 7)};
@@ -45,13 +49,17 @@ class ReplacedMedium : public EngineFixture {
   // Media in the places of `targets`, each sound and all of them together, with headers and
   // descriptions of those that are there, but with these bytes of the database.
   void Replace(const std::vector<std::string>& targets, const MemoryWriter::Bytes& data,
-               Claim claim) {
+               Claim claim, Before before = Before::kNothing) {
     media::BackupSet set = SetOn(targets[0]).set;
     std::vector<std::unique_ptr<media::FamilyWriter>> families;
     std::vector<MemoryWriter::Bytes> media(targets.size());
     for (std::size_t i = 0; i < targets.size(); ++i) {
       const auto listing = engine_->List(Transfer({targets[i]}));
       ASSERT_THAT(listing, IsOk());
+      if (before == Before::kVoidFrames) {
+        families.push_back(BehindVoidFrames(listing->header, set, &media[i]));
+        continue;
+      }
       auto writer = media::FamilyWriter::Create(listing->header, set);
       ASSERT_THAT(writer, IsOk());
       families.push_back(std::move(writer).value());
@@ -110,6 +118,40 @@ class ReplacedMedium : public EngineFixture {
   }
 
  private:
+  // As a backup leaves it that was gone on with: frames of bytes that changed meanwhile, at places
+  // that the database does not even have.
+  static std::unique_ptr<media::FamilyWriter> BehindVoidFrames(const media::MediaHeader& header,
+                                                               const media::BackupSet& set,
+                                                               MemoryWriter::Bytes* medium) {
+    auto first = media::FamilyWriter::Create(header, set);
+    EXPECT_THAT(first, IsOk());
+    Append(*(*first)->Preamble(), medium);
+    const std::size_t preamble_size = medium->size();
+    std::vector<media::FrameExtent> frames;
+    for (std::uint32_t i = 0; i < kVoidFrames; ++i) {
+      MemoryWriter::Bytes buffer((*first)->geometry().transfer_size, std::byte{0x77});
+      const auto payload = std::span(buffer).subspan((*first)->geometry().payload_offset, 5000);
+      frames.push_back({.file_offset = 2'000'000,
+                        .length = 5000,
+                        .sequence = 1000 * header.family_number + i,
+                        .crc32c = media::Crc32c(0, payload)});
+      (*first)->SealFrame(buffer, frames.back());
+      media::MakeVoid(buffer);
+      medium->insert(medium->end(), buffer.begin(), buffer.end());
+    }
+    auto second = media::FamilyWriter::Create({.header = header,
+                                               .set = set,
+                                               .form = {},
+                                               .append = {},
+                                               .preamble_size = preamble_size,
+                                               .restarts = 1});
+    EXPECT_THAT(second, IsOk());
+    for (const media::FrameExtent& frame : frames) {
+      (*second)->AdoptFrame(frame.AsVoid());
+    }
+    return std::move(second).value();
+  }
+
   static void Append(media::MediumPart& part, MemoryWriter::Bytes* bytes) {
     MemoryWriter::Bytes piece(65536);
     while (const std::size_t size = part.Fill(piece)) {
@@ -166,6 +208,37 @@ TEST_F(ReplacedMedium, TheSameFramesOnOtherMediaAreTheBackup) {
   EXPECT_THAT(VerifyPart(100), IsOk());
   EXPECT_THAT(VerifyPart(1), IsOk());
   EXPECT_THAT(RestoreAll(false), IsOk());
+}
+
+// Void frames are nothing that is verified, restored or lost, and change nothing of what a set is.
+TEST_F(ReplacedMedium, TheSameFramesBehindVoidOnesAreTheBackup) {
+  ASSERT_THAT(Backup({"a", "b"}), IsOk());
+  Replace({"a", "b"}, writer_.files[0], Claim::kItsOwn, Before::kVoidFrames);
+  EXPECT_EQ(media::PrintDigest(SetOn("a").set.digest), Digest());
+  for (const double percent : {100.0, 99.9, 40.0, 1.0}) {
+    EXPECT_THAT(VerifyPart(percent), IsOk()) << percent;
+  }
+  ASSERT_THAT(RestoreAll(false), IsOk());
+  EXPECT_EQ(writer_.restored["/new"], writer_.files[0]);
+}
+
+// One of them that is damaged costs no byte of the database.
+TEST_F(ReplacedMedium, VoidFramesAreNotMissed) {
+  ASSERT_THAT(Backup({"a", "b"}), IsOk());
+  Replace({"a", "b"}, writer_.files[0], Claim::kItsOwn, Before::kVoidFrames);
+  MemoryWriter::Bytes medium = *devices_.medium("b");
+  for (std::size_t at = 0; at < medium.size(); at += 4096) {
+    if (std::memcmp(medium.data() + at, "FILE", 4) == 0) {
+      medium[at + 20] ^= std::byte{1};
+      break;
+    }
+  }
+  devices_.Put("b", std::move(medium));
+
+  EXPECT_THAT(RestoreAll(false), HasReason(3241));
+  ASSERT_THAT(RestoreAll(true), IsOk());
+  EXPECT_EQ(writer_.restored["/new"], writer_.files[0]);
+  EXPECT_THAT(observer_.Texts(65014), IsEmpty());
 }
 
 TEST_F(ReplacedMedium, ImpostorIsRestoredWithContinueAfterErrorOnly) {

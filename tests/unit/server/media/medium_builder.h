@@ -217,6 +217,11 @@ class RecordingVisitor final : public FamilyVisitor {
     }
     return verify_ ? VerifyFrame(frame, "dev") : OkStatus();
   }
+  Status OnVoidFrame(const FrameView& frame) override {
+    void_frames.push_back({frame.extent, frame.medium_offset, {}});
+    return verify_ ? VerifyFrame(frame, "dev") : OkStatus();
+  }
+  Authenticator* authenticator() override { return proves_with; }
   Status OnSetEnd(const SetTrailer& trailer, const FamilySummary& seen) override {
     trailers.push_back(trailer);
     summaries.push_back(seen);
@@ -226,11 +231,13 @@ class RecordingVisitor final : public FamilyVisitor {
   std::vector<MediaHeader> headers;
   std::vector<BackupSet> begins;
   std::vector<Frame> frames;
+  std::vector<Frame> void_frames;  // without their payload
   std::vector<SetTrailer> trailers;
   std::vector<FamilySummary> summaries;
   std::span<const std::byte> chunk;
   int copied_frames = 0;
   bool keep_payload = true;
+  Authenticator* proves_with = nullptr;
 
  private:
   bool verify_;

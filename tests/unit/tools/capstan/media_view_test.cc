@@ -99,6 +99,22 @@ B 2 sales    full 2026-11-21 09:00 350.0 KiB 350.0 KiB      3   4.0 complete, ZS
 )");
 }
 
+TEST(MediaView, ShowsVoidFramesAsNothingThatIsWrong) {
+  ResultSet map = TwoSets();
+  map.rows[2] = Frames(16384, 140000, 1);
+  Row no_frames = Piece("void frames", 156384, 200000, 1);
+  no_frames[13] = "read anew";
+  map.rows.insert(map.rows.begin() + 3, no_frames);
+
+  const std::string text = DrawMedium(map, true);
+
+  EXPECT_TRUE(IsSound(map));
+  EXPECT_THAT(text, HasSubstr("  [=AAAAAAAAAAAAAA--------------------BBBB"));
+  EXPECT_THAT(text, HasSubstr("  = header   A set 1   B set 2   - void\n"));
+  EXPECT_THAT(text, HasSubstr(" complete, ZSTD\n"));
+  EXPECT_THAT(text, HasSubstr(" void frames "));
+}
+
 TEST(MediaView, SaysWhatIsWrongAndWhatToDo) {
   ResultSet map = TwoSets();
   map.rows.pop_back();
