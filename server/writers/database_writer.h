@@ -132,6 +132,15 @@ class BackupSession {
   virtual Result<std::optional<Extent>> NextExtent(std::uint32_t volume,
                                                    std::uint32_t length_max) = 0;
 
+  // Before the first NextExtent. An interrupted backup of this database has copied `bytes` as
+  // `extent`, which may be any bytes whatever. True: the view holds the same now, they count as
+  // copied, and no extent to come has any of them. False: all of it will come again. Extents that
+  // come begin where none of these was, kept or not; of a file that is `whole`, where none of those
+  // was that are kept. Any thread, several at once.
+  virtual Result<bool> Keeps(const Extent& /*extent*/, std::span<const std::byte> /*bytes*/) {
+    return false;
+  }
+
   // Reads exactly extent.length == target.size() bytes of the consistent view.
   virtual Status ReadExtent(const Extent& extent, std::span<std::byte> target) = 0;
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include <fcntl.h>
@@ -34,8 +35,9 @@ std::uint64_t PageBytes() {
   return bytes;
 }
 
-std::uint64_t PagesIn(std::uint64_t length) {
-  return (length + PageBytes() - 1) / PageBytes();
+// Memory pages that hold some of these bytes.
+std::uint64_t PagesIn(std::uint64_t offset, std::uint64_t length) {
+  return (offset + length + PageBytes() - 1) / PageBytes() - offset / PageBytes();
 }
 
 // Resident memory pages of the range; nullopt where the kernel cannot tell.
@@ -49,7 +51,9 @@ std::optional<std::uint64_t> CountByCachestat(int fd, std::uint64_t offset, std:
 }
 
 std::uint64_t CountByMincore(int fd, std::uint64_t offset, std::uint64_t length) {
-  const std::uint64_t all = PagesIn(length);
+  const std::uint64_t all = PagesIn(offset, length);
+  length += offset % PageBytes();
+  offset -= offset % PageBytes();
   void* const address =
       ::mmap(nullptr, length, PROT_READ, MAP_SHARED, fd, static_cast<off_t>(offset));
   if (address == MAP_FAILED) {
@@ -70,11 +74,57 @@ std::uint64_t CountResident(int fd, std::uint64_t offset, std::uint64_t length) 
   return CountByMincore(fd, offset, length);
 }
 
+constexpr std::uint64_t kPartBytes = 256 << 10;
+// So far ahead of its reader a visit asks for more, a part at a time: some kernels bring in no more
+// of what they are asked for at once.
+constexpr std::uint64_t kVisitAheadBytes = 32 * kPartBytes;
+
+// The parts of `range` that are wholly absent; those side by side as one.
+std::vector<ByteRanges::Range> FindAbsentParts(int fd, ByteRanges::Range range) {
+  const std::uint64_t length = range.end - range.begin;
+  const std::uint64_t resident = CountResident(fd, range.begin, length);
+  if (resident >= PagesIn(range.begin, length)) {
+    return {};
+  }
+  if (resident == 0) {
+    return {range};
+  }
+  std::vector<ByteRanges::Range> absent;
+  for (std::uint64_t begin = range.begin; begin < range.end; begin += kPartBytes) {
+    const std::uint64_t end = std::min(begin + kPartBytes, range.end);
+    if (CountResident(fd, begin, end - begin) != 0) {
+      continue;
+    }
+    if (!absent.empty() && absent.back().end == begin) {
+      absent.back().end = end;
+    } else {
+      absent.push_back({begin, end});
+    }
+  }
+  return absent;
+}
+
+void Advise(int fd, ByteRanges::Range range, int advice) {
+  ::posix_fadvise(fd, static_cast<off_t>(range.begin), static_cast<off_t>(range.end - range.begin),
+                  advice);
+}
+
+void Drop(int fd, const std::vector<ByteRanges::Range>& ranges) {
+  for (const ByteRanges::Range& range : ranges) {
+    Advise(fd, range, POSIX_FADV_DONTNEED);
+  }
+}
+
 }  // namespace
 
 PageCacheGuard::PageCacheGuard(int fd, std::uint64_t size_bytes, bool drop_behind)
     : fd_(fd), size_bytes_(size_bytes), drop_behind_(drop_behind) {
   ::posix_fadvise(fd_, 0, 0, POSIX_FADV_SEQUENTIAL);
+}
+
+void PageCacheGuard::PassOver(const ByteRanges& ranges) {
+  passed_over_ = &ranges;
+  ::posix_fadvise(fd_, 0, 0, POSIX_FADV_SEQUENTIAL);  // visits have said otherwise
 }
 
 void PageCacheGuard::Advance(std::uint64_t offset) {
@@ -87,32 +137,27 @@ void PageCacheGuard::Advance(std::uint64_t offset) {
 }
 
 void PageCacheGuard::Enter(std::uint64_t number) {
-  const std::uint64_t offset = number * kWindowBytes;
-  const std::uint64_t length = std::min(kWindowBytes, size_bytes_ - offset);
-  const std::uint32_t absent_parts = FindAbsentParts(offset, length);
-  if (drop_behind_) {
-    MutexLock lock(mutex_);
-    windows_[number] = {absent_parts, length};
-  }
-  if (absent_parts != 0) {
-    ::posix_fadvise(fd_, static_cast<off_t>(offset), static_cast<off_t>(length),
-                    POSIX_FADV_WILLNEED);
-  }
-}
-
-std::uint32_t PageCacheGuard::FindAbsentParts(std::uint64_t offset, std::uint64_t length) const {
-  const std::uint64_t resident = CountResident(fd_, offset, length);
-  if (resident >= PagesIn(length)) {
-    return 0;
-  }
-  std::uint32_t absent = 0;
-  for (std::uint64_t part = 0; part * kPartBytes < length; ++part) {
-    const std::uint64_t part_length = std::min(kPartBytes, length - part * kPartBytes);
-    if (resident == 0 || CountResident(fd_, offset + part * kPartBytes, part_length) == 0) {
-      absent |= std::uint32_t{1} << part;
+  static const ByteRanges kNothing;
+  const ByteRanges& passed_over = passed_over_ != nullptr ? *passed_over_ : kNothing;
+  ByteRanges::Range rest{number * kWindowBytes, std::min((number + 1) * kWindowBytes, size_bytes_)};
+  Window window;
+  std::vector<ByteRanges::Range> to_read;  // ahead
+  while (const auto stretch = passed_over.NextGap(rest)) {
+    window.unread_bytes += stretch->end - stretch->begin;
+    const std::vector<ByteRanges::Range> absent = FindAbsentParts(fd_, *stretch);
+    if (!absent.empty()) {
+      to_read.push_back(*stretch);
     }
+    window.absent.insert(window.absent.end(), absent.begin(), absent.end());
+    rest.begin = stretch->end;
   }
-  return absent;
+  if (drop_behind_ && window.unread_bytes != 0) {
+    MutexLock lock(mutex_);
+    windows_[number] = std::move(window);
+  }
+  for (const ByteRanges::Range& stretch : to_read) {
+    Advise(fd_, stretch, POSIX_FADV_WILLNEED);
+  }
 }
 
 void PageCacheGuard::Done(std::uint64_t offset, std::uint64_t length) {
@@ -122,36 +167,45 @@ void PageCacheGuard::Done(std::uint64_t offset, std::uint64_t length) {
   while (length > 0) {
     const std::uint64_t number = offset / kWindowBytes;
     const std::uint64_t here = std::min(length, (number + 1) * kWindowBytes - offset);
-    std::uint32_t absent_parts = 0;
+    std::vector<ByteRanges::Range> absent;
     {
       MutexLock lock(mutex_);
       const auto window = windows_.find(number);
       if (window != windows_.end()) {
         window->second.unread_bytes -= std::min(here, window->second.unread_bytes);
         if (window->second.unread_bytes == 0) {
-          absent_parts = window->second.absent_parts;
+          absent = std::move(window->second.absent);
           windows_.erase(window);
         }
       }
     }
-    Drop(number, absent_parts);
+    Drop(fd_, absent);
     offset += here;
     length -= here;
   }
 }
 
-void PageCacheGuard::Drop(std::uint64_t number, std::uint32_t absent_parts) const {
-  for (std::uint64_t part = 0; part < 32; ++part) {
-    if ((absent_parts >> part & 1) == 0) {
-      continue;
-    }
-    std::uint64_t end = part + 1;
-    while (end < 32 && (absent_parts >> end & 1) != 0) {
-      ++end;
-    }
-    ::posix_fadvise(fd_, static_cast<off_t>(number * kWindowBytes + part * kPartBytes),
-                    static_cast<off_t>((end - part) * kPartBytes), POSIX_FADV_DONTNEED);
-    part = end;
+PageCacheVisit::PageCacheVisit(int fd, ByteRanges::Range stretch, bool drop_behind)
+    : fd_(fd),
+      drop_behind_(drop_behind),
+      end_(stretch.end),
+      absent_(FindAbsentParts(fd, stretch)),
+      asked_(absent_.empty() ? stretch.end : stretch.begin) {
+  // The kernel reads exactly what is read, and what Advance asks for.
+  ::posix_fadvise(fd_, 0, 0, POSIX_FADV_RANDOM);
+}
+
+PageCacheVisit::~PageCacheVisit() {
+  if (drop_behind_) {
+    Drop(fd_, absent_);
+  }
+}
+
+void PageCacheVisit::Advance(std::uint64_t offset) {
+  while (asked_ < std::min(end_, offset + kVisitAheadBytes)) {
+    const std::uint64_t next = std::min(asked_ + kPartBytes, end_);
+    Advise(fd_, {asked_, next}, POSIX_FADV_WILLNEED);
+    asked_ = next;
   }
 }
 

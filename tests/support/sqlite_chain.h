@@ -24,6 +24,7 @@ struct ChainSet {
   std::string writer_data;
   writers::DatabaseFile file;
   std::vector<std::pair<writers::Extent, std::string>> extents;
+  std::uint64_t kept_bytes = 0;  // of an interrupted backup
 
   std::uint64_t bytes() const {
     std::uint64_t sum = 0;
@@ -41,6 +42,8 @@ struct TakeOptions {
   writers::BackupOptions backup;
   bool commit = true;
   std::uint32_t length_max = 1 << 20;
+  // Of a full backup: what an interrupted one has copied. What is kept of it is in the set.
+  std::vector<std::pair<writers::Extent, std::string>> interrupted = {};
 };
 
 inline Result<ChainSet> TakeSet(writers::DatabaseWriter& writer, const std::string& path,
@@ -49,6 +52,14 @@ inline Result<ChainSet> TakeSet(writers::DatabaseWriter& writer, const std::stri
   ChainSet set{.kind = options.backup.kind, .guid = Guid::Random()};
   set.writer_data = session->writer_data();
   set.fork = session->recovery_fork();
+  for (const auto& [extent, contents] : options.interrupted) {
+    CAPSTAN_ASSIGN_OR_RETURN(const bool kept,
+                             session->Keeps(extent, std::as_bytes(std::span(contents))));
+    if (kept) {
+      set.kept_bytes += extent.length;
+      set.extents.emplace_back(extent, contents);
+    }
+  }
   while (true) {
     CAPSTAN_ASSIGN_OR_RETURN(auto extent, session->NextExtent(0, options.length_max));
     if (!extent) {

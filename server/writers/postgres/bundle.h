@@ -8,8 +8,9 @@
 //
 // Numbers are little endian. The directory stands behind the payload so that pages of a relation
 // begin at the beginning of the extent, and are whole in every piece that it is read in.
-// Extents of a file of the set (a tablespace, or the log) follow each other without gaps: an
-// extent's offset is its position in that virtual file, and means nothing else.
+// Extents of a file of the set (a tablespace, or the log) follow each other without gaps, but for
+// what a backup WITH RESTART did not keep: an extent's offset is its position in that virtual file,
+// and means nothing else.
 #pragma once
 
 #include <cstddef>

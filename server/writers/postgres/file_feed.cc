@@ -119,6 +119,15 @@ Status FileFeed::FeedFolder(const Source& source, const ClusterFolder& folder) {
     return OsError(errno, Join(source.place->root, folder.path));
   }
   for (const ClusterFile& leaf : folder.files) {
+    const KeptFiles::File* const kept =
+        options_.kept != nullptr ? options_.kept->Find(leaf) : nullptr;
+    if (kept != nullptr && kept->whole) {
+      manifest_.files.push_back({.place = source.place_index,
+                                 .mode = kept->whole->mode,
+                                 .path = Join(folder.path, leaf.name),
+                                 .size_bytes = kept->whole->size_bytes});
+      continue;
+    }
     std::shared_ptr<BackupFile> file;
     if (folder_fd.valid()) {
       CAPSTAN_ASSIGN_OR_RETURN(file, OpenFile(source, folder, leaf, folder_fd.get()));
@@ -132,7 +141,8 @@ Status FileFeed::FeedFolder(const Source& source, const ClusterFolder& folder) {
                                .mode = file->mode,
                                .path = file->path,
                                .size_bytes = file->size_bytes});
-    CAPSTAN_RETURN_IF_ERROR(FeedFile(file, folder));
+    CAPSTAN_RETURN_IF_ERROR(kept != nullptr ? FeedRest(file, kept->ranges)
+                                            : FeedFile(file, folder));
   }
   return OkStatus();
 }
@@ -176,6 +186,20 @@ Status FileFeed::FeedFile(const std::shared_ptr<BackupFile>& file, const Cluster
     return FeedChangedPages(file);
   }
   return Push({.file = file, .offset = 0, .length = file->size_bytes});
+}
+
+// An empty file that was kept is in the backup as it is.
+Status FileFeed::FeedRest(const std::shared_ptr<BackupFile>& file, const ByteRanges& kept) {
+  if (file->page_cache) {
+    file->page_cache->PassOver(kept);
+  }
+  ByteRanges::Range rest{0, file->size_bytes};
+  while (const auto stretch = kept.NextGap(rest)) {
+    CAPSTAN_RETURN_IF_ERROR(
+        Push({.file = file, .offset = stretch->begin, .length = stretch->end - stretch->begin}));
+    rest.begin = stretch->end;
+  }
+  return OkStatus();
 }
 
 Status FileFeed::FeedChangedPages(const std::shared_ptr<BackupFile>& file) {

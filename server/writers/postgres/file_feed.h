@@ -3,7 +3,8 @@
 //
 // A thread opens each file at its turn and takes the size that it has then: what grows later is in
 // the log, what shrinks reads as zeros and is cut off again by the log. A full backup takes every
-// file as one stretch. A differential one takes of a relation the pages that have changed since its
+// file as one stretch, or what is left of it where an interrupted backup's copy is kept. A
+// differential one takes of a relation the pages that have changed since its
 // base, which the thread finds by reading all of them; of everything that has no LSN it takes all.
 //
 // Threads: Next from one at a time. Owns the thread; it waits only for Next, and ends with the
@@ -21,6 +22,7 @@
 #include "server/writers/page_cache_guard.h"
 #include "server/writers/postgres/cluster_files.h"
 #include "server/writers/postgres/cluster_manifest.h"
+#include "server/writers/postgres/kept_files.h"
 #include "server/writers/postgres/page_changes.h"
 #include "vdi/base/aligned_bytes.h"
 #include "vdi/base/mutex.h"
@@ -63,6 +65,8 @@ class FileFeed {
   struct Options {
     std::vector<Source> sources;
     std::optional<PageChanges> changes;  // of a differential backup
+    // Sealed; outlives the feed and the files that it hands out. Null: nothing is kept.
+    const KeptFiles* kept = nullptr;
     bool drop_page_cache_behind = true;
   };
   static Result<std::unique_ptr<FileFeed>> Start(Options options);
@@ -88,6 +92,7 @@ class FileFeed {
   Result<std::shared_ptr<BackupFile>> OpenFile(const Source& source, const ClusterFolder& folder,
                                                const ClusterFile& leaf, int folder_fd);
   Status FeedFile(const std::shared_ptr<BackupFile>& file, const ClusterFolder& folder);
+  Status FeedRest(const std::shared_ptr<BackupFile>& file, const ByteRanges& kept);
   Status FeedChangedPages(const std::shared_ptr<BackupFile>& file);
   // kCancelled once the feed is to end.
   Status Push(FileStretch stretch) CAPSTAN_EXCLUDES(mutex_);

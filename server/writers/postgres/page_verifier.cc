@@ -19,6 +19,26 @@ namespace {
 constexpr int kReadAgainTries = 5;
 constexpr std::chrono::milliseconds kReadAgainPause{1};
 
+// Calls `on_page(offset in the file, page)` for the pages whose last byte is among these: of those
+// that begin before, all is read again.
+template <typename Byte, typename OnPage>
+Status ForEachPage(const PageVerifier::Source& source, std::uint64_t page_bytes,
+                   std::uint64_t offset, std::span<Byte> bytes, const OnPage& on_page) {
+  std::vector<std::byte> own;
+  for (std::uint64_t at = offset / page_bytes * page_bytes;
+       at + page_bytes <= offset + bytes.size(); at += page_bytes) {
+    if (at >= offset) {
+      CAPSTAN_RETURN_IF_ERROR(on_page(at, bytes.subspan(static_cast<std::size_t>(at - offset),
+                                                        static_cast<std::size_t>(page_bytes))));
+      continue;
+    }
+    own.resize(static_cast<std::size_t>(page_bytes));
+    CAPSTAN_RETURN_IF_ERROR(Annotate(ReadOrZero(source.fd, at, own), source.physical_name));
+    CAPSTAN_RETURN_IF_ERROR(on_page(at, std::span<Byte>(own)));
+  }
+  return OkStatus();
+}
+
 bool HasSaneHeader(const DataPageHeader& header, std::size_t page_bytes) {
   return header.lower >= kDataPageHeaderBytes && header.lower <= header.upper &&
          header.upper <= header.special && header.special <= page_bytes && header.special % 8 == 0;
@@ -49,27 +69,30 @@ std::optional<std::string> FindPageFault(std::span<const std::byte> page, std::u
 }
 
 Status PageVerifier::Check(const Source& source, std::uint64_t offset, std::span<std::byte> bytes) {
-  const std::uint64_t page_bytes = options_.page_bytes;
-  std::vector<std::byte> own;
-  // Pages whose last byte is among these: of those that begin before, all is read again.
-  for (std::uint64_t at = offset / page_bytes * page_bytes;
-       at + page_bytes <= offset + bytes.size(); at += page_bytes) {
-    if (at >= offset) {
-      CAPSTAN_RETURN_IF_ERROR(CheckPage(source, at,
-                                        bytes.subspan(static_cast<std::size_t>(at - offset),
-                                                      static_cast<std::size_t>(page_bytes))));
-      continue;
-    }
-    own.resize(static_cast<std::size_t>(page_bytes));
-    CAPSTAN_RETURN_IF_ERROR(Annotate(ReadOrZero(source.fd, at, own), source.physical_name));
-    CAPSTAN_RETURN_IF_ERROR(CheckPage(source, at, own));
-  }
-  return OkStatus();
+  return ForEachPage(
+      source, options_.page_bytes, offset, bytes,
+      [&](std::uint64_t at, std::span<std::byte> page) { return CheckPage(source, at, page); });
+}
+
+Result<bool> PageVerifier::AreRight(const Source& source, std::uint64_t offset,
+                                    std::span<const std::byte> bytes) const {
+  bool right = true;
+  CAPSTAN_RETURN_IF_ERROR(ForEachPage(source, options_.page_bytes, offset, bytes,
+                                      [&](std::uint64_t at, std::span<const std::byte> page) {
+                                        right = right && !FindPageFault(page, BlockAt(source, at),
+                                                                        options_.checksums);
+                                        return OkStatus();
+                                      }));
+  return right;
+}
+
+std::uint32_t PageVerifier::BlockAt(const Source& source, std::uint64_t offset) const {
+  return source.first_block + static_cast<std::uint32_t>(offset / options_.page_bytes);
 }
 
 Status PageVerifier::CheckPage(const Source& source, std::uint64_t offset,
                                std::span<std::byte> page) {
-  const auto block = source.first_block + static_cast<std::uint32_t>(offset / options_.page_bytes);
+  const std::uint32_t block = BlockAt(source, offset);
   std::optional<std::string> fault = FindPageFault(page, block, options_.checksums);
   if (!fault) {
     return OkStatus();

@@ -6,7 +6,7 @@
 // its checksum nor its LSN explains is bad, and one whose LSN lies behind the end of the log: these
 // are known at the end only (Settle).
 //
-// Threads: Check from any, several at once; Settle from one, after them.
+// Threads: Check and AreRight from any, several at once; Settle from one, after them.
 #pragma once
 
 #include <cstddef>
@@ -48,6 +48,9 @@ class PageVerifier {
   // Bytes of the file from `offset` on. Pages that they hold in part are read from the file again.
   // A page that was wrong and is right when read again takes its place in `bytes`.
   Status Check(const Source& source, std::uint64_t offset, std::span<std::byte> bytes);
+  // Whether Check would find nothing wrong with these bytes as they are. Tells nobody.
+  Result<bool> AreRight(const Source& source, std::uint64_t offset,
+                        std::span<const std::byte> bytes) const;
 
   // The log of the backup ends at `stop`.
   Status Settle(Lsn stop);
@@ -58,6 +61,7 @@ class PageVerifier {
     Lsn lsn;
   };
 
+  std::uint32_t BlockAt(const Source& source, std::uint64_t offset) const;
   Status CheckPage(const Source& source, std::uint64_t offset, std::span<std::byte> page);
   Status Judge(const Source& source, std::uint32_t block, std::string fault, Lsn lsn);
 

@@ -5,6 +5,11 @@
 
 namespace capstan::writers {
 
+void PendingExtents::Reserve(std::uint32_t file_index, std::uint64_t end) {
+  const MutexLock lock(mutex_);
+  ends_[file_index] = std::max(ends_[file_index], end);
+}
+
 Extent PendingExtents::Add(std::uint32_t file_index, ExtentPlan plan) {
   std::uint64_t& end = ends_[file_index];
   const Extent extent{.file_index = file_index, .offset = end, .length = plan.length()};

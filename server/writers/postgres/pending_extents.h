@@ -1,7 +1,8 @@
 // PendingExtents: what a backup has cut and not yet read to its end, and so where each extent lies
 // in the virtual file of its bundle.
 //
-// Threads: Add, of one file, from one thread; Read from any.
+// Threads: Reserve from any, before the first Add; Add, of one file, from one thread; Read from
+// any.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +24,9 @@ class PendingExtents {
  public:
   explicit PendingExtents(std::size_t file_count) : ends_(file_count) {}
 
-  // Gives the extent its place: behind all others of the file.
+  // What stands in the file in front of `end` is of another backup, that this one goes on with.
+  void Reserve(std::uint32_t file_index, std::uint64_t end) CAPSTAN_EXCLUDES(mutex_);
+  // Gives the extent its place: behind all others of the file, and what was reserved.
   Extent Add(std::uint32_t file_index, ExtentPlan plan) CAPSTAN_EXCLUDES(mutex_);
   // An extent or a part of one. Its files are closed once all of it was read.
   // kInvalidArgument: these bytes are of no extent, or were read.
@@ -43,7 +46,7 @@ class PendingExtents {
   std::pair<Key, std::shared_ptr<const ExtentPlan>> Find(const Key& byte) CAPSTAN_EXCLUDES(mutex_);
   void CountRead(const Key& begin, std::uint32_t length) CAPSTAN_EXCLUDES(mutex_);
 
-  std::vector<std::uint64_t> ends_;  // each of the thread that adds to it
+  std::vector<std::uint64_t> ends_;  // each of the thread that adds to it; before, under mutex_
   Mutex mutex_;
   std::map<Key, Pending> pending_ CAPSTAN_GUARDED_BY(mutex_);
 };

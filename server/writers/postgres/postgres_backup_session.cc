@@ -116,7 +116,7 @@ Result<std::unique_ptr<PostgresBackupSession>> PostgresBackupSession::Begin(
   if (options.on_page_error) {
     session->VerifyPages(subject.location, options.on_page_error);
   }
-  CAPSTAN_RETURN_IF_ERROR(session->StartFeeds(options.drop_page_cache_behind, changes));
+  session->PlanVolumes(options, changes);
   return session;
 }
 
@@ -172,24 +172,60 @@ void PostgresBackupSession::VerifyPages(const std::string& location,
       }});
 }
 
-Status PostgresBackupSession::StartFeeds(bool drop_page_cache_behind,
-                                         const std::optional<PageChanges>& changes) {
+void PostgresBackupSession::PlanVolumes(const BackupOptions& options,
+                                        const std::optional<PageChanges>& changes) {
+  if (options.kind == BackupKind::kFull) {
+    kept_ = std::make_unique<KeptFiles>(
+        KeptFiles::Options{.places = &places_,
+                           .folders = &folders_,
+                           .verifier = verifier_.get(),
+                           .relation_segment_blocks = server_.set.relation_segment_blocks,
+                           .drop_page_cache_behind = options.drop_page_cache_behind});
+  }
   for (std::uint32_t v = 0; v < description_.volumes.size(); ++v) {
-    FileFeed::Options feed{.changes = changes, .drop_page_cache_behind = drop_page_cache_behind};
+    FileFeed::Options feed{.changes = changes,
+                           .kept = kept_.get(),
+                           .drop_page_cache_behind = options.drop_page_cache_behind};
     for (std::uint32_t p = 0; p < places_.size(); ++p) {
       if (description_.files[p].volume == v) {
         feed.sources.push_back({.place_index = p, .place = &places_[p], .folders = &folders_[p]});
       }
     }
-    CAPSTAN_ASSIGN_OR_RETURN(std::unique_ptr<FileFeed> started, FileFeed::Start(std::move(feed)));
-    volumes_.push_back({.feed = std::move(started)});
+    volumes_.push_back({.options = std::move(feed)});
   }
+}
+
+// Not before: a feed takes the sizes that files have, and passes over what is kept of them.
+Status PostgresBackupSession::StartFeed(Volume& volume) {
+  if (kept_ != nullptr) {
+    kept_->Seal();
+  }
+  CAPSTAN_ASSIGN_OR_RETURN(volume.feed, FileFeed::Start(volume.options));
   return OkStatus();
+}
+
+Result<bool> PostgresBackupSession::Keeps(const Extent& extent, std::span<const std::byte> bytes) {
+  // No extent of ours gets as far as that, so it need not be passed over.
+  constexpr std::uint64_t kOffsetMax = std::uint64_t{1} << 62;
+  if (kept_ == nullptr || extent.file_index >= description_.files.size() ||
+      extent.offset > kOffsetMax) {
+    return false;
+  }
+  Result<bool> kept = kept_->Keep(extent, bytes);
+  if (!kept.ok()) {
+    return Fail(std::move(kept).status());
+  }
+  // What comes shares no offset with it, whether it is kept or not.
+  extents_->Reserve(extent.file_index, extent.offset + extent.length);
+  return kept;
 }
 
 Result<std::optional<FileStretch>> PostgresBackupSession::NextStretch(std::uint32_t volume) {
   if (volume < volumes_.size()) {
     Volume& from = volumes_[volume];
+    if (from.feed == nullptr) {
+      CAPSTAN_RETURN_IF_ERROR(StartFeed(from));
+    }
     if (from.next || from.done) {
       return std::exchange(from.next, std::nullopt);
     }

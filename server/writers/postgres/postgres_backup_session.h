@@ -2,7 +2,8 @@
 //
 // pg_backup_start, then all files as they are at their turn, and at the end (BeginTail)
 // pg_backup_stop and the log between the two, which makes the files consistent. A differential one
-// takes of relations only the pages that have changed since its base.
+// takes of relations only the pages that have changed since its base; a full one may go on with
+// what an interrupted one has copied (KeptFiles).
 //
 // Lives from PostgresWriter::BeginBackup to End. Threads: as BackupSession says; one more per
 // volume walks ahead of the readers (FileFeed).
@@ -24,6 +25,7 @@
 #include "server/writers/postgres/cluster_manifest.h"
 #include "server/writers/postgres/extent_plan.h"
 #include "server/writers/postgres/file_feed.h"
+#include "server/writers/postgres/kept_files.h"
 #include "server/writers/postgres/page_verifier.h"
 #include "server/writers/postgres/pending_extents.h"
 #include "server/writers/postgres/postgres_server.h"
@@ -52,6 +54,9 @@ class PostgresBackupSession final : public BackupSession {
   Guid recovery_fork() const override { return fork_; }
   std::string writer_data() const override { return writer_data_; }
   Result<std::optional<Extent>> NextExtent(std::uint32_t volume, std::uint32_t length_max) override;
+  // Of the data only: what comes with the tail is of this backup, and nothing of it is kept.
+  // kFailedPrecondition once an extent was handed out.
+  Result<bool> Keeps(const Extent& extent, std::span<const std::byte> bytes) override;
   Status ReadExtent(const Extent& extent, std::span<std::byte> target) override;
   Result<bool> BeginTail() override;
   Status End() override;
@@ -59,7 +64,8 @@ class PostgresBackupSession final : public BackupSession {
  private:
   // Of one volume; of its thread.
   struct Volume {
-    std::unique_ptr<FileFeed> feed;
+    FileFeed::Options options;
+    std::unique_ptr<FileFeed> feed;   // from when its first extent is wanted
     std::optional<FileStretch> next;  // taken from the feed, not used up
     bool done = false;                // there is no more than `next`
   };
@@ -69,7 +75,8 @@ class PostgresBackupSession final : public BackupSession {
 
   Status OpenPlaces();
   void VerifyPages(const std::string& location, PageErrorHandler on_page_error);
-  Status StartFeeds(bool drop_page_cache_behind, const std::optional<PageChanges>& changes);
+  void PlanVolumes(const BackupOptions& options, const std::optional<PageChanges>& changes);
+  Status StartFeed(Volume& volume);
   Status MakeWriterData();
   // What follows in the volume, or the tail; nullopt: nothing.
   Result<std::optional<FileStretch>> NextStretch(std::uint32_t volume);
@@ -89,6 +96,7 @@ class PostgresBackupSession final : public BackupSession {
   std::vector<ClusterRoot> places_;
   std::vector<std::vector<ClusterFolder>> folders_;  // of each place
   std::unique_ptr<PageVerifier> verifier_;           // null: pages are copied as they are
+  std::unique_ptr<KeptFiles> kept_;                  // null: of a differential backup
   std::vector<Volume> volumes_;
   std::deque<FileStretch> tail_;
   std::optional<FileStretch> tail_next_;

@@ -1,11 +1,19 @@
 #include "server/writers/sqlite/sqlite_backup_session.h"
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include <fmt/format.h>
 
+#include "vdi/base/aligned_bytes.h"
+
 namespace capstan::writers {
+namespace {
+
+constexpr std::size_t kCompareBytes = 256 << 10;  // whole pages, and fits the processor's cache
+
+}  // namespace
 
 SqliteBackupSession::SqliteBackupSession(Parts parts)
     : description_(std::move(parts.description)),
@@ -13,8 +21,9 @@ SqliteBackupSession::SqliteBackupSession(Parts parts)
       chain_(std::move(parts.chain)),
       activity_(std::move(parts.activity)),
       view_(std::move(parts.view)),
-      free_pages_(std::move(parts.free_pages)) {
-  page_cache_.emplace(view_->fd(), view_->size_bytes(), parts.drop_page_cache_behind);
+      free_pages_(std::move(parts.free_pages)),
+      drop_page_cache_behind_(parts.drop_page_cache_behind) {
+  page_cache_.emplace(view_->fd(), view_->size_bytes(), drop_page_cache_behind_);
 }
 
 SqliteBackupSession::~SqliteBackupSession() {
@@ -52,20 +61,112 @@ Result<std::optional<Extent>> SqliteBackupSession::NextExtent(std::uint32_t volu
     return Error(Code::kInvalidArgument, "no extent of volume {} with at most {} bytes", volume,
                  length_max);
   }
+  BeginReading();
   const std::uint64_t size = view_->size_bytes();
-  if (next_offset_ == size) {
+  const std::optional<ByteRanges::Range> rest = kept_.NextGap({next_offset_, size});
+  if (!rest) {
+    next_offset_ = size;
     return std::optional<Extent>();
   }
-  // Whole pages where they fit, so that no page is read from the WAL twice.
-  const std::uint32_t page_size = description_.page_size;
-  const std::uint32_t whole =
-      length_max >= page_size ? length_max - length_max % page_size : length_max;
-  const auto length =
-      static_cast<std::uint32_t>(std::min<std::uint64_t>(whole, size - next_offset_));
-  const Extent extent{.file_index = 0, .offset = next_offset_, .length = length};
-  next_offset_ += length;
-  page_cache_->Advance(next_offset_ - 1);
+  std::uint64_t end = rest->end;
+  if (end - rest->begin > length_max) {
+    // Up to a page's end where there is one, so that no page is read from the WAL twice.
+    end = rest->begin + length_max;
+    const std::uint64_t whole = end - end % description_.page_size;
+    end = whole > rest->begin ? whole : end;
+  }
+  const Extent extent{.file_index = 0,
+                      .offset = rest->begin,
+                      .length = static_cast<std::uint32_t>(end - rest->begin)};
+  next_offset_ = end;
+  page_cache_->Advance(end - 1);
   return std::optional<Extent>(extent);
+}
+
+void SqliteBackupSession::BeginReading() {
+  MutexLock lock(mutex_);
+  if (!reading_) {
+    reading_ = true;
+    kept_ = std::move(keeping_);
+    page_cache_->PassOver(kept_);
+  }
+}
+
+Result<bool> SqliteBackupSession::Keeps(const Extent& extent, std::span<const std::byte> bytes) {
+  const std::uint64_t size = view_ ? view_->size_bytes() : 0;
+  if (extent.file_index != 0 || extent.length != bytes.size() || bytes.empty() ||
+      extent.offset > size || bytes.size() > size - extent.offset) {
+    return false;
+  }
+  const ByteRanges::Range range{extent.offset, extent.offset + bytes.size()};
+  {
+    MutexLock lock(mutex_);
+    if (reading_) {
+      return Error(Code::kFailedPrecondition, "something to be kept, but extents are being read");
+    }
+    if (keeping_.Overlaps(range)) {
+      return false;
+    }
+  }
+  PageCacheVisit visit(view_->fd(), range, drop_page_cache_behind_);
+  Result<bool> same = Holds(extent.offset, bytes, visit);
+  if (!same.ok()) {
+    return Fail(std::move(same).status());
+  }
+  if (!*same) {
+    return false;
+  }
+  {
+    MutexLock lock(mutex_);
+    if (!keeping_.Add(range)) {
+      return false;  // another thread was given some of it as well
+    }
+  }
+  // Only now, so that of what is not kept nothing is checked, and told of, twice.
+  Status status = CheckPages(extent.offset, bytes.size());
+  if (status.ok()) {
+    status = NoteBytes(extent.offset, bytes);
+  }
+  if (!status.ok()) {
+    return Fail(std::move(status));
+  }
+  return true;
+}
+
+Result<bool> SqliteBackupSession::Holds(std::uint64_t offset, std::span<const std::byte> bytes,
+                                        PageCacheVisit& visit) const {
+  const AlignedBytes scratch(std::min(bytes.size(), kCompareBytes));
+  while (!bytes.empty()) {
+    const auto found = scratch.span().first(std::min(bytes.size(), kCompareBytes));
+    visit.Advance(offset);
+    CAPSTAN_RETURN_IF_ERROR(view_->Read(offset, found));
+    free_pages_.Clear(offset, found);
+    if (std::memcmp(found.data(), bytes.data(), found.size()) != 0) {
+      return false;
+    }
+    offset += found.size();
+    bytes = bytes.subspan(found.size());
+  }
+  return true;
+}
+
+// Reads once more what Holds has just read: what is kept has zeros where the database has something
+// in its free pages.
+Status SqliteBackupSession::CheckPages(std::uint64_t offset, std::uint64_t length) {
+  if (page_check_ == nullptr) {
+    return OkStatus();
+  }
+  const AlignedBytes scratch(
+      static_cast<std::size_t>(std::min(length, std::uint64_t{kCompareBytes})));
+  while (length > 0) {
+    const auto found = scratch.span().first(
+        static_cast<std::size_t>(std::min(length, std::uint64_t{kCompareBytes})));
+    CAPSTAN_RETURN_IF_ERROR(view_->Read(offset, found));
+    CAPSTAN_RETURN_IF_ERROR(page_check_->Take(offset, found));
+    offset += found.size();
+    length -= found.size();
+  }
+  return OkStatus();
 }
 
 Status SqliteBackupSession::ReadExtent(const Extent& extent, std::span<std::byte> target) {
@@ -79,18 +180,21 @@ Status SqliteBackupSession::ReadExtent(const Extent& extent, std::span<std::byte
     status = page_check_->Take(extent.offset, target);
   }
   if (!status.ok()) {
-    activity_->Fail(status);
-    return status;
+    return Fail(std::move(status));
   }
   page_cache_->Done(extent.offset, extent.length);
   // Behind the check, which is of the database; in front of the hashes, which are of the backup.
   free_pages_.Clear(extent.offset, target);
-  if (chain_.pages != nullptr) {
-    status = chain_.pages->Note(extent.offset, target);
-    if (!status.ok()) {
-      activity_->Fail(status);
-    }
-  }
+  status = NoteBytes(extent.offset, target);
+  return status.ok() ? status : Fail(std::move(status));
+}
+
+Status SqliteBackupSession::NoteBytes(std::uint64_t offset, std::span<const std::byte> bytes) {
+  return chain_.pages != nullptr ? chain_.pages->Note(offset, bytes) : OkStatus();
+}
+
+Status SqliteBackupSession::Fail(Status status) {
+  activity_->Fail(status);
   return status;
 }
 

@@ -1,6 +1,10 @@
 // SqliteBackupSession: hands out a consistent view of one SQLite database, front to back. Free
 // pages are handed out as zeros.
 //
+// What an interrupted backup has copied is compared with the view, byte by byte: where they are the
+// same it does not matter who has read them, or when. So what is kept goes the way of what is read
+// (the check of pages, the hashes of a base), and only the copying is left out.
+//
 // Lives from SqliteWriter::BeginBackup to End. Threads: as BackupSession says.
 #pragma once
 
@@ -10,6 +14,7 @@
 #include <optional>
 #include <span>
 
+#include "server/writers/byte_ranges.h"
 #include "server/writers/database_writer.h"
 #include "server/writers/page_cache_guard.h"
 #include "server/writers/sqlite/log/base_pages.h"
@@ -19,6 +24,7 @@
 #include "server/writers/sqlite/sqlite_page_check.h"
 #include "server/writers/sqlite/sqlite_view.h"
 #include "server/writers/writer_state_tracker.h"
+#include "vdi/base/mutex.h"
 
 namespace capstan::writers {
 
@@ -55,12 +61,27 @@ class SqliteBackupSession final : public BackupSession {
   }
   Guid recovery_fork() const override { return chain_.fork; }
   std::string writer_data() const override { return chain_.writer_data; }
-  Result<std::optional<Extent>> NextExtent(std::uint32_t volume, std::uint32_t length_max) override;
+  Result<std::optional<Extent>> NextExtent(std::uint32_t volume, std::uint32_t length_max) override
+      CAPSTAN_EXCLUDES(mutex_);
+  // kFailedPrecondition once an extent was handed out.
+  Result<bool> Keeps(const Extent& extent, std::span<const std::byte> bytes) override
+      CAPSTAN_EXCLUDES(mutex_);
   Status ReadExtent(const Extent& extent, std::span<std::byte> target) override;
   Status End() override;
   void Committed() override;
 
  private:
+  // From now on nothing more is kept.
+  void BeginReading() CAPSTAN_EXCLUDES(mutex_);
+  // False: the view does not hold these bytes from `offset` on.
+  Result<bool> Holds(std::uint64_t offset, std::span<const std::byte> bytes,
+                     PageCacheVisit& visit) const;
+  // Bytes of the view that are in the backup now: the check of pages has them as they are in the
+  // database, the hashes as the backup has them.
+  Status CheckPages(std::uint64_t offset, std::uint64_t length);
+  Status NoteBytes(std::uint64_t offset, std::span<const std::byte> bytes);
+  Status Fail(Status status);
+
   const DatabaseDescription description_;
   const SqliteLsns lsns_;
   ChainBegin chain_;
@@ -68,8 +89,16 @@ class SqliteBackupSession final : public BackupSession {
   std::optional<SqliteView> view_;  // none after End
   const SqliteFreePages free_pages_;
   std::optional<PageCacheGuard> page_cache_;  // reads through the view's descriptor
+  const bool drop_page_cache_behind_;
   std::unique_ptr<SqlitePageCheck> page_check_;
-  std::uint64_t next_offset_ = 0;  // of NextExtent's thread
+
+  // Of NextExtent's thread:
+  std::uint64_t next_offset_ = 0;
+  ByteRanges kept_;  // does not change any more
+
+  Mutex mutex_;
+  bool reading_ CAPSTAN_GUARDED_BY(mutex_) = false;
+  ByteRanges keeping_ CAPSTAN_GUARDED_BY(mutex_);  // before `reading_`: what is kept so far
 };
 
 }  // namespace capstan::writers

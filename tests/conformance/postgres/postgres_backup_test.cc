@@ -1,7 +1,6 @@
 // Full and differential backups of a real cluster in use: what comes out is started with stock
 // PostgreSQL and checked by its own tools. All cases share one cluster and its load.
 #include <algorithm>
-#include <atomic>
 #include <filesystem>
 #include <fstream>
 #include <mutex>
@@ -20,6 +19,7 @@
 #include "server/writers/postgres/postgres_writer.h"
 #include "tests/support/child_process.h"
 #include "tests/support/cluster_copy.h"
+#include "tests/support/cluster_load.h"
 #include "tests/support/postgres_cluster.h"
 #include "tests/support/status_matchers.h"
 #include "vdi/base/unique_fd.h"
@@ -27,6 +27,7 @@
 namespace capstan::writers {
 namespace {
 
+using test::ClusterLoad;
 using test::ClusterSet;
 using test::CopyOptions;
 using test::HasCode;
@@ -35,39 +36,6 @@ using test::MessageHas;
 using test::PostgresCluster;
 
 constexpr std::uint32_t kPageBytes = 8192;
-
-// Writers of a cluster, from construction to Stop: pgbench, and a session that makes, fills, cuts
-// and drops tables.
-class Load {
- public:
-  explicit Load(PostgresCluster& cluster)
-      : bench_([&cluster, this] {
-          while (!stopping_) {
-            (void)cluster.Run("pgbench", {"-n", "-c", "2", "-T", "1", "shop"});
-          }
-        }),
-        tables_([&cluster, this] {
-          for (int round = 0; !stopping_; ++round) {
-            (void)cluster.Sql(
-                fmt::format(
-                    "CREATE TABLE t{0} (a int, b text); "
-                    "INSERT INTO t{0} SELECT i, repeat('x', 100) FROM "
-                    "generate_series(1, 3000) i; CREATE INDEX ON t{0} (a); "
-                    "DELETE FROM t{0} WHERE a > 100; "
-                    "DROP TABLE IF EXISTS t{1}; CREATE TEMP TABLE tt AS SELECT * FROM t{0}; "
-                    "INSERT INTO notes SELECT 'n' FROM generate_series(1, 100)",
-                    round, round - 2),
-                "shop");
-            (void)cluster.Sql(fmt::format("VACUUM t{}", round), "shop");
-          }
-        }) {}
-  ~Load() { stopping_ = true; }
-
- private:
-  std::atomic<bool> stopping_ = false;
-  std::jthread bench_;
-  std::jthread tables_;
-};
 
 class PostgresBackup : public testing::Test {
  protected:
@@ -212,7 +180,7 @@ TEST_F(PostgresBackup, DescribesTheCluster) {
 }
 
 TEST_F(PostgresBackup, OfAClusterInUseStartsAndIsSound) {
-  std::unique_ptr<Load> load = std::make_unique<Load>(*cluster_);
+  std::unique_ptr<ClusterLoad> load = std::make_unique<ClusterLoad>(*cluster_);
 
   const auto set = BackUp();
 
@@ -232,7 +200,7 @@ TEST_F(PostgresBackup, OfAClusterInUseStartsAndIsSound) {
 
 // Extents as small as a device may ask for, read in odd pieces by several threads per volume.
 TEST_F(PostgresBackup, InSmallExtentsByManyReadersIsSoundToo) {
-  std::unique_ptr<Load> load = std::make_unique<Load>(*cluster_);
+  std::unique_ptr<ClusterLoad> load = std::make_unique<ClusterLoad>(*cluster_);
 
   const auto set =
       BackUp({}, {.extent_bytes_max = 60000, .piece_bytes = 10001, .shared_volumes = true});
@@ -280,7 +248,7 @@ TEST_F(PostgresBackup, LeavesOutWhatIsOfNoUse) {
 }
 
 TEST_F(PostgresBackup, ThatIsDifferentialHoldsWhatChangedAndNothingElse) {
-  std::unique_ptr<Load> load = std::make_unique<Load>(*cluster_);
+  std::unique_ptr<ClusterLoad> load = std::make_unique<ClusterLoad>(*cluster_);
   const auto full = BackUp();
   ASSERT_THAT(full, IsOk());
   load.reset();
@@ -291,7 +259,7 @@ TEST_F(PostgresBackup, ThatIsDifferentialHoldsWhatChangedAndNothingElse) {
                             "shop"),
               IsOk());
   ASSERT_THAT(cluster_->Sql("VACUUM shrinking", "shop"), IsOk());
-  load = std::make_unique<Load>(*cluster_);
+  load = std::make_unique<ClusterLoad>(*cluster_);
 
   const auto differential = BackUp({.kind = BackupKind::kDifferential, .base = BaseOf(*full)});
 

@@ -2,8 +2,11 @@
 // tables dropped and made again, with and without a pointer map, in WAL mode and with a rollback
 // journal. Full and differential backups in between must restore to what the database was, with
 // free pages that can be used; a full one has nothing in its free pages, a differential one does
-// not have them at all, and has those that were free in the full one and are used now.
+// not have them at all, and has those that were free in the full one and are used now. Full backups
+// go on with what others have copied, at other times of the history and in other stretches: what is
+// kept and what comes make the database.
 // CAPSTAN_TEST_SEED replays one history, CAPSTAN_TEST_HISTORIES asks for more of them.
+#include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <map>
@@ -88,6 +91,7 @@ class History {
   }
   std::size_t free_pages() const { return free_pages_; }
   std::size_t used_again() const { return used_again_; }
+  std::uint64_t kept_bytes() const { return kept_bytes_; }
 
  private:
   unsigned Choose(unsigned count) { return static_cast<unsigned>(random_() % count); }
@@ -139,8 +143,30 @@ class History {
     return contents;
   }
 
-  // Drops what is dropped last, so that nothing of it is anywhere but in free pages.
+  // Some of what the full backup before has copied, in any order, some of it twice, some of it cut
+  // into other stretches.
+  std::vector<std::pair<Extent, std::string>> Interrupted() {
+    std::vector<std::pair<Extent, std::string>> frames;
+    if (!full_) {
+      return frames;
+    }
+    for (const auto& [extent, contents] : full_->extents) {
+      const unsigned begin = Choose(4) == 0 ? Choose(extent.length) : 0;
+      const unsigned length =
+          Choose(4) == 0 ? 1 + Choose(extent.length - begin) : extent.length - begin;
+      for (unsigned count = Choose(4); count > 1; --count) {
+        frames.emplace_back(Extent{.offset = extent.offset + begin, .length = length},
+                            contents.substr(begin, length));
+      }
+    }
+    std::shuffle(frames.begin(), frames.end(), random_);
+    return frames;
+  }
+
+  // Drops what is dropped last, so that nothing of it is anywhere but in free pages. What was
+  // dropped before may be left in pages that were taken again.
   void DropMarkedRows() {
+    marker_ = "of this row nothing is to be left, " + std::to_string(++drops_) + ".";
     application_->Run("CREATE TABLE marked(payload TEXT)");
     application_->Run(
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i < 300) "
@@ -151,8 +177,11 @@ class History {
 
   void TakeFullBackup() {
     DropMarkedRows();
-    auto set = TakeFull(*writer_, path_);
+    auto set = TakeSet(*writer_, path_,
+                       {.length_max = 512 + Choose(60'000), .interrupted = Interrupted()});
     ASSERT_THAT(set, IsOk());
+    kept_bytes_ += set->kept_bytes;
+    ASSERT_EQ(set->bytes(), set->file.size_bytes) << "each byte once";
     const std::string image = ImageOf(*set);
     EXPECT_EQ(image.find(marker_), std::string::npos) << "at byte " << image.find(marker_);
     full_free_ = FreeListOf(image, page_size_);
@@ -213,7 +242,8 @@ class History {
   TemporaryDirectory scratch_;
   const std::string path_ = scratch_.Under("a.db");
   const std::string copy_ = scratch_.Under("copy.db");
-  const std::string marker_ = "of this row nothing is to be left";
+  std::string marker_;
+  int drops_ = 0;
   std::size_t page_size_ = 0;
   bool has_wal_ = false;
   std::unique_ptr<SqliteWriter> writer_;
@@ -222,6 +252,7 @@ class History {
   FreeList full_free_;
   std::size_t free_pages_ = 0;
   std::size_t used_again_ = 0;
+  std::uint64_t kept_bytes_ = 0;
 };
 
 unsigned NumberFrom(const char* variable, unsigned otherwise) {
@@ -236,6 +267,7 @@ TEST(SqliteFreePagesProperty, AreInNoBackupAndMissingInNone) {
       std::getenv("CAPSTAN_TEST_SEED") != nullptr ? 1 : NumberFrom("CAPSTAN_TEST_HISTORIES", 16);
   std::size_t free_pages = 0;
   std::size_t used_again = 0;
+  std::uint64_t kept_bytes = 0;
   for (unsigned seed = first; seed < first + count; ++seed) {
     SCOPED_TRACE("CAPSTAN_TEST_SEED=" + std::to_string(seed));
     History history(seed);
@@ -245,9 +277,11 @@ TEST(SqliteFreePagesProperty, AreInNoBackupAndMissingInNone) {
     }
     free_pages += history.free_pages();
     used_again += history.used_again();
+    kept_bytes += history.kept_bytes();
   }
   if (count > 1) {
     EXPECT_GT(free_pages, 100U);
+    EXPECT_GT(kept_bytes, 1U << 20);
     EXPECT_GT(used_again, 0U) << "no page was free and then used, so none was seen to be copied";
   }
 }

@@ -85,6 +85,61 @@ TEST_F(PageCacheGuardTest, KeepsWhatWasThereBefore) {
   EXPECT_LT(ResidentBytes(0, kFileBytes), kReadBytes + kFileBytes / 10);
 }
 
+TEST_F(PageCacheGuardTest, NeitherReadsNorWaitsForWhatIsPassedOver) {
+  ByteRanges passed_over;
+  ASSERT_TRUE(passed_over.Add({kReadBytes, 17 * kReadBytes}));  // one window and parts of two
+  PageCacheGuard guard(fd_.get(), kFileBytes, true);
+  guard.PassOver(passed_over);
+  constexpr std::uint64_t kLast = 17 * kReadBytes;
+
+  guard.Advance(kReadBytes - 1);
+  Read(0, kReadBytes);
+  guard.Done(0, kReadBytes);
+  EXPECT_LT(ResidentBytes(0, 8 * kReadBytes), kReadBytes) << "the first window is through";
+  guard.Advance(kFileBytes - 1);
+  EXPECT_EQ(ResidentBytes(8 * kReadBytes, 8 * kReadBytes), 0U);
+  for (std::uint64_t offset = kLast; offset < kFileBytes; offset += kReadBytes) {
+    Read(offset, kReadBytes);
+    guard.Done(offset, kReadBytes);
+  }
+
+  EXPECT_LT(ResidentBytes(0, kFileBytes), kReadBytes);
+}
+
+TEST_F(PageCacheGuardTest, VisitsLeaveNothingAndReadNothingElse) {
+  constexpr std::uint64_t kBegin = 5 * kReadBytes;
+  constexpr std::uint64_t kEnd = 8 * kReadBytes;
+  for (const bool drop_behind : {false, true}) {
+    ::posix_fadvise(fd_.get(), 0, 0, POSIX_FADV_DONTNEED);
+    {
+      PageCacheVisit visit(fd_.get(), {kBegin, kEnd}, drop_behind);
+      for (std::uint64_t offset = kBegin; offset < kEnd; offset += kReadBytes / 4) {
+        visit.Advance(offset);
+        Read(offset, kReadBytes / 4);
+      }
+      EXPECT_EQ(ResidentBytes(kBegin, kEnd - kBegin), kEnd - kBegin);
+    }
+    EXPECT_EQ(ResidentBytes(kBegin, kEnd - kBegin), drop_behind ? 0U : kEnd - kBegin);
+    EXPECT_EQ(ResidentBytes(0, kBegin) + ResidentBytes(kEnd, kFileBytes - kEnd), 0U);
+  }
+}
+
+// At no page's boundary.
+TEST_F(PageCacheGuardTest, VisitsKeepWhatWasThereBefore) {
+  ::posix_fadvise(fd_.get(), 0, 0, POSIX_FADV_RANDOM);
+  constexpr std::uint64_t kHot = 9 << 20;
+  Read(kHot, kReadBytes);
+  {
+    PageCacheVisit visit(fd_.get(), {kHot - 2 * kReadBytes - 100, kHot + 3 * kReadBytes + 100},
+                         true);
+    visit.Advance(kHot - 2 * kReadBytes - 100);
+    Read(kHot - 2 * kReadBytes - 100, 5 * kReadBytes + 200);
+  }
+
+  EXPECT_EQ(ResidentBytes(kHot, kReadBytes), kReadBytes);
+  EXPECT_LT(ResidentBytes(0, kFileBytes), 2 * kReadBytes);
+}
+
 TEST_F(PageCacheGuardTest, KeepsEverythingWhenToldTo) {
   PageCacheGuard guard(fd_.get(), kFileBytes, false);
 

@@ -179,6 +179,32 @@ TEST_F(PageVerifierTest, WithoutChecksumsJudgesByTheHeader) {
   EXPECT_EQ(errors_[0].page, 101U);
 }
 
+TEST_F(PageVerifierTest, FindsPagesRightAsTheyAreOrNot) {
+  const PageVerifier verifier = MakeVerifier();
+  std::vector<std::byte> bytes = Read(0, 4 * kPageBytes);
+  EXPECT_TRUE(verifier.AreRight(source(), 0, bytes).value());
+  EXPECT_TRUE(verifier.AreRight(source(), 3000, std::span(bytes).subspan(3000)).value());
+  bytes[kPageBytes + 4096] = std::byte{9};
+
+  EXPECT_FALSE(verifier.AreRight(source(), 0, bytes).value());
+  EXPECT_TRUE(verifier.AreRight(source(), 0, std::span(bytes).first(2 * kPageBytes - 1)).value())
+      << "of a page that ends elsewhere";
+  EXPECT_TRUE(errors_.empty());
+}
+
+// Also one that the log would repair: whoever reads it again will find out.
+TEST_F(PageVerifierTest, FindsAPageThatBeginsBeforeTheBytesInTheFile) {
+  std::vector<std::byte> torn = MakePage({0x3000100}, 100, std::byte{7});
+  torn[10] = std::byte{1};
+  Put(0, torn);
+  const PageVerifier verifier = MakeVerifier();
+  const std::vector<std::byte> bytes = Read(3000, kPageBytes);
+
+  EXPECT_FALSE(verifier.AreRight(source(), 3000, bytes).value());
+  EXPECT_FALSE(
+      verifier.AreRight({.physical_name = path_, .fd = -1, .first_block = 100}, 3000, bytes).ok());
+}
+
 TEST_F(PageVerifierTest, EndsWithTheErrorOfWhoIsTold) {
   Put(0, MakePage({0x2000000}, 9, std::byte{7}));
   PageVerifier verifier({.checksums = true, .start = kStart, .on_page_error = [](const PageError&) {

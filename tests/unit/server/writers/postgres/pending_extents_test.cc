@@ -48,6 +48,21 @@ TEST(PendingExtents, LieBehindEachOtherInTheirFile) {
   EXPECT_EQ(extents.size_bytes(1), first.length + second.length);
 }
 
+TEST(PendingExtents, LieBehindWhatIsReserved) {
+  PendingExtents extents(2);
+  extents.Reserve(1, 1000);
+  extents.Reserve(1, 700);
+  const Extent first = extents.Add(1, PlanOf(100));
+  const Extent other = extents.Add(0, PlanOf(100));
+
+  EXPECT_EQ(first.offset, 1000U);
+  EXPECT_EQ(other.offset, 0U);
+  EXPECT_EQ(extents.size_bytes(1), 1000U + first.length);
+  EXPECT_THAT(Read(&extents, first), IsOk());
+  EXPECT_THAT(Read(&extents, {.file_index = 1, .offset = 0, .length = 100}),
+              HasCode(Code::kInvalidArgument));
+}
+
 TEST(PendingExtents, AreReadInPiecesAndForgottenWithTheLast) {
   PendingExtents extents(1);
   std::weak_ptr<BackupFile> file;
