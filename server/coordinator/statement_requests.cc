@@ -160,6 +160,7 @@ engine::BackupRequest BackupRequestOf(const tsql::BackupStatement& statement,
   request.copy_only = statement.copy_only && !statement.differential;
   request.snapshot = statement.snapshot;
   request.continue_after_error = statement.continue_after_error;
+  request.restart = statement.restart;
   if (statement.compression) {
     request.compression = statement.compression->on;
   }

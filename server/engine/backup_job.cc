@@ -15,8 +15,6 @@
 namespace capstan::engine {
 namespace {
 
-constexpr std::uint64_t kPageErrorsLogged = 1000;  // of one backup
-
 std::int8_t TimeZoneQuarterHours() {
   const std::time_t now = std::time(nullptr);
   std::tm local{};
@@ -53,12 +51,13 @@ Status BackupJob::Run() {
   Status status = Prepare();
   if (status.ok()) status = PlanMedia();
   if (status.ok()) status = PlanForm();
+  if (status.ok()) status = LookForInterrupted();
   if (status.ok()) status = BeginJournal();
-  if (status.ok()) status = OpenDevices();
+  if (status.ok() && set_ == nullptr) status = OpenDevices();
   if (status.ok()) status = Transfer();
   if (status.ok()) status = Commit();
   if (!status.ok()) {
-    Undo();
+    Undo(status);
     return status;
   }
   ReportCompletion();
@@ -176,7 +175,8 @@ Status BackupJob::BeginJournal() {
   journal_.job_guid = job_.guid();
   journal_.statement = request_.transfer.statement;
   journal_.database_name = database_.name;
-  CAPSTAN_RETURN_IF_ERROR(parts_.catalog.BeginJob(journal_));
+  CAPSTAN_RETURN_IF_ERROR(interrupted_ ? parts_.catalog.ResumeJob(interrupted_->job_guid, journal_)
+                                       : parts_.catalog.BeginJob(journal_));
   journal_begun_ = true;
   return OkStatus();
 }
@@ -204,6 +204,8 @@ Status BackupJob::OpenDevices() {
   request.retain_until_unix_s = request_.expiration_unix_s;
   request.bytes_per_second_max = request_.transfer.bytes_per_second_max;
   request.cancelled = [this] { return job_.cancelled(); };
+  request.keep = can_be_kept_;
+  request.resume = interrupted_.has_value();
   for (const auto& device : journal_.devices) {
     request.targets.push_back({.name = device.target, .token = device.token});
   }
@@ -218,6 +220,7 @@ Status BackupJob::OpenDevices() {
   options.timeouts = parts_.settings.timeouts;
   options.error_log = &parts_.error_log;
   WarnOfLowSpace(parts_.devices, request, observer_);
+  media_touched_ = true;
   auto opened = OpenSet::Open(parts_.devices, request, options);
   if (!opened.ok()) {
     media_touched_ = !IsRefusal(opened.status());
@@ -289,11 +292,15 @@ media::BackupSet BackupJob::DescribeSet(const writers::DatabaseDescription& desc
 Result<std::vector<std::unique_ptr<media::FamilyWriter>>> BackupJob::MakeFamilies(
     const media::BackupSet& set) {
   std::vector<std::unique_ptr<media::FamilyWriter>> families;
-  for (const media::MediaPlan::Family& family : media_plan_.families) {
+  authenticators_.clear();
+  for (std::size_t i = 0; i < media_plan_.families.size(); ++i) {
+    const media::MediaPlan::Family& family = media_plan_.families[i];
     media::FamilyOptions options{.header = family.header,
                                  .set = set,
                                  .form = set_->medium_form(),
-                                 .append = family.mirrors[0].append};
+                                 .append = family.mirrors[0].append,
+                                 .preamble_size = interrupted_ ? heads_[i].size_bytes : 0,
+                                 .restarts = journal_.restarts};
     if (options.append && set_->hard_filemarks()) {
       options.append->form.block_size = set_->block_size();
     }
@@ -343,6 +350,19 @@ Status BackupJob::TransferData() {
   start_unix_us_ = UnixMicros();
   CAPSTAN_ASSIGN_OR_RETURN(session_,
                            writer_->BeginBackup(database_.location, database_.name, options));
+  CAPSTAN_RETURN_IF_ERROR(MakePipeline());
+  if (interrupted_) {
+    CAPSTAN_RETURN_IF_ERROR(pipeline_->TakeUp(journal_.restarts));
+    observer_.OnMessage(65058, MessageText(65058, database_.name, pipeline_->bytes_done(),
+                                           job_.Snapshot().bytes_total));
+    CAPSTAN_CRASH_POINT("engine.after_take_up");
+  }
+  CAPSTAN_RETURN_IF_ERROR(pipeline_->WriteData());
+  TakeOutcome();
+  return pipeline_->WriteTrailers(final_set_);
+}
+
+Status BackupJob::MakePipeline() {
   final_set_ = DescribeSet(session_->description(), session_->lsns());
   final_set_.writer_data = session_->writer_data();
   final_set_.recovery_fork = session_->recovery_fork();
@@ -351,14 +371,23 @@ Status BackupJob::TransferData() {
     total += file.size_bytes;
   }
   job_.SetTotal(total);
-  CAPSTAN_ASSIGN_OR_RETURN(auto families, MakeFamilies(final_set_));
+  auto families = MakeFamilies(final_set_);
+  const bool no_room = families.status().code() == Code::kOutOfRange;
+  if (interrupted_ && (no_room || !HasFilesOfInterrupted())) {
+    CAPSTAN_RETURN_IF_ERROR(
+        BeginAnew(no_room ? "the description of the database needs more room than it had"
+                          : "the database consists of other files now"));
+    CAPSTAN_RETURN_IF_ERROR(BeginJournal());
+    CAPSTAN_RETURN_IF_ERROR(OpenDevices());
+    return MakePipeline();
+  }
+  CAPSTAN_RETURN_IF_ERROR(families.status());
   pipeline_ = std::make_unique<BackupPipeline>(
       BackupPipeline::Parts{job_, observer_, *set_, *session_, parts_.settings.timeouts,
-                            request_.transfer.stats_percent, coding_},
-      std::move(families));
-  CAPSTAN_RETURN_IF_ERROR(pipeline_->WriteData());
-  TakeOutcome();
-  return pipeline_->WriteTrailers(final_set_);
+                            request_.transfer.stats_percent, coding_,
+                            [this](std::uint64_t bytes) { NoteProgress(bytes); }},
+      std::move(families).value());
+  return OkStatus();
 }
 
 void BackupJob::TakeOutcome() {
@@ -376,20 +405,8 @@ void BackupJob::TakeOutcome() {
   final_set_.SetFinish(UnixMicros());
 }
 
-Status BackupJob::OnPageError(const writers::PageError& error) {
-  Status failure =
-      SqlError(3043, database_.name, error.file_id, error.page, error.file).WithHint(error.cause);
-  if (!request_.continue_after_error) {
-    return failure;
-  }
-  if (page_errors_.fetch_add(1) < kPageErrorsLogged) {
-    parts_.error_log.Write(request_.transfer.session_id,
-                           fmt::format("{} ({})", failure.message(), error.cause));
-  }
-  return OkStatus();
-}
-
 Status BackupJob::Commit() {
+  can_be_kept_ = false;
   Status completed = request_.snapshot ? snapshot_->Complete() : pipeline_->Complete();
   if (!completed.ok()) {
     if (set_->abort_reason().ok() || request_.transfer.device_class == "VIRTUAL_DEVICE") {
@@ -429,7 +446,8 @@ Status BackupJob::Commit() {
   return OkStatus();
 }
 
-void BackupJob::Undo() {
+void BackupJob::Undo(Status& failure) {
+  const bool kept = KeepForRestart(failure);
   snapshot_.reset();
   freeze_.reset();
   pipeline_.reset();
@@ -438,7 +456,7 @@ void BackupJob::Undo() {
     (void)set_->Close();  // drained: the agent sees an end without Complete, and discards
   }
   set_.reset();
-  if (!journal_begun_ || prepared_) {
+  if (!journal_begun_ || prepared_ || kept) {
     return;
   }
   const Deadline deadline = Deadline::After(parts_.settings.timeouts.recover);
@@ -458,38 +476,6 @@ void BackupJob::Undo() {
   if (Status forgotten = parts_.catalog.ForgetJob(job_.guid()); !forgotten.ok()) {
     CAPSTAN_LOG(kError, "job {} stays in the journal: {}", job_.guid().ToString(),
                 forgotten.message());
-  }
-}
-
-void BackupJob::ReportCompletion() {
-  if (final_set_.is_damaged) {
-    observer_.OnMessage(3042, MessageText(3042));
-  }
-  ReportGap();
-  SayPages(final_set_, database_.name, observer_);
-  const auto elapsed = std::chrono::steady_clock::now() - job_.started();
-  observer_.OnMessage(3014, CompletionMessage(std::string(BackupCommand(request_.kind)),
-                                              PagesOf(final_set_.backup_size_bytes), elapsed));
-}
-
-// Where log was lost the backup succeeds, and no restore from it reaches a time before its
-// beginning: that is told by the first log backup behind it.
-void BackupJob::ReportGap() {
-  const bool begins_anew =
-      chain_.set.begins_log_chain || final_set_.first_lsn > chain_.options.log_from.value;
-  if (request_.kind != writers::BackupKind::kLog || !begins_anew) {
-    return;
-  }
-  const auto sets = parts_.catalog.SetsOf(database_.name);
-  if (!sets.ok()) {
-    CAPSTAN_LOG(kWarning, "it is not known whether log of '{}' is missing before LSN {}: {}",
-                database_.name, final_set_.first_lsn, sets.status().message());
-    return;
-  }
-  if (const auto gap = GapBefore(final_set_, *sets)) {
-    const bool is_full = gap->bridge == media::SetKind::kDatabase;
-    observer_.OnMessage(65057, MessageText(65057, database_.name, gap->from, gap->to,
-                                           is_full ? "full" : "differential"));
   }
 }
 

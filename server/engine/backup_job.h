@@ -8,11 +8,14 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "server/engine/backup_pipeline.h"
 #include "server/engine/engine.h"
+#include "server/engine/restart/interrupted_backup.h"
 #include "server/engine/roll_forward/backup_chain.h"
 #include "server/engine/snapshot_backup.h"
 #include "server/media/media_plan.h"
@@ -32,15 +35,31 @@ class BackupJob {
   Status PlanChain(const writers::DatabaseDescription& description);
   Status PlanMedia();  // looks at the media and decides what becomes of them
   Status PlanForm();   // how frames are coded, and the key
+  // WITH RESTART: what there is to go on with. What nobody will go on with is given up.
+  Status LookForInterrupted();
+  // Opens the media of the interrupted backup, or begins anew if they are not what it left.
+  Status OpenInterrupted();
   Status BeginJournal();
   Status OpenDevices();
   Status CheckMedia();
-  Status Transfer();          // until prepared in the catalog
-  Status TransferData();      // view, pipeline
+  Status Transfer();      // until prepared in the catalog
+  Status TransferData();  // view, pipeline
+  Status MakePipeline();
   Status TransferSnapshot();  // freeze, description, snapshot, thaw
   Status Commit();
-  // After a failure: nothing of the new media stays, and the journal forgets the job.
-  void Undo();
+  // After a failure: nothing of the new media stays, and the journal forgets the job; unless they
+  // are kept for RESTART, which the failure then says.
+  void Undo(Status& failure);
+
+  // Nothing: the media are those that the interrupted backup left, and this one fits them.
+  Result<std::optional<std::string>> WhyNotThese();
+  std::optional<std::string> WhyNotThis(const media::MediaHeader& header,
+                                        const media::BackupSet& set, std::size_t family) const;
+  bool HasFilesOfInterrupted() const;
+  // Gives up what the interrupted backup wrote and says why.
+  Status BeginAnew(std::string_view why);
+  void NoteProgress(std::uint64_t bytes);
+  bool KeepForRestart(Status& failure);
 
   media::BackupSet DescribeSet(const writers::DatabaseDescription& description,
                                const writers::LsnRange& lsns) const;
@@ -69,6 +88,20 @@ class BackupJob {
   bool journal_begun_ = false;
   bool media_touched_ = true;  // an agent may have begun media
   bool prepared_ = false;
+  // Of a full backup: what it writes may be gone on with, from as many bytes on as make that worth
+  // it; so says the journal then.
+  bool can_be_kept_ = false;
+  bool worth_keeping_ = false;
+  std::optional<catalog::JobRecord> interrupted_;  // what this one goes on with
+  // As it would be without that: going on takes devices, key and headers of the other.
+  struct Plan {
+    std::vector<catalog::JobDevice> devices;
+    SetCoding coding;
+    media::MediaPlan media;
+  };
+  Plan plan_anew_;
+  // What its families say: what is in front of their frames has to take the same room.
+  std::vector<FamilyHead> heads_;
   std::int64_t start_unix_us_ = 0;  // before the database was asked for its state
   media::BackupSet final_set_;
   std::atomic<std::uint64_t> page_errors_{0};  // that the job went on after

@@ -4,6 +4,8 @@
 #include <thread>
 #include <utility>
 
+#include "server/engine/restart/interrupted_backup.h"
+#include "server/engine/restart/taken_up_family.h"
 #include "server/messages/messages.h"
 #include "vdi/base/crash_point.h"
 
@@ -42,12 +44,48 @@ Status BackupPipeline::RunStep(std::vector<std::function<Status()>> steps) {
     for (auto& step : steps) {
       workers.Start(std::move(step));
     }
-    monitor_.RunUntil(
-        [&](std::chrono::milliseconds patience) { return workers.WaitAll(patience); });
+    monitor_.RunUntil([&](std::chrono::milliseconds patience) {
+      parts_.on_progress(bytes_done_.load());
+      return workers.WaitAll(patience);
+    });
   }
   monitor_.RunUntil(
       [&](std::chrono::milliseconds patience) { return parts_.set.pool().WaitIdle(patience); });
   return error_.failed() ? BestError() : OkStatus();
+}
+
+Status BackupPipeline::TakeUp(std::uint32_t restarts) {
+  parts_.job.SetPhase("Checking what was written before");
+  sequence_ = FirstSequence(restarts);
+  const auto buffers = static_cast<std::uint32_t>(
+      std::max<std::size_t>(1, parts_.set.pool().size() / families_.size()));
+  std::vector<std::function<Status()>> steps;
+  for (const auto& family : families_) {
+    steps.emplace_back([this, &family, buffers] {
+      return TakeUpFamily(
+          {.set = parts_.set,
+           .channel = family->channel(),
+           .buffers = buffers,
+           .coding = parts_.coding,
+           .session = parts_.session,
+           .writer = family->writer(),
+           .error = error_,
+           .on_kept = [this](const media::FrameExtent& frame) { NoteKept(frame); }});
+    });
+  }
+  return RunStep(std::move(steps));
+}
+
+void BackupPipeline::NoteKept(const media::FrameExtent& frame) {
+  digest_.Add(frame);
+  file_bytes_[frame.file_index].fetch_add(frame.length, std::memory_order_relaxed);
+  bytes_done_.fetch_add(frame.length, std::memory_order_relaxed);
+}
+
+bool BackupPipeline::ran_out_of_space() const {
+  return std::any_of(families_.begin(), families_.end(), [](const auto& family) {
+    return family->failure() == vdi::CompletionCode::kDiskFull;
+  });
 }
 
 Status BackupPipeline::WriteData() {

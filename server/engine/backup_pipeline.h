@@ -46,12 +46,17 @@ class BackupPipeline {
     const Timeouts& timeouts;
     std::optional<int> stats_percent;
     const SetCoding& coding;
+    // Told a few times a second, by the job's thread, how many bytes were handed to devices.
+    std::function<void(std::uint64_t bytes)> on_progress;
   };
 
   // One FamilyWriter per family. The set's devices are those of all families, in order, then their
   // mirrors likewise.
   BackupPipeline(Parts parts, std::vector<std::unique_ptr<media::FamilyWriter>> writers);
 
+  // Before anything else, of a backup that goes on for the nth time: the frames that its media hold
+  // already (restart/taken_up_family.h).
+  Status TakeUp(std::uint32_t restarts);
   // Preambles, all extents, the end of the view, and a flush: all data is on the media.
   Status WriteData();
   // The trailers, and another flush: every family is prepared. `final_set` gets its sizes filled
@@ -61,6 +66,9 @@ class BackupPipeline {
   Status Complete();
 
   const PipelineTimes& times() const { return times_; }
+  std::uint64_t bytes_done() const { return bytes_done_.load(); }  // of the database
+  // A device has failed because there was no room.
+  bool ran_out_of_space() const;
   // Payload bytes of each file of the database.
   std::uint64_t file_bytes(std::size_t file_index) const {
     return file_bytes_[file_index].load(std::memory_order_relaxed);
@@ -94,6 +102,7 @@ class BackupPipeline {
   // Gives the frame its sequence number, and its payload to the family that waits for least.
   media::FrameExtent BeginFrame(const writers::Extent& extent);
   Status SendFrame(TransferBuffer* buffer, const media::FrameExtent& frame);
+  void NoteKept(const media::FrameExtent& frame);
   Status ExecuteOnAll(vdi::CommandCode code, std::string_view phase);
   // The failure of the job in its best words: cancelled, a device by name and OS error, or as it
   // came.

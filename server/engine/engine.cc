@@ -5,6 +5,7 @@
 
 #include "server/engine/backup_job.h"
 #include "server/engine/media_inspection.h"
+#include "server/engine/restart/interrupted_backup.h"
 #include "server/engine/restart/interrupted_restore.h"
 #include "server/engine/restore_job.h"
 #include "server/engine/roll_forward/recover_job.h"
@@ -152,6 +153,7 @@ Status Engine::Detach(const std::string& database) {
   const RunningJob job(parts_.jobs, std::move(started));
   CAPSTAN_ASSIGN_OR_RETURN(const catalog::Database known, parts_.catalog.FindDatabase(database));
   CAPSTAN_RETURN_IF_ERROR(DiscardInterrupted(parts_, database).status());
+  CAPSTAN_RETURN_IF_ERROR(DiscardInterruptedBackup(parts_, database).status());
   const auto writer = parts_.writers.find(known.scheme);
   if (known.roll_forward.state != catalog::RollForward::State::kOnline &&
       writer != parts_.writers.end()) {
@@ -225,6 +227,21 @@ Engine::Journal Engine::ReadJournal() {
   return std::move(unfinished).value();
 }
 
+bool Engine::KeepInterruptedBackup(const catalog::JobRecord& record) {
+  if (record.kept || !IsInterruptedBackup(record)) {
+    return record.kept;
+  }
+  if (const Status kept = parts_.catalog.KeepJob(record.job_guid); !kept.ok()) {
+    CAPSTAN_LOG(kWarning, "interrupted backup {}: {}", record.job_guid.ToString(), kept.message());
+    return true;  // later
+  }
+  const std::string how = HowToGoOnWithBackup(record.database_name, record.progress->done_bytes);
+  CAPSTAN_LOG(kWarning, "the backup of '{}' was interrupted; {}", record.database_name, how);
+  parts_.error_log.Write(
+      0, fmt::format("The backup of '{}' was interrupted; {}.", record.database_name, how));
+  return true;
+}
+
 bool Engine::KeepInterrupted(const catalog::JobRecord& record) {
   const auto writer = parts_.writers.find(record.restore_scheme);
   if (record.kept || !record.progress || writer == parts_.writers.end()) {
@@ -252,7 +269,7 @@ bool Engine::KeepInterrupted(const catalog::JobRecord& record) {
 }
 
 void Engine::SettleJob(const catalog::JobRecord& record) {
-  if (KeepInterrupted(record)) {
+  if (record.restore_paths.empty() ? KeepInterruptedBackup(record) : KeepInterrupted(record)) {
     return;
   }
   // A vendor's own program may have missed its last command: such a set is never called good.

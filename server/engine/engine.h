@@ -72,6 +72,7 @@ struct BackupRequest {
   bool copy_only = false;
   bool snapshot = false;  // one VIRTUAL_DEVICE, whose client takes the snapshot
   bool continue_after_error = false;
+  bool restart = false;  // goes on with the full backup that was interrupted, if there was one
   // COMPRESSION or NO_COMPRESSION; nullopt: as the media set has it, and compression_default for a
   // new one.
   std::optional<bool> compression;
@@ -166,6 +167,8 @@ class Engine {
   void SettleJob(const catalog::JobRecord& record) CAPSTAN_REQUIRES(settle_mutex_);
   // A restore with a checkpoint stays for RESTORE ... WITH RESTART. False: it is to be undone.
   bool KeepInterrupted(const catalog::JobRecord& record) CAPSTAN_REQUIRES(settle_mutex_);
+  // Likewise a full backup that has written enough, for BACKUP ... WITH RESTART.
+  bool KeepInterruptedBackup(const catalog::JobRecord& record) CAPSTAN_REQUIRES(settle_mutex_);
 
   Parts parts_;
   LogKeeper log_keeper_;

@@ -38,6 +38,8 @@ class FamilyStream {
   FamilyStream& operator=(const FamilyStream&) = delete;
 
   media::FrameGeometry geometry() const { return geometry_; }
+  // While nothing is sent.
+  media::FamilyWriter& writer() { return *writer_; }
   // The one whose failure() it is, if that is not success; otherwise the first mirror's.
   DeviceChannel& channel() { return *failed_.load(std::memory_order_acquire); }
   // How much waits for this device: the next frame should go where it is least.

@@ -23,22 +23,6 @@ class SilentObserver final : public JobObserver {
   void OnProgress(const JobSnapshot&) override {}
 };
 
-// Has a worker do `work` on the set's devices, which ends when they stall or the job is cancelled:
-// `error` says so.
-Status RunWatched(Job& job, OpenSet& set, std::chrono::milliseconds device_timeout,
-                  std::function<Status(const FirstError& error)> work) {
-  FirstError error;
-  const std::atomic<std::uint64_t> no_progress{0};
-  SilentObserver silent;
-  Monitor monitor({job, silent, set, error, no_progress, device_timeout, {}});
-  {
-    WorkerGroup worker(error);
-    worker.Start([&] { return work(error); });
-    monitor.RunUntil([&](std::chrono::milliseconds patience) { return worker.WaitAll(patience); });
-  }
-  return error.failed() ? error.status() : OkStatus();
-}
-
 // What `read` makes of the first device's medium.
 template <typename Contents>
 Result<Contents> ReadMedium(
@@ -152,6 +136,20 @@ Status CopyMedium(OpenSet& from, OpenSet& to, std::size_t index, std::uint64_t s
 }
 
 }  // namespace
+
+Status RunWatched(Job& job, OpenSet& set, std::chrono::milliseconds device_timeout,
+                  std::function<Status(const FirstError& error)> work) {
+  FirstError error;
+  const std::atomic<std::uint64_t> no_progress{0};
+  SilentObserver silent;
+  Monitor monitor({job, silent, set, error, no_progress, device_timeout, {}});
+  {
+    WorkerGroup worker(error);
+    worker.Start([&] { return work(error); });
+    monitor.RunUntil([&](std::chrono::milliseconds patience) { return worker.WaitAll(patience); });
+  }
+  return error.failed() ? error.status() : OkStatus();
+}
 
 bool IsAboutContents(const Status& status) {
   switch (status.reason()) {

@@ -14,6 +14,11 @@
 
 namespace capstan::engine {
 
+// Has a worker do `work` on the set's devices, which ends when they stall or the job is cancelled:
+// the error says so.
+Status RunWatched(Job& job, OpenSet& set, std::chrono::milliseconds device_timeout,
+                  std::function<Status(const FirstError& error)> work);
+
 // What the first device's medium says.
 Result<media::MediumListing> ListMedium(const Engine::Parts& parts, const TransferRequest& transfer,
                                         Job& job);

@@ -187,6 +187,8 @@ constexpr std::array kMessages = {
     MessageInfo{65055, 16, 1, Code::kUnavailable, "The medium '{}' cannot be removed: {}."},
     MessageInfo{65056, 16, 1, Code::kFailedPrecondition, "The log of the database '{}' was followed up to LSN {} at {}, and commits may be missing behind it: {}."},
     MessageInfo{65057, 10, 1, Code::kUnknown, "The log of database '{}' from LSN {} to LSN {} is in no backup. A {} backup bridges the gap, and this log backup goes on from there."},
+    MessageInfo{65058, 10, 1, Code::kUnknown, "Going on with the interrupted backup of database '{}': {} of {} bytes are on its media as the database has them."},
+    MessageInfo{65059, 10, 1, Code::kUnknown, "The backup of database '{}' begins anew: {}."},
 };
 // clang-format on
 

@@ -83,6 +83,9 @@ void ApplyOption(const Option& option, BackupStatement& backup) {
     case OptionId::kContinueAfterError:
       backup.continue_after_error = true;
       break;
+    case OptionId::kRestart:
+      backup.restart = true;
+      break;
     default:
       break;  // one of ApplyTransferOptions
   }

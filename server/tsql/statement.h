@@ -71,6 +71,7 @@ struct BackupStatement {
   std::optional<std::int64_t> expire_date_unix_s;  // EXPIREDATE, in the server's time zone
   std::optional<int> retain_days;                  // RETAINDAYS; wins over EXPIREDATE
   bool continue_after_error = false;
+  bool restart = false;  // RESTART; of a full backup
   TransferOptions transfer;
   bool format = false;
   bool init = false;

@@ -19,6 +19,7 @@
 
 #include "server/messages/messages.h"
 #include "server/writers/database_writer.h"
+#include "tests/support/memory_extents.h"
 #include "tests/support/memory_log.h"
 #include "tests/support/memory_page_check.h"
 #include "vdi/base/mutex.h"
@@ -33,7 +34,9 @@ class MemoryWriter final : public writers::DatabaseWriter {
   std::vector<Bytes> files;
   // Fails the n-th read of a backup (from 1); 0 = none.
   std::atomic<int> fail_read{0};
-  std::function<void()> on_read;      // of a backup, on the thread that reads
+  std::function<void()> on_read;                // of a backup, on the thread that reads
+  std::function<Status()> on_keeps = OkStatus;  // may fail it; any thread
+  std::atomic<int> extents_kept{0};
   std::set<std::uint64_t> bad_pages;  // of 4096 bytes, from 1: what a check of file 0 finds
   std::atomic<bool> fail_page_check{false};
   std::map<std::string, Bytes> restored;  // by physical name, after Commit
@@ -255,7 +258,7 @@ class MemoryWriter final : public writers::DatabaseWriter {
 
     // The files as they are; each on its volume.
     void AddFiles() {
-      volumes_.resize(description_.files.size());
+      extents_.Resize(description_.files.size());
       for (std::size_t i = 0; i < writer_.files.size(); ++i) {
         AddExtent(static_cast<std::uint32_t>(i), 0, writer_.files[i].size());
       }
@@ -270,7 +273,7 @@ class MemoryWriter final : public writers::DatabaseWriter {
           AddLogFile(location, logical_name);
         }
       } else if (options_.kind == writers::BackupKind::kDifferential) {
-        volumes_.resize(view_.size());
+        extents_.Resize(view_.size());
         for (auto& file : description_.files) {
           file.whole = false;
         }
@@ -295,7 +298,7 @@ class MemoryWriter final : public writers::DatabaseWriter {
       lsns_ = {.first = {from}, .last = {writer_.next_lsn}, .checkpoint = {}};
       ReadLog(0);
       description_.volumes = {"log"};
-      volumes_.resize(1);
+      extents_.Resize(1);
       AddExtent(0, 0, view_[0].size());
       if (options_.tail == writers::LogTail::kNoRecovery) {
         writer_.closed = true;
@@ -332,33 +335,30 @@ class MemoryWriter final : public writers::DatabaseWriter {
       }
       const std::size_t file = view_.size() - 1;
       ReadLog(file);
-      volumes_.resize(description_.volumes.size() + 1);
-      volumes_.back().push_back({.file_index = static_cast<std::uint32_t>(file),
-                                 .offset = 0,
-                                 .length = static_cast<std::uint32_t>(view_[file].size())});
+      const auto tail = static_cast<std::uint32_t>(description_.volumes.size());
+      extents_.Resize(tail + 1);
+      extents_.Add(tail, static_cast<std::uint32_t>(file), 0, view_[file].size());
       return true;
     }
     void AddExtent(std::uint32_t file, std::uint64_t offset, std::uint64_t length) {
-      const std::uint32_t volume = description_.files[file].volume;
-      if (length > 0) {
-        volumes_[volume].push_back(
-            {.file_index = file, .offset = offset, .length = static_cast<std::uint32_t>(length)});
+      extents_.Add(description_.files[file].volume, file, offset, length);
+    }
+    Result<bool> Keeps(const writers::Extent& extent, std::span<const std::byte> bytes) override {
+      CAPSTAN_RETURN_IF_ERROR(writer_.on_keeps());
+      const std::vector<Bytes>& source = writer_.logged ? view_ : writer_.files;
+      if (extent.file_index >= source.size() ||
+          extent.offset + extent.length > source[extent.file_index].size() ||
+          std::memcmp(source[extent.file_index].data() + extent.offset, bytes.data(),
+                      bytes.size()) != 0 ||
+          !extents_.TakeOut(description_.files[extent.file_index].volume, extent)) {
+        return false;
       }
+      ++writer_.extents_kept;
+      return true;
     }
     Result<std::optional<writers::Extent>> NextExtent(std::uint32_t volume,
                                                       std::uint32_t length_max) override {
-      std::vector<writers::Extent>& left = volumes_[volume];
-      if (left.empty()) {
-        return std::optional<writers::Extent>();
-      }
-      writers::Extent extent = left.front();
-      extent.length = std::min(extent.length, length_max);
-      left.front().offset += extent.length;
-      left.front().length -= extent.length;
-      if (left.front().length == 0) {
-        left.erase(left.begin());
-      }
-      return std::optional(extent);
+      return extents_.Next(volume, length_max);
     }
     Status ReadExtent(const writers::Extent& extent, std::span<std::byte> target) override {
       if (writer_.on_read) {
@@ -389,8 +389,8 @@ class MemoryWriter final : public writers::DatabaseWriter {
     writers::DatabaseDescription description_;
     writers::BackupOptions options_;
     writers::LsnRange lsns_{.first = {100}, .last = {200}, .checkpoint = {150}};
-    std::vector<Bytes> view_;                            // with `logged`, as it began
-    std::vector<std::vector<writers::Extent>> volumes_;  // what is left to read
+    std::vector<Bytes> view_;  // with `logged`, as it began
+    MemoryExtents extents_;    // what is left to read
     bool committed_ = false;
     std::function<Status(const writers::PageError&)> on_page_error_;
   };
