@@ -1,7 +1,7 @@
-"""RESTORE ... WITH RESTART (S0-50): a restore in whose middle the server, the agent or the statement
-ends goes on where it was, so it reads less than a whole one, and leaves nothing behind.
+"""WITH RESTART (S0-50): a restore or a full backup in whose middle the server, the agent or the statement
+ends goes on where it was, so it does less than a whole one, and leaves nothing behind.
 
-Restores are slowed down (MAXRATE), so that their middle is certain; the test waits until the journal
+They are slowed down (MAXRATE), so that their middle is certain; the test waits until the journal
 has a checkpoint that far, then strikes."""
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from pathlib import Path
 
 import postgres
 from harness import Outcome, ServerTestCase, disks, finish, main, quoted, wait_for
-from test_postgres import NAME, ClusterTestCase
+from test_postgres import NAME, ClusterTestCase, transactions
 
 SIZE_MB = 12
 RATE_MB = 4
 CLUSTER_RATE_MB = 2
 CLUSTER_FAR = 0.3
 FAR = 0.6
+KEPT = 0.2  # of a database that was written to meanwhile
 
 
 def check_goes_on(test: unittest.TestCase, outcome: Outcome, share: float) -> None:
@@ -254,6 +255,144 @@ class InterruptedCluster(ClusterTestCase):
         outcome = self.assert_done(self.server.exec(self.statement(self.media, ", RESTART")))
         self.assertIn("will continue from the beginning", outcome.stdout + outcome.stderr)
         self.check_restored()
+
+
+class BackupSteps(ServerTestCase):
+    """Backups WITH RESTART in whose middle something ends."""
+
+    settings = {"checkpoint_mb": 1}
+    database = "source"
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.backup_media = [self.server.media / "a.bak", self.server.media / "b.bak"]
+
+    def change(self) -> None:
+        """A little of everything that can happen to a database between two backups."""
+        raise NotImplementedError
+
+    def check_backup(self) -> None:
+        """Restores it, and compares."""
+        raise NotImplementedError
+
+    def statement(self, options: str = "") -> str:
+        return (f"BACKUP DATABASE {self.database} TO {disks(*self.backup_media)}"
+                f" WITH INIT, CHECKSUM, MAXTRANSFERSIZE = 65536{options}")
+
+    def interrupt(self, strike: Callable[[], object], options: str = "") -> Outcome:
+        begin = time.monotonic()
+        cli = self.server.popen("exec", self.statement(f", MAXRATE = {RATE_MB}{options}"))
+        wait_for(lambda: any(job["percent_complete"] > 100 * FAR for job in self.server.running_jobs()),
+                 "a backup that has come far")
+        strike()
+        outcome = finish(cli, begin)
+        self.assertNotEqual(outcome.exit_code, 0, outcome.describe())
+        return outcome
+
+    def kill_statement(self) -> None:
+        self.assert_done(self.server.exec(f"KILL {self.server.running_jobs()[0]['session_id']}"))
+
+    def go_on(self, options: str = "") -> None:
+        outcome = self.assert_done(self.server.exec(self.statement(", RESTART" + options)))
+        said = re.search(r"interrupted backup of database .*: (\d+) of (\d+) bytes", outcome.stdout)
+        assert said, outcome.describe()
+        self.assertGreater(int(said[1]), KEPT * int(said[2]))
+        self.server.check_no_leftovers(self)
+        self.assertEqual(self.server.journal(), [])
+        self.assert_done(self.server.exec(f"RESTORE VERIFYONLY FROM {disks(*self.backup_media)} WITH CHECKSUM"))
+        self.check_backup()
+
+
+class InterruptedBackup(BackupSteps):
+    """A full backup in whose middle the server, the agent or the statement ends goes on with what it has
+    written, as far as the database still holds it."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.source = self.server.next_database(size=SIZE_MB << 20)
+        self.copy = self.server.db / "copy.db"
+
+    def change(self) -> None:
+        with closing(sqlite3.connect(self.source)) as db:
+            db.execute("CREATE TABLE born AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1"
+                       " FROM n LIMIT 5000) SELECT i, 'row ' || i AS t FROM n")
+            table = db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchone()[0]
+            db.execute(f"DELETE FROM [{table}] WHERE rowid % 97 = 0")
+            db.commit()
+
+    def check_backup(self) -> None:
+        self.assert_done(self.server.exec(
+            f"RESTORE DATABASE copy FROM {disks(*self.backup_media)} WITH MOVE 'source' TO '{self.copy}',"
+            " REPLACE, CHECKSUM"))
+        self.assertEqual(Interrupted.contents(self.copy), Interrupted.contents(self.source))
+        self.assert_done(self.server.exec("EXEC sp_detach_db 'copy'"))
+        self.copy.unlink()
+
+    def test_goes_on_with_what_is_written(self) -> None:
+        self.interrupt(self.server.kill)
+        self.assertEqual(len(self.server.leftovers()), len(self.backup_media))
+        self.change()
+        self.server.start()
+        self.assertIn("the same BACKUP WITH RESTART goes on with them",
+                      self.server.console.read_text(errors="replace"))
+        self.go_on()
+
+        # The agent dies, and in the next one that goes on the server. The old media stay until the end.
+        outcome = self.interrupt(lambda: os.kill(self.server.agent_pid(), signal.SIGKILL))
+        self.assertIn("BACKUP WITH RESTART goes on", outcome.stderr)
+        wait_for(self.server.agent_attached, "the next agent")
+        self.assert_done(self.server.verify(*self.backup_media))
+        self.interrupt(self.server.kill, ", RESTART")
+        self.server.start()
+        self.go_on()
+
+    def test_is_given_up(self) -> None:
+        outcome = self.interrupt(self.kill_statement)
+        self.assertIn("BACKUP WITH RESTART goes on", outcome.stderr)
+        self.assertNotEqual(self.server.leftovers(), [])
+        outcome = self.assert_done(self.server.exec(self.statement()))
+        self.assertNotIn("Going on", outcome.stdout)
+        self.server.check_no_leftovers(self)
+
+        self.interrupt(self.kill_statement)
+        for path in self.server.leftovers():
+            os.unlink(path)
+        outcome = self.assert_done(self.server.exec(self.statement(", RESTART")))
+        self.assertIn("begins anew: what it wrote is not there any more", outcome.stdout)
+        self.server.check_no_leftovers(self)
+        self.assertEqual(self.server.journal(), [])
+        self.check_backup()
+
+
+@unittest.skipUnless(postgres.is_installed(), "there is no PostgreSQL")
+class InterruptedBackupOfACluster(BackupSteps, ClusterTestCase):
+    """The same of a cluster with a tablespace that is written to all the time."""
+
+    database = NAME
+
+    def change(self) -> None:
+        self.cluster.sql("CREATE TABLE born AS SELECT generate_series(1, 50000) AS i")
+        self.cluster.sql("CREATE DATABASE extra TEMPLATE template0")
+        self.cluster.sql("CHECKPOINT")
+
+    def check_backup(self) -> None:
+        self.assert_done(self.server.exec(
+            f"RESTORE DATABASE copy FROM {disks(*self.backup_media)} WITH {self.move}, CHECKSUM"))
+        self.check_copy()
+
+    def test_goes_on_with_what_is_written(self) -> None:
+        with transactions(self.cluster):
+            self.interrupt(self.server.kill)
+            self.assertEqual(len(self.server.leftovers()), len(self.backup_media))
+            self.change()
+            self.server.start()
+            self.go_on()
+
+        # The database dies in the middle.
+        outcome = self.interrupt(self.cluster.kill)
+        self.assertIn("BACKUP WITH RESTART goes on", outcome.stderr)
+        self.cluster.start()
+        self.go_on()
 
 
 if __name__ == "__main__":

@@ -47,6 +47,13 @@ RESTORE_POINTS = [
 ]
 # Of a restore that lasts so long: in each the second checkpoint, so that there is one to go on from.
 RESTART_POINTS = ["restore.checkpoint.written:2", "restore.checkpoint.saved:2"]
+# Of a backup WITH RESTART that goes on with an interrupted one.
+RESUMED_BACKUP_POINTS = [
+    "engine.after_open", "catalog.before_resume", "catalog.after_resume", "engine.after_take_up",
+    "vdi.client.before_complete:2", "vdi.client.after_complete:7", "vdi.server.before_callback:11",
+    "engine.after_data", "engine.after_trailers", "engine.after_prepare", "engine.after_complete",
+]
+COMMITTED = ["engine.after_prepare", "engine.after_complete"]  # what dies there is finished later
 # Of RESTORE ... WITH RECOVERY alone.
 RECOVERY_POINTS = ["catalog.after_begin", "engine.recovered", "catalog.before_restore_commit",
                    "catalog.after_restore_commit"]
@@ -186,8 +193,8 @@ class CrashPoints(unittest.TestCase):
 
     def test_every_point_is_in_a_list(self) -> None:
         listed = {point.split(":")[0] for point in
-                  BACKUP_POINTS + RESTORE_POINTS + RESTART_POINTS + RECOVERY_POINTS
-                  + FAILING_BACKUP_POINTS + ELSEWHERE}
+                  BACKUP_POINTS + RESTORE_POINTS + RESTART_POINTS + RESUMED_BACKUP_POINTS
+                  + RECOVERY_POINTS + FAILING_BACKUP_POINTS + ELSEWHERE}
         registered = registered_points()
         self.assertEqual(listed - registered, set())
         # tests/crash/vdi passes all that there are in vdi/; here are those that a job gives sense.
@@ -295,6 +302,39 @@ class CrashPoints(unittest.TestCase):
                 self.check(outcome)
                 self.assertIn("RESTART goes on with an interrupted restore", outcome.stdout)
                 self.assertEqual(rows_of(target), self.version)
+                self.server.check_no_leftovers(self)
+                self.assertEqual(self.server.journal(), [])
+
+    def test_a_backup_goes_on_wherever_it_died(self) -> None:
+        """Twice interrupted: in the middle, then at a point of going on. The old media stay until the
+        new ones are whole, and these are as good as if nothing had happened."""
+        self.server.settings.update(checkpoint_mb=1)
+        self.server.terminate()
+        self.server.start()
+        options = "INIT, MAXTRANSFERSIZE = 65536"
+
+        def go_on() -> harness.Outcome:
+            return self.server.backup("source", *self.media, options=options + ", RESTART")
+
+        self.check(self.server.backup("source", *self.media, options=options))
+        for point in RESUMED_BACKUP_POINTS:
+            with self.subTest(point):
+                before = self.version
+                self.assertTrue(self.dies("engine.after_data", lambda: self.server.backup(
+                    "source", *self.media, options=options + ", MAXRATE = 1")))
+                self.server.start()
+                self.assertEqual(len(self.server.journal()), 1)
+                self.assertEqual(len(self.server.leftovers()), len(self.media))
+                self.assertEqual(self.version_on_media(), before)
+                self.next_version()
+                self.assertTrue(self.dies(point, go_on))
+                self.server.start()
+                self.assertIn(self.version_on_media(), (before, self.version))
+                outcome = go_on()
+                self.check(outcome)
+                self.assertIn("begins anew: none was" if point in COMMITTED else "Going on with",
+                              outcome.stdout)
+                self.assertEqual(self.version_on_media(), self.version)
                 self.server.check_no_leftovers(self)
                 self.assertEqual(self.server.journal(), [])
 
