@@ -247,6 +247,7 @@ std::string BackupStatement(const BackupOptions& options) {
   AddIf(with, options.format, "FORMAT");
   AddIf(with, options.init, "INIT");
   AddIf(with, options.skip, "SKIP");
+  AddIf(with, options.restart, "RESTART");
   AddIf(with, options.continue_after_error, "CONTINUE_AFTER_ERROR");
   AddCompression(with, options.compression);
   AddEncryption(with, options);
@@ -286,6 +287,7 @@ std::string RestoreStatement(const RestoreOptions& options) {
   AddText(with, "STOPATMARK", options.stop_at_mark);
   AddText(with, "STOPBEFOREMARK", options.stop_before_mark);
   AddIf(with, options.replace, "REPLACE");
+  AddIf(with, options.restart, "RESTART");
   AddIf(with, options.plan_only, "PLANONLY");
   std::string from;
   if (!options.recover_only) {

@@ -81,6 +81,7 @@ struct BackupOptions {
   bool differential = false;
   bool log = false;  // BACKUP LOG
   std::string tail;  // of it: "NORECOVERY", "NO_TRUNCATE" or nothing
+  bool restart = false;
   bool continue_after_error = false;
   std::string expire_date;         // as T-SQL takes it
   std::optional<int> retain_days;  // wins over expire_date
@@ -107,6 +108,7 @@ struct RestoreOptions {
   bool plan_only = false;
   std::string data_folder, log_folder;  // MOVE DATAFILES TO, MOVE LOGFILES TO
   bool replace = false;
+  bool restart = false;
   bool continue_after_error = false;
   bool load_history = false;                               // of VERIFYONLY
   std::optional<double> sample_percent;                    // of VERIFYONLY

@@ -228,8 +228,15 @@ void AddKindOptions(CLI::App* command, TypedBackup& typed) {
     CLI::Option* const differential = command->add_flag(
         "--differential", typed.backup.differential,
         "Back up what has changed since the last full backup that was not copy-only");
-    command->add_flag("--log", typed.backup.log, "Back up the log since the last log backup")
-        ->excludes(differential);
+    CLI::Option* const log =
+        command->add_flag("--log", typed.backup.log, "Back up the log since the last log backup")
+            ->excludes(differential);
+    command
+        ->add_flag(
+            "--restart", typed.backup.restart,
+            "Go on with the full backup to these media that was interrupted, if there was one")
+        ->excludes(differential)
+        ->excludes(log);
   }
   CLI::Option* const norecovery =
       command->add_flag("--norecovery", typed.norecovery,
@@ -392,6 +399,8 @@ void AddRestoreOptions(CLI::App* command, TypedRestore& typed) {
   AddChainOptions(command, typed, from);
   AddTransferOptions(command, typed.transfer);
   command->add_flag("--replace", typed.restore.replace, "Overwrite what is there");
+  command->add_flag("--restart", typed.restore.restart,
+                    "Go on with the restore that was interrupted, if there was one");
   command->add_flag("--continue-after-error", typed.restore.continue_after_error,
                     "Restore what can be read of a damaged backup");
   AddPassphrase(command, typed.passphrase, "Decrypt the backup with");

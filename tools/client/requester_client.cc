@@ -194,8 +194,9 @@ Status Lost(const Endpoint& endpoint, const std::string& cause) {
   return Error(Code::kUnavailable, "lost the connection to capstand at {} in mid-statement: {}",
                endpoint.written, cause)
       .WithHint(
-          "what the statement did is not known; a backup that was not committed leaves nothing "
-          "behind. When the server is back, 'capstan history' and 'capstan list jobs' tell");
+          "what the statement did is not known; a backup that was not committed leaves no medium "
+          "behind, and what was interrupted can go on WITH RESTART. When the server is back, "
+          "'capstan history' and 'capstan list jobs' tell");
 }
 
 constexpr int kLoginFailed = 18456;

@@ -163,7 +163,7 @@ TEST(BackupStatement, CarriesEveryOption) {
                       .block_size = 4096,
                       .checksum = true,
                       .stats_percent = 5};
-  options.format = options.init = options.copy_only = true;
+  options.format = options.init = options.copy_only = options.restart = true;
   options.name = "n'1";
   options.description = "d";
   options.media_name = "m";
@@ -171,7 +171,7 @@ TEST(BackupStatement, CarriesEveryOption) {
 
   EXPECT_EQ(BackupStatement(options),
             "BACKUP DATABASE [a]]b] TO URL = N's3://b/1', URL = N's3://b/it''s' WITH COPY_ONLY, "
-            "FORMAT, INIT, NAME = N'n''1', DESCRIPTION = N'd', MEDIANAME = N'm', "
+            "FORMAT, INIT, RESTART, NAME = N'n''1', DESCRIPTION = N'd', MEDIANAME = N'm', "
             "MEDIADESCRIPTION = N'md', CHECKSUM, BUFFERCOUNT = 15, MAXTRANSFERSIZE = 1048576, "
             "BLOCKSIZE = 4096, STATS = 5");
 }
@@ -180,14 +180,15 @@ TEST(RestoreStatement, MovesAndReplaces) {
   RestoreOptions options;
   options.database = "sales";
   options.sources = {{TargetClass::kTape, "T0"}, {TargetClass::kTape, "T1"}};
-  options.replace = true;
+  options.replace = options.restart = true;
   options.file_number = 3;
   options.moves = {{"data", "/n/a.db"}, {"l'og", "/n/b.db"}};
   options.transfer.checksum = false;
 
   EXPECT_EQ(RestoreStatement(options),
             "RESTORE DATABASE [sales] FROM TAPE = N'T0', TAPE = N'T1' WITH FILE = 3, "
-            "MOVE N'data' TO N'/n/a.db', MOVE N'l''og' TO N'/n/b.db', REPLACE, NO_CHECKSUM, "
+            "MOVE N'data' TO N'/n/a.db', MOVE N'l''og' TO N'/n/b.db', REPLACE, RESTART, "
+            "NO_CHECKSUM, "
             "STATS = 10");
   EXPECT_EQ(FileListStatement(options),
             "RESTORE FILELISTONLY FROM TAPE = N'T0', TAPE = N'T1' WITH FILE = 3");
