@@ -8,13 +8,10 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 
-#include "server/writers/positioned_io.h"
 #include "vdi/base/thread.h"
 
 namespace capstan::writers {
 namespace {
-
-constexpr std::size_t kScanBytes = 256 << 10;  // whole pages, and fits the processor's cache
 
 std::string Join(const std::string& folder, const std::string& name) {
   return folder.empty() ? name : folder + "/" + name;
@@ -36,8 +33,11 @@ Result<std::unique_ptr<FileFeed>> FileFeed::Start(Options options) {
   return feed;
 }
 
-FileFeed::FileFeed(Options options)
-    : options_(std::move(options)), scan_buffer_(options_.changes ? kScanBytes : 0) {}
+FileFeed::FileFeed(Options options) : options_(std::move(options)) {
+  if (options_.changes) {
+    scan_.emplace(*options_.changes);
+  }
+}
 
 FileFeed::~FileFeed() {
   MutexLock lock(mutex_);
@@ -205,27 +205,34 @@ Status FileFeed::FeedRest(const std::shared_ptr<BackupFile>& file, const ByteRan
 Status FileFeed::FeedChangedPages(const std::shared_ptr<BackupFile>& file) {
   const std::uint64_t page_bytes = options_.changes->page_bytes();
   const std::uint64_t whole = file->size_bytes / page_bytes * page_bytes;
-  for (std::uint64_t at = 0; at < whole; at += kScanBytes) {
-    const auto bytes = scan_buffer_.span().first(
-        static_cast<std::size_t>(std::min<std::uint64_t>(kScanBytes, whole - at)));
-    file->page_cache->Advance(at + bytes.size() - 1);
-    CAPSTAN_RETURN_IF_ERROR(Annotate(ReadOrZero(file->fd.get(), at, bytes), file->physical_name));
-    std::uint64_t done = 0;  // of these bytes
-    for (const PageChanges::Run& run : options_.changes->Find(bytes)) {
-      file->page_cache->Done(at + done, run.offset - done);
-      done = run.offset + run.length;
-      if (run.zeros) {
-        file->page_cache->Done(at + run.offset, run.length);
-      }
-      CAPSTAN_RETURN_IF_ERROR(Push(
-          {.file = file, .offset = at + run.offset, .length = run.length, .zeros = run.zeros}));
-    }
-    file->page_cache->Done(at + done, bytes.size() - done);
-  }
+  PageCacheGuard& page_cache = *file->page_cache;
+  CAPSTAN_RETURN_IF_ERROR(
+      Annotate(scan_->Run({.fd = file->fd.get(),
+                           .size_bytes = whole,
+                           .before_read = [&](std::uint64_t end) { page_cache.Advance(end - 1); }},
+                          [&](const PageScan::Part& part) { return FeedPart(file, part); }),
+               file->physical_name));
   if (whole == file->size_bytes) {
     return OkStatus();
   }
   return Push({.file = file, .offset = whole, .length = file->size_bytes - whole});
+}
+
+Status FileFeed::FeedPart(const std::shared_ptr<BackupFile>& file, const PageScan::Part& part) {
+  std::uint64_t done = 0;  // of its bytes
+  for (const PageChanges::Run& run : part.runs) {
+    file->page_cache->Done(part.offset + done, run.offset - done);
+    done = run.offset + run.length;
+    if (run.zeros) {
+      file->page_cache->Done(part.offset + run.offset, run.length);
+    }
+    CAPSTAN_RETURN_IF_ERROR(Push({.file = file,
+                                  .offset = part.offset + run.offset,
+                                  .length = run.length,
+                                  .zeros = run.zeros}));
+  }
+  file->page_cache->Done(part.offset + done, part.length - done);
+  return OkStatus();
 }
 
 }  // namespace capstan::writers

@@ -24,7 +24,7 @@
 #include "server/writers/postgres/cluster_manifest.h"
 #include "server/writers/postgres/kept_files.h"
 #include "server/writers/postgres/page_changes.h"
-#include "vdi/base/aligned_bytes.h"
+#include "server/writers/postgres/page_scan.h"
 #include "vdi/base/mutex.h"
 #include "vdi/base/status.h"
 #include "vdi/base/unique_fd.h"
@@ -94,12 +94,13 @@ class FileFeed {
   Status FeedFile(const std::shared_ptr<BackupFile>& file, const ClusterFolder& folder);
   Status FeedRest(const std::shared_ptr<BackupFile>& file, const ByteRanges& kept);
   Status FeedChangedPages(const std::shared_ptr<BackupFile>& file);
+  Status FeedPart(const std::shared_ptr<BackupFile>& file, const PageScan::Part& part);
   // kCancelled once the feed is to end.
   Status Push(FileStretch stretch) CAPSTAN_EXCLUDES(mutex_);
 
   const Options options_;
-  ClusterManifest manifest_;        // of the thread, until done_
-  const AlignedBytes scan_buffer_;  // of the thread, where pages are compared
+  ClusterManifest manifest_;      // of the thread, until done_
+  std::optional<PageScan> scan_;  // of the thread, where pages are compared
 
   Mutex mutex_;
   CondVar changed_;
