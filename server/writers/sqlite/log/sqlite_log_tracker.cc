@@ -23,6 +23,9 @@ using std::chrono::milliseconds;
 
 constexpr const char* kStateKind = "capstan-sqlite-log";
 constexpr std::size_t kGenerationsKept = 8;
+constexpr milliseconds kWriteLockWait{20};
+// Who has just written may be in a checkpoint of its own; to give up then makes it begin another.
+constexpr milliseconds kCheckpointWait{200};
 
 std::int64_t UnixMicroseconds() {
   return std::chrono::duration_cast<std::chrono::microseconds>(
@@ -408,9 +411,9 @@ void SqliteLogTracker::Rotate() {
     return;
   }
   // Commits came in between. Keep them out while the last few are copied and brought in.
-  if (attachment_->LockWrites(Deadline::After(milliseconds(20))).ok()) {
+  if (attachment_->LockWrites(Deadline::After(kWriteLockWait)).ok()) {
     if (Copy().ok() && attachment_ != nullptr) {
-      attachment_->Checkpoint();
+      attachment_->CheckpointBehindOthers(Deadline::After(kCheckpointWait));
       (void)Loosen();
     }
     if (attachment_ != nullptr) {

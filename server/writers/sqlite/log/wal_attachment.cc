@@ -75,6 +75,18 @@ Result<WalIndexHeader> WalAttachment::ReadHeader() const {
   return header;
 }
 
+void WalAttachment::CheckpointBehindOthers(Deadline deadline) {
+  Status locked = pin_connection_.LockCheckpoints();
+  while (!locked.ok() && !deadline.passed()) {
+    std::this_thread::sleep_for(std::chrono::microseconds(200));
+    locked = pin_connection_.LockCheckpoints();
+  }
+  if (locked.ok()) {
+    pin_connection_.UnlockCheckpoints();
+  }
+  Checkpoint();
+}
+
 Status WalAttachment::LockWrites(Deadline deadline) {
   fence_.SetLockDeadline(deadline);
   return fence_.Execute("BEGIN IMMEDIATE");

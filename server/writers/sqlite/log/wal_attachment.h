@@ -38,6 +38,8 @@ class WalAttachment {
 
   // Copies what can be copied from the WAL into the database, without waiting for anybody.
   void Checkpoint() { (void)worker_.Execute("PRAGMA wal_checkpoint(PASSIVE)"); }
+  // The same, but if somebody else is at it just now, waits until that is over.
+  void CheckpointBehindOthers(Deadline deadline);
   // The write lock, for as short as possible; waits at most `deadline` for it.
   Status LockWrites(Deadline deadline);
   void UnlockWrites() { (void)fence_.EndTransaction(); }

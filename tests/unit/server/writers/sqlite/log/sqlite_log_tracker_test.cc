@@ -9,6 +9,7 @@
 
 #include <gtest/gtest.h>
 
+#include "server/writers/sqlite/sqlite_connection.h"
 #include "server/writers/sqlite/sqlite_view.h"
 #include "tests/support/sqlite_barrier_hook.h"
 #include "tests/support/sqlite_fixture.h"
@@ -101,6 +102,34 @@ TEST_F(SqliteLogTrackerTest, KnowsTheWalInWhichTheLogBeganAnew) {
   BeginAnotherWal();
 
   EXPECT_EQ(tracker_->GenerationOf(salt).value(), *after);
+}
+
+// A busy application is nearly always in a checkpoint of its own. To let its next commit come only
+// makes it begin another one: the WAL never got in, and each commit of the application synced
+// twice.
+TEST_F(SqliteLogTrackerTest, BringsTheWalInBehindTheCheckpointOfTheApplication) {
+  auto checkpointing = SqliteConnection::Open(path_, SqliteOpenMode::kReadWrite, Deadline::Never());
+  ASSERT_THAT(checkpointing, IsOk());
+  ASSERT_THAT(checkpointing->BeginRead(), IsOk());
+  ASSERT_THAT(checkpointing->EndTransaction(), IsOk());
+  ASSERT_THAT(checkpointing->LockCheckpoints(), IsOk());
+  const WalSalt before = Salt();
+  application_->Run(
+      "PRAGMA wal_autocheckpoint = 0; CREATE TABLE large AS SELECT randomblob(4000000)");
+
+  Application other(path_, 20);
+  const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (other.TryRun("BEGIN IMMEDIATE") == SQLITE_OK) {
+    ASSERT_LT(std::chrono::steady_clock::now(), limit) << "nobody waits for the checkpoint";
+    other.Run("ROLLBACK");
+  }
+  checkpointing->UnlockCheckpoints();
+
+  while (Salt() == before) {
+    ASSERT_LT(std::chrono::steady_clock::now(), limit) << "the WAL does not get in";
+    Insert();
+  }
+  EXPECT_EQ(tracker_->status().broken, "");
 }
 
 // Loose, the WAL may start anew at any instant, also between two looks of one step.
