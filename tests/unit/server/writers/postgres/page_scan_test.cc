@@ -2,6 +2,7 @@
 #include "server/writers/postgres/page_scan.h"
 
 #include <algorithm>
+#include <atomic>
 #include <filesystem>
 #include <fstream>
 #include <vector>
@@ -54,7 +55,7 @@ class PageScanTest : public testing::Test {
   const std::string path_ = directory_.Under("16384");
   UniqueFd fd_;
   PageScan::File file_;
-  std::uint64_t told_ = 0;
+  std::atomic<std::uint64_t> told_{0};
 };
 
 TEST_F(PageScanTest, FindsEveryChangedPageInOrder) {
