@@ -146,6 +146,13 @@ std::optional<std::string> BackupJob::WhyNotThis(const media::MediaHeader& heade
       set.encryption.encryptor_type != coding_.encryption.encryptor_type) {
     return "it was compressed or encrypted otherwise";
   }
+  // Of a passphrase the thumbprint is another one each time; that it is the same, unlocking shows.
+  const bool by_certificate =
+      request_.encryption &&
+      std::holds_alternative<transform::CertificateName>(request_.encryption->encryptor);
+  if (by_certificate && set.encryption.thumbprint != coding_.encryption.thumbprint) {
+    return "it was encrypted under another certificate";
+  }
   if (set.transfer_size != plan_.transfer_size) {
     return fmt::format("it had a MAXTRANSFERSIZE of {}, this one has {}", set.transfer_size,
                        plan_.transfer_size);

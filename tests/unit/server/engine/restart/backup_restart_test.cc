@@ -224,6 +224,20 @@ TEST_F(BackupRestart, BeginsAnewWhereThereIsNothingToGoOnWith) {
   }
 }
 
+TEST_F(BackupRestart, BeginsAnewUnderAnotherCertificate) {
+  ASSERT_THAT(certificates_->Import("weekly", test::TestCertificates::Second()), IsOk());
+  const CodingSample aes{"AES", std::nullopt, true};
+  ASSERT_THAT(Interrupt({"a"}, false, aes), Not(IsOk()));
+  BackupRequest request = Full({"a"}, true, aes);
+  request.encryption = {.encryptor = transform::CertificateName{"weekly"}};
+
+  ASSERT_THAT(engine_->Backup(request, observer_), IsOk());
+
+  EXPECT_THAT(observer_.Texts(kBeginsAnew), testing::ElementsAre(HasSubstr("another certificate")));
+  EXPECT_EQ(writer_.extents_kept, 0);
+  ExpectGoodBackup({"a"});
+}
+
 // What is cut off anywhere is as much as was written.
 TEST_F(BackupRestart, GoesOnBehindTheLastWholeFrame) {
   ASSERT_THAT(Interrupt({"a"}), Not(IsOk()));
